@@ -1,0 +1,1 @@
+"""Reads checkpoints, policies and datasets, writes numbers and pictures."""

@@ -1,0 +1,8 @@
+"""Differentiable augmentation whose strength can be learned: image in, augmented image out."""
+
+from augnet.network import AugNet
+from augnet.policy import RangePolicy
+from augnet.policy_file import load_policy, save_policy
+from augnet.space import TransformSpace
+
+__all__ = ["AugNet", "RangePolicy", "TransformSpace", "load_policy", "save_policy"]

@@ -1,0 +1,50 @@
+"""Fixed policies people use today, per sample and on the whole batch at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class FlipCrop(nn.Module):
+    """Mirror half of the images and shift each by whole pixels: what CIFAR networks are trained with.
+
+    The same as padding with zeros and cropping at random. Augments in `train()`, the identity in `eval()`.
+
+    Args:
+        padding: Largest shift along each axis as a fraction of that side, >= 0; 1/8 is 4 of 32 pixels.
+        flip: Probability of a horizontal mirror image.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(self, padding: float = 0.125, flip: float = 0.5) -> None:
+        super().__init__()
+        if not (0 <= padding < 1 and 0 <= flip <= 1):
+            raise ValueError(f"expected padding in [0, 1) and flip in [0, 1], found {padding} and {flip}")
+        self.padding = padding
+        self.flip = flip
+
+    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Augment `[B, C, H, W]`; pixels are moved, never interpolated, and carry gradient."""
+        if not self.training:
+            return images
+        count, _, height, width = images.shape
+        device = images.device if generator is None else generator.device
+        draws = torch.rand(3, count, generator=generator, device=device).to(images.device)
+        rows, row_inside = self._source(height, draws[0])
+        columns, column_inside = self._source(width, draws[1])
+        mirrored = (draws[2] < self.flip)[:, None]
+        columns = torch.where(mirrored, columns.flip(1), columns)
+        column_inside = torch.where(mirrored, column_inside.flip(1), column_inside)
+        batch = torch.arange(count, device=images.device)[:, None, None]
+        moved = images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        return moved * (row_inside[:, None, :, None] & column_inside[:, None, None, :])
+
+    def _source(self, side: int, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """For each output position `[B, side]`, the input position and whether it is inside the image."""
+        reach = round(self.padding * side)
+        shift = (draws * (2 * reach + 1)).long().clamp(max=2 * reach) - reach
+        position = torch.arange(side, device=draws.device) + shift[:, None]
+        return position.clamp(0, side - 1), (position >= 0) & (position < side)

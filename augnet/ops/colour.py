@@ -1,0 +1,94 @@
+"""Linear colour ops as `[C, C+1]` matrices, and the one product that applies them.
+
+A pixel with channels `x` becomes `matrix @ [x; 1]`. Grey is `0.299 R + 0.587 G + 0.114 B` for three channels (as in
+kornia and torchvision) and the mean of the channels otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from augnet.ops.base import ColourOp
+
+_LUMA = (0.299, 0.587, 0.114)
+# RGB -> YIQ: luma and the two axes of the chroma plane; its inverse takes back
+_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+
+
+def grey_weights(channels: int, like: Tensor) -> Tensor:
+    """Weights `[C]` of sum 1 with which the channels make grey, of the dtype and device of `like`."""
+    return like.new_tensor(_LUMA) if channels == 3 else like.new_full((channels,), 1 / channels)
+
+
+def _affine(linear: Tensor, offset: Tensor) -> Tensor:
+    """`[B, C, C]` and `[B, C]` to `[B, C, C+1]`."""
+    return torch.cat([linear, offset[..., None]], dim=-1)
+
+
+def brightness(offset: Tensor, mean_colour: Tensor) -> Tensor:
+    """Add `offset` `[B]` (1 = from black to white) to every channel; returns `[B, C, C+1]`."""
+    channels = mean_colour.shape[1]
+    eye = torch.eye(channels, dtype=offset.dtype, device=offset.device).expand(len(offset), -1, -1)
+    return _affine(eye, offset[:, None].expand(-1, channels))
+
+
+def contrast(stops: Tensor, mean_colour: Tensor) -> Tensor:
+    """Scale the distance from the image's mean grey by `2 ** stops` `[B]`; returns `[B, C, C+1]`."""
+    channels = mean_colour.shape[1]
+    factor = torch.exp2(stops)
+    mean_grey = mean_colour @ grey_weights(channels, mean_colour)
+    eye = torch.eye(channels, dtype=stops.dtype, device=stops.device)
+    return _affine(factor[:, None, None] * eye, ((1 - factor) * mean_grey)[:, None].expand(-1, channels))
+
+
+def saturation(stops: Tensor, mean_colour: Tensor) -> Tensor:
+    """Scale the distance of each pixel from its grey by `2 ** stops` `[B]`; returns `[B, C, C+1]`."""
+    channels = mean_colour.shape[1]
+    factor = torch.exp2(stops)[:, None, None]
+    grey = grey_weights(channels, mean_colour).expand(channels, channels)
+    eye = torch.eye(channels, dtype=stops.dtype, device=stops.device)
+    return _affine(factor * eye + (1 - factor) * grey, torch.zeros_like(mean_colour))
+
+
+def hue(degrees: Tensor, mean_colour: Tensor) -> Tensor:
+    """Turn the chroma plane (YIQ) by `degrees` `[B]`, luma kept; returns `[B, 3, 4]`.
+
+    Linear in the pixel, unlike the hue of HSV, so that it composes with the other colour ops.
+    """
+    angle = degrees * (math.pi / 180)
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    one = torch.ones_like(angle)
+    turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=-1).unflatten(-1, (3, 3))
+    to_yiq = degrees.new_tensor(_YIQ)
+    return _affine(torch.linalg.inv(to_yiq) @ turn @ to_yiq, torch.zeros_like(mean_colour))
+
+
+def compose(first: Tensor, second: Tensor) -> Tensor:
+    """The matrix `[B, C, C+1]` that applies `first`, then `second`."""
+    linear = second[..., :-1] @ first
+    return torch.cat([linear[..., :-1], linear[..., -1:] + second[..., -1:]], dim=-1)
+
+
+def recolour(images: Tensor, matrix: Tensor) -> Tensor:
+    """Apply a colour matrix to every pixel; not clamped.
+
+    Args:
+        images: `[B, C, H, W]`; carries gradient.
+        matrix: `[B, C, C+1]`; carries gradient.
+
+    Returns:
+        `[B, C, H, W]`.
+    """
+    pixels = torch.baddbmm(matrix[..., -1:], matrix[..., :-1], images.flatten(2))
+    return pixels.view(images.shape)
+
+
+COLOUR_OPS = (
+    ColourOp("brightness", "fraction of the full range", 0.3, "add m to every channel", brightness),
+    ColourOp("contrast", "stops", 1.0, "distance from the mean grey times 2^m", contrast),
+    ColourOp("saturation", "stops", 1.0, "distance from grey times 2^m", saturation, needs_rgb=True),
+    ColourOp("hue", "degrees", 60.0, "turn the chroma plane by m", hue, needs_rgb=True),
+)

@@ -1,0 +1,91 @@
+"""Policies on disk: `NAME.json` that people can read, beside `NAME.safetensors` with the exact parameters.
+
+Nothing is unpickled, so a policy file from somebody else is safe to load.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from augnet.atomic_file import write_atomically
+from augnet.network import AugNet
+
+FORMAT = "augfluence-policy"
+VERSION = 1
+
+
+def save_policy(augnet: AugNet, path: str | Path) -> None:
+    """Write a policy; each of the two files is replaced atomically.
+
+    Args:
+        augnet: The policy and its space.
+        path: The JSON file, ending in `.json`; the parameters go beside it with the ending `.safetensors`.
+
+    Raises:
+        ValueError: If `path` does not end in `.json`.
+        OSError: If the files cannot be written; what was there before is then kept.
+    """
+    path = _json_path(path)
+    weights = path.with_suffix(".safetensors")
+    ops = [{"name": name, **facts} for name, facts in augnet.describe().items()]
+    header = {"format": FORMAT, "version": VERSION, "policy": "range", "ops": ops, "weights": weights.name}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in augnet.policy.state_dict().items()}
+    write_atomically(weights, save(tensors))
+    write_atomically(path, json.dumps(header, indent=2) + "\n")
+
+
+def load_policy(path: str | Path) -> AugNet:
+    """Read a policy as a frozen module for any PyTorch loop: augments in `train()`, not in `eval()`.
+
+    Args:
+        path: The JSON file that `save_policy` wrote.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If it is no policy file, of another version, or its two files do not agree.
+    """
+    path = _json_path(path)
+    header = _read_header(path)
+    try:
+        ops = {str(op["name"]): float(op["bound"]) for op in header["ops"]}
+        half_widths = {str(op["name"]): float(op["half_width"]) for op in header["ops"]}
+        tensors = load_file(path.parent / str(header["weights"]))
+        augnet = AugNet.from_ops(ops)
+        augnet.policy.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ValueError(f"{path}: not a complete policy file ({error}); save it again with save_policy.") from error
+    for name, facts in augnet.describe().items():
+        if not math.isclose(half_widths[name], float(facts["half_width"]), rel_tol=1e-4, abs_tol=1e-6):
+            raise ValueError(
+                f"{path}: the half-width of {name} is {half_widths[name]:g} here and {facts['half_width']:g} in "
+                f"{header['weights']}: the two files are not of the same policy, or one was edited."
+            )
+    return augnet.requires_grad_(False)
+
+
+def _json_path(path: str | Path) -> Path:
+    path = Path(path)
+    if path.suffix != ".json":
+        raise ValueError(f"expected a policy file ending in .json, found {str(path)!r}")
+    return path
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    try:
+        header = json.loads(path.read_text())
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: not a policy file, it is no JSON ({error}).") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ValueError(f'{path}: not a policy file, expected "format": "{FORMAT}".')
+    if header.get("version") != VERSION:
+        raise ValueError(
+            f"{path}: policy file of version {header.get('version')}, this augfluence reads version {VERSION}; "
+            "install the release that wrote it, or save the policy again."
+        )
+    return header

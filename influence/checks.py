@@ -1,0 +1,146 @@
+"""Input checks and the precision rule of this room.
+
+Axes: N or B rows (samples), D features, K classes. Everything is computed in float32, or in float64 as soon
+as one input is float64, whatever autocast says: bfloat16 products stall the solve at a residual of about
+1e-2.
+"""
+
+import torch
+from torch import Tensor
+
+_HALF_ROW_SUM_TOLERANCE = 2e-2  # bfloat16 keeps 8 bits: a mixed row of three entries is off by this much
+_ROW_SUM_TOLERANCE = 1e-3
+
+
+def full_precision(tensor: Tensor) -> torch.autocast:
+    """Context in which autocast is off on the device of `tensor`."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
+def upcast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Bring floating tensors to one working type: float64 if any of them is, float32 otherwise.
+
+    Raises:
+        TypeError: If a tensor is not real floating point.
+    """
+    for tensor in tensors:
+        if not tensor.is_floating_point():
+            raise TypeError(f"expected floating point values, found {tensor.dtype}; convert with .float()")
+    dtype = torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
+    return tuple(tensor.to(dtype) for tensor in tensors)
+
+
+def check_rows(features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Check `[N, D]` features against `[N, K]` logits and upcast both.
+
+    Raises:
+        ValueError: If a tensor is not a matrix, the numbers of rows differ or there are fewer than two
+            classes.
+        TypeError: If a tensor is not floating point.
+    """
+    if features.ndim != 2 or logits.ndim != 2:
+        raise ValueError(
+            f"expected features [N, D] and logits [N, K], found {list(features.shape)} and "
+            f"{list(logits.shape)}; flatten the input of the last linear layer to one row per sample"
+        )
+    if len(features) != len(logits):
+        raise ValueError(
+            f"expected one logit row per feature row, found {len(logits)} and {len(features)}; "
+            "take both from the same forward pass"
+        )
+    if logits.shape[1] < 2:
+        raise ValueError(f"expected at least 2 classes, found {logits.shape[1]}; write a binary output as 2 logits")
+    features, logits = upcast(features, logits)
+    return features, logits
+
+
+def check_matrix(name: str, matrix: Tensor, shape: tuple[int, int]) -> None:
+    """Raise unless `matrix` has the shape of the last layer.
+
+    Raises:
+        ValueError: If the shape differs.
+    """
+    if matrix.shape != shape:
+        raise ValueError(
+            f"expected {name} {list(shape)}, found {list(matrix.shape)}; it is [classes, features + 1], "
+            "bias last, of the same last layer"
+        )
+
+
+def check_finite(name: str, *tensors: Tensor) -> None:
+    """Raise if any value is NaN or infinite.
+
+    Raises:
+        ValueError: If a value is not finite.
+    """
+    for tensor in tensors:
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError(
+                f"expected finite {name}, found NaN or infinity; skip this batch or lower the learning rate"
+            )
+
+
+def check_targets(targets: Tensor, logits: Tensor) -> Tensor:
+    """Turn `[B]` int64 labels or `[B, K]` probabilities into `[B, K]` probabilities of the type of `logits`.
+
+    Rows of probabilities may miss the sum 1 by 1e-3 (2e-2 in half precision); they are divided by it.
+
+    Raises:
+        TypeError: If class indices are not int64.
+        ValueError: If a shape does not match `logits`, a label is outside [0, K) or a row is no distribution.
+    """
+    if targets.ndim == 1:
+        return _one_hot(targets, logits)
+    if targets.shape != logits.shape:
+        raise ValueError(
+            f"expected targets [{len(logits)}] or {list(logits.shape)}, found {list(targets.shape)}; "
+            "pass class indices, or one probability per class"
+        )
+    tolerance = _ROW_SUM_TOLERANCE if targets.dtype.itemsize >= 4 else _HALF_ROW_SUM_TOLERANCE
+    if not targets.is_floating_point():
+        raise TypeError(f"expected floating point probabilities, found {targets.dtype}; convert with .float()")
+    targets = targets.to(logits.dtype)
+    fault = (targets.detach().sum(1) - 1).abs() > tolerance
+    fault = fault | ~(targets.detach() >= 0).all(1)
+    if bool(fault.any()):
+        row = int(fault.nonzero()[0, 0])
+        raise ValueError(
+            f"expected rows of probabilities (>= 0, sum 1), found {targets[row].tolist()[:8]} in row {row}; "
+            "divide each row by its sum, or pass class indices"
+        )
+    return targets / targets.sum(dim=1, keepdim=True)
+
+
+def _one_hot(labels: Tensor, logits: Tensor) -> Tensor:
+    rows, classes = logits.shape
+    if labels.dtype != torch.int64:
+        raise TypeError(f"expected int64 class indices, found {labels.dtype}; convert with .long()")
+    if len(labels) != rows:
+        raise ValueError(f"expected {rows} labels, one per logit row, found {len(labels)}; align the batch")
+    if bool(((labels < 0) | (labels >= classes)).any()):
+        raise ValueError(
+            f"expected labels in [0, {classes}), found [{int(labels.min())}, {int(labels.max())}]; "
+            "remap them, or give the last layer one output per class"
+        )
+    return torch.nn.functional.one_hot(labels, classes).to(logits.dtype)
+
+
+def decay_per_column(weight_decay: float | Tensor, rows: Tensor) -> Tensor:
+    """Weight decay of each of the `D+1` columns of `rows`: a number spares the last one, the bias.
+
+    Raises:
+        ValueError: If a tensor is not `[D+1]`, or a value is negative or not finite.
+    """
+    columns = rows.shape[1]
+    if isinstance(weight_decay, Tensor):
+        decay = weight_decay.detach().to(rows)
+        if decay.shape != (columns,):
+            raise ValueError(
+                f"expected weight_decay as a number or [{columns}], found {list(decay.shape)}; "
+                "give one value per column"
+            )
+    else:
+        decay = torch.cat([rows.new_full((columns - 1,), weight_decay), rows.new_zeros(1)])
+    if not bool(((decay >= 0) & torch.isfinite(decay)).all()):
+        raise ValueError(f"expected weight_decay >= 0 and finite, found {weight_decay}; use 0 for none")
+    return decay

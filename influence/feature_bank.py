@@ -1,0 +1,114 @@
+"""A bounded memory of the last layer's inputs and outputs in recent training batches.
+
+The Hessian needs 1,000 to 4,000 rows, more than a batch has; the bank keeps the newest `capacity` of them, as
+a ring. The logits are those of the moment a row was added: with a head that has moved since, compute them
+anew from the features.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from influence.checks import check_finite, check_rows, check_targets
+
+
+class Rows(NamedTuple):
+    """Rows of the last layer: `features [N, D]`, `logits [N, K]`, `targets [N, K]` probabilities."""
+
+    features: Tensor
+    logits: Tensor
+    targets: Tensor
+
+
+class FeatureBank:
+    """Ring buffer of the newest rows, on the device of the newest batch.
+
+    Args:
+        capacity: Most rows to keep, >= 1.
+
+    Raises:
+        ValueError: If `capacity` is below 1.
+
+    Example:
+        >>> bank = FeatureBank(capacity=3)
+        >>> bank.add(torch.ones(5, 2), torch.zeros(5, 2), torch.tensor([0, 0, 1, 1, 1]))
+        >>> len(bank), bank.rows().targets[:, 1].tolist()
+        (3, [1.0, 1.0, 1.0])
+    """
+
+    def __init__(self, capacity: int) -> None:
+        if capacity < 1:
+            raise ValueError(f"expected capacity >= 1, found {capacity}; 1,000 to 4,000 rows are usual")
+        self.capacity = capacity
+        self._storage: Rows | None = None
+        self._next = 0  # where the next row goes
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @torch.no_grad()
+    def add(self, features: Tensor, logits: Tensor, targets: Tensor) -> None:
+        """Copy a batch in, over the oldest rows once the bank is full.
+
+        Args:
+            features: `[B, D]`; detached.
+            logits: `[B, K]`; detached.
+            targets: `[B]` int64 or `[B, K]` probabilities; kept as probabilities.
+
+        Raises:
+            TypeError: If labels are not int64 or features and logits are not floating point.
+            ValueError: If shapes do not match the batch or the bank, targets are invalid, or a value is not
+                finite.
+        """
+        features, logits = check_rows(features, logits)
+        check_finite("features and logits", features, logits)
+        batch = Rows(features, logits, check_targets(targets, logits))
+        storage = self._prepared(batch)
+        rows = min(len(features), self.capacity)
+        slots = (self._next + torch.arange(rows, device=features.device)) % self.capacity
+        for kept, new in zip(storage, batch, strict=True):
+            kept[slots] = new[len(new) - rows :].to(kept.dtype)
+        self._next = (self._next + rows) % self.capacity
+        self._count = min(self._count + rows, self.capacity)
+
+    def rows(self) -> Rows:
+        """A copy of the kept rows, oldest first.
+
+        Raises:
+            ValueError: If the bank is empty.
+        """
+        if self._storage is None:
+            raise ValueError("expected a bank with rows, found an empty one; call add first")
+        device = self._storage.features.device
+        slots = (self._next - self._count + torch.arange(self._count, device=device)) % self.capacity
+        return Rows(*(kept[slots] for kept in self._storage))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The kept rows, oldest first; empty for an empty bank."""
+        return {} if self._storage is None else self.rows()._asdict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Replace the contents by a saved state, of which at most the newest `capacity` rows are kept.
+
+        Raises:
+            ValueError: If the state does not hold features, logits and targets.
+        """
+        if state and set(state) != set(Rows._fields):
+            raise ValueError(f"expected the state of a FeatureBank, found keys {sorted(state)}; use state_dict()")
+        self._storage, self._next, self._count = None, 0, 0
+        if state:
+            self.add(**state)
+
+    def _prepared(self, batch: Rows) -> Rows:
+        """Storage of the shape and on the device of `batch`."""
+        if self._storage is None:
+            self._storage = Rows(*(part.new_zeros(self.capacity, part.shape[1]) for part in batch))
+        for name, kept, new in zip(Rows._fields, self._storage, batch, strict=True):
+            if kept.shape[1] != new.shape[1]:
+                raise ValueError(
+                    f"expected {name} of width {kept.shape[1]}, found {new.shape[1]}; use a new bank for another layer"
+                )
+        self._storage = Rows(*(kept.to(batch.features.device) for kept in self._storage))
+        return self._storage

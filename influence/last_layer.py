@@ -1,0 +1,198 @@
+r"""Gradient and Hessian of the mean softmax cross-entropy in the last linear layer.
+
+With features `h_i`, `a_i = [h_i; 1]`, logits `z_i = W a_i` (`W` is `[K, D+1]`, the last column is the bias),
+`p_i = softmax(z_i)`, targets `q_i` and weights `w_i` of sum 1:
+
+    gradient   g   = sum_i w_i (p_i - q_i) a_i^T
+    Hessian    H V = sum_i w_i (diag p_i - p_i p_i^T) V a_i a_i^T  +  V diag(decay + damping)
+
+As matrices: `U = A V^T`, `T = P*U - P*rowsum(P*U)`, `H V = (w T)^T A`: two products, no autograd. Targets do
+not enter `H`. Without damping `H` is singular: the same vector added to the weights of all classes changes no
+probability.
+
+Axes: N rows, D features, K classes. Source: Lee, Park, Pham, Yoo, CVPR 2020, Eq. 7-14; Koh & Liang, ICML
+2017.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from influence.checks import (
+    check_finite,
+    check_matrix,
+    check_rows,
+    check_targets,
+    decay_per_column,
+    full_precision,
+    upcast,
+)
+from influence.reduction import all_reduce_sum, mean_weights
+from influence.softmax import complement, dense_curvature, deviation
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+DampingMode = Literal["relative", "absolute"]
+
+
+def append_bias(features: Tensor) -> Tensor:
+    """Append the constant feature 1, so that the bias is one more column of the weight matrix.
+
+    Args:
+        features: `[N, D]`; carries gradient.
+
+    Returns:
+        `[N, D+1]`.
+
+    Example:
+        >>> append_bias(torch.tensor([[2.0, 3.0]]))
+        tensor([[2., 3., 1.]])
+    """
+    return torch.cat([features, features.new_ones(len(features), 1)], dim=1)
+
+
+def residual(logits: Tensor, targets: Tensor) -> Tensor:
+    """Derivative of cross-entropy in the logits, `softmax(z) - q`.
+
+    Args:
+        logits: `[B, K]`; carries gradient.
+        targets: `[B]` int64 in [0, K), or `[B, K]` probabilities (each row sums to 1), which carry gradient.
+
+    Returns:
+        `[B, K]` in float32 (float64 if the logits are); each row sums to 0.
+
+    Raises:
+        TypeError: If labels are not int64 or logits are not floating point.
+        ValueError: If targets do not match the logits, are out of range or no distribution.
+    """
+    (logits,) = upcast(logits)
+    with full_precision(logits):
+        return logits.softmax(dim=1) - check_targets(targets, logits)
+
+
+@torch.no_grad()
+def loss_gradient(
+    features: Tensor,
+    logits: Tensor,
+    targets: Tensor,
+    weights: Tensor | None = None,
+    *,
+    process_group: ProcessGroup | None = None,
+) -> Tensor:
+    """Gradient of the weighted mean loss in the last layer, `sum_i w_i (p_i - q_i) a_i^T / sum_i w_i`.
+
+    Args:
+        features: `[N, D]`.
+        logits: `[N, K]`.
+        targets: `[N]` int64 or `[N, K]` probabilities.
+        weights: `[N]`, >= 0; divided by their sum, so only ratios matter. `None` gives the plain mean.
+        process_group: Ranks that share the rows; the result is that of all rows, on every rank.
+
+    Returns:
+        `[K, D+1]`, bias in the last column; each column sums to 0. Detached: no input carries gradient.
+
+    Raises:
+        TypeError: If labels are not int64 or features and logits are not floating point.
+        ValueError: If shapes, targets or weights are invalid, or a value is not finite.
+    """
+    features, logits = check_rows(features, logits)
+    check_finite("features and logits", features, logits)
+    with full_precision(features):
+        share = mean_weights(weights, features, process_group)
+        local = (residual(logits, targets) * share[:, None]).T @ append_bias(features)
+        return all_reduce_sum(local, process_group)
+
+
+class LastLayerHessian:
+    """Damped Hessian of the mean cross-entropy in the last layer, a linear operator on `[K, D+1]` matrices.
+
+    Symmetric, and positive definite if every column has damping or decay. All inputs are detached.
+
+    Args:
+        features: `[N, D]` input of the last layer.
+        logits: `[N, K]` its output.
+        damping: >= 0. Relative: times the mean eigenvalue `trace / (K (D+1))` of the undamped, undecayed
+            Hessian, which means the same for every data set. Absolute: the value itself.
+        damping_mode: "relative" or "absolute".
+        weight_decay: The objective's `(decay/2) ||W||^2`, as in `SGD(weight_decay=...)`. A number applies to
+            the weight columns and not to the bias; a tensor `[D+1]` gives each column its own.
+        sample_weights: `[N]`, >= 0, divided by their sum.
+        process_group: Ranks that share the rows. Products, trace and weights are summed over them.
+
+    Attributes:
+        shape: `(K, D+1)`.
+        num_rows: Rows on all ranks.
+        mean_eigenvalue: Of the Hessian without damping and decay; falls by orders of magnitude as the
+            classifier fits its training rows.
+        damping: The absolute damping in force.
+        diagonal: `[D+1]`, damping plus decay of every column.
+
+    Raises:
+        TypeError: If features or logits are not floating point.
+        ValueError: If shapes do not match, values are not finite, or damping, decay or a weight is negative.
+    """
+
+    def __init__(
+        self,
+        features: Tensor,
+        logits: Tensor,
+        *,
+        damping: float = 1e-2,
+        damping_mode: DampingMode = "relative",
+        weight_decay: float | Tensor = 0.0,
+        sample_weights: Tensor | None = None,
+        process_group: ProcessGroup | None = None,
+    ) -> None:
+        if not (math.isfinite(damping) and damping >= 0):
+            raise ValueError(f"expected damping >= 0, found {damping}; 1e-2 is a usual relative value")
+        if damping_mode not in ("relative", "absolute"):
+            raise ValueError(f"expected damping_mode 'relative' or 'absolute', found {damping_mode!r}")
+        features, logits = check_rows(features.detach(), logits.detach())
+        check_finite("features and logits", features, logits)
+        self.process_group = process_group
+        self.rows = append_bias(features)  # [N, D+1]
+        self.shape = (logits.shape[1], self.rows.shape[1])
+        with full_precision(features):
+            self.probs = logits.softmax(dim=1)  # [N, K]
+            self.top = self.probs.argmax(dim=1, keepdim=True)  # [N, 1]
+            self.row_weights = mean_weights(sample_weights, features, process_group)  # [N]
+            self.weighted_probs = self.probs * self.row_weights[:, None]
+            self.spread = self.weighted_probs * complement(self.probs, self.top)  # w p (1 - p)
+            decay = decay_per_column(weight_decay, self.rows)
+            self.num_rows = int(self.all_reduce(torch.tensor(len(features), device=features.device)))
+            trace = self.all_reduce(self.spread.sum(1) @ self.rows.square().sum(1))
+            self.mean_eigenvalue = float(trace) / (self.shape[0] * self.shape[1])
+        self.damping = damping * (self.mean_eigenvalue if damping_mode == "relative" else 1.0)
+        self.diagonal = decay + self.damping  # [D+1], what is added to every class's columns
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """Sum over the ranks that share the rows; the tensor itself without a process group."""
+        return all_reduce_sum(tensor, self.process_group)
+
+    @torch.no_grad()
+    def __matmul__(self, matrix: Tensor) -> Tensor:
+        check_matrix("a matrix", matrix, self.shape)
+        with full_precision(self.rows):
+            matrix = matrix.to(self.rows)
+            scores = self.rows @ matrix.T  # [N, K]
+            product = (self.weighted_probs * deviation(scores, self.probs, self.top)).T @ self.rows
+            return self.all_reduce(product) + matrix * self.diagonal
+
+    @torch.no_grad()
+    def dense(self) -> Tensor:
+        """The operator as a matrix `[K(D+1), K(D+1)]` on class-major (row by row) flattened matrices."""
+        with full_precision(self.rows):
+            local = dense_curvature(self.rows, self.probs, self.row_weights, self.spread)
+            matrix = self.all_reduce(local)
+            matrix.diagonal().add_(self.diagonal.repeat(self.shape[0]))
+            return matrix
+
+    def trace(self) -> float:
+        """Trace of the operator, damping and decay included: the sum of the diagonal of `dense()`."""
+        unknowns = self.shape[0] * self.shape[1]
+        return self.mean_eigenvalue * unknowns + self.shape[0] * float(self.diagonal.sum())

@@ -1,0 +1,159 @@
+"""Influence of training samples on the validation loss, given the solution `S = H^-1 g_val`.
+
+    up-weighting   I_up(z)     = -<S, (p - q) a^T> = -(p - q)^T S a          (Lee et al. 2020, Eq. 14)
+    replacement    I_aug(z, y) = I_up(y) - I_up(z)                           (Eq. 15-16)
+    removal        change of the validation loss = -I_up(z) / N              (Eq. 9, Koh & Liang 2017)
+
+Negative up-weighting influence means: more of this sample lowers the validation loss. A good augmentation has
+`I_aug < 0`: minimise it. The influence is unbounded below in the features (linear in `a` for a confidently
+wrong sample), so an objective needs a trust region.
+
+Axes: B samples, D features, K classes; `a = [h; 1]`.
+"""
+
+import torch
+from torch import Tensor
+
+from influence.checks import check_finite, check_matrix, check_rows, check_targets, full_precision, upcast
+from influence.last_layer import append_bias, residual
+from influence.solvers.solution import Solution
+
+
+def upweight_influence(solution: Solution | Tensor, features: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
+    """Derivative of the validation loss when a sample's weight grows, `-(p - q)^T S [h; 1]`.
+
+    It is minus the derivative of the sample's own loss when the last layer moves along `S`.
+
+    Args:
+        solution: What `solve` returned, or a matrix `[K, D+1]`; detached.
+        features: `[B, D]`; carries gradient.
+        logits: `[B, K]`; carries gradient.
+        targets: `[B]` int64 or `[B, K]` probabilities.
+
+    Returns:
+        `[B]`; negative is good.
+
+    Raises:
+        TypeError: If labels are not int64 or features and logits are not floating point.
+        ValueError: If shapes do not match or targets are invalid.
+    """
+    matrix = (solution.value if isinstance(solution, Solution) else solution).detach()
+    features, logits = check_rows(features, logits)
+    check_matrix("a solution", matrix, (logits.shape[1], features.shape[1] + 1))
+    with full_precision(features):
+        shares = check_targets(targets, logits)  # [B, K]
+        directions = append_bias(features) @ matrix.to(features).T  # [B, K]
+        # rows of p - q sum to 0: measured from the target's class, fitted samples lose no digits
+        directions = directions - directions.gather(1, shares.argmax(dim=1, keepdim=True))
+        return -(residual(logits, shares) * directions).sum(dim=1)
+
+
+def replacement_influence(
+    solution: Solution | Tensor,
+    original: tuple[Tensor, Tensor, Tensor],
+    replacement: tuple[Tensor, Tensor, Tensor],
+) -> Tensor:
+    """Influence of putting each replacement in the place of its original, `I_up(new) - I_up(old)`.
+
+    Divided by the number of training samples it predicts the change of the validation loss; replacements add
+    up to first order.
+
+    Args:
+        solution: What `solve` returned, or a matrix `[K, D+1]`; detached.
+        original: Features `[B, D]`, logits `[B, K]` and targets of the samples as they are; detached.
+        replacement: The same of the samples that take their place; features and logits carry gradient.
+
+    Returns:
+        `[B]`; negative is good.
+
+    Raises:
+        TypeError: If labels are not int64 or features and logits are not floating point.
+        ValueError: If shapes do not match or targets are invalid.
+    """
+    if len(original[0]) != len(replacement[0]):
+        raise ValueError(
+            f"expected one replacement per original, found {len(replacement[0])} for {len(original[0])}; pair the rows"
+        )
+    features, logits, targets = original
+    before = upweight_influence(solution, features.detach(), logits.detach(), targets.detach())
+    return upweight_influence(solution, *replacement) - before
+
+
+def removal_change(
+    solution: Solution | Tensor, features: Tensor, logits: Tensor, targets: Tensor, num_rows: int
+) -> Tensor:
+    """Predicted change of the validation loss when each sample alone leaves a training set of `num_rows`.
+
+    Args:
+        solution: What `solve` returned, or a matrix `[K, D+1]`; detached.
+        features: `[B, D]`.
+        logits: `[B, K]`.
+        targets: `[B]` int64 or `[B, K]` probabilities.
+        num_rows: Rows of the training set behind the Hessian, >= 1.
+
+    Returns:
+        `[B]`; positive: the sample helps.
+
+    Raises:
+        TypeError: If labels are not int64 or features and logits are not floating point.
+        ValueError: If shapes, targets or `num_rows` are invalid.
+    """
+    if num_rows < 1:
+        raise ValueError(f"expected num_rows >= 1, found {num_rows}; pass the size of the training set")
+    return -upweight_influence(solution, features, logits, targets) / num_rows
+
+
+def class_frequencies(logits: Tensor, targets: Tensor) -> Tensor:
+    """Share of every class in the targets.
+
+    Args:
+        logits: `[N, K]`; give the number of classes and the type.
+        targets: `[N]` int64 or `[N, K]` probabilities.
+
+    Returns:
+        `[K]`, sums to 1; detached.
+
+    Raises:
+        TypeError: If labels are not int64 or logits are not floating point.
+        ValueError: If targets do not match the logits, are out of range or no distribution.
+    """
+    (logits,) = upcast(logits)
+    return check_targets(targets.detach(), logits).mean(dim=0)
+
+
+@torch.no_grad()
+def class_gradients(features: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
+    """Gradient of the mean loss of each class; the solve of each gives the influence on that class.
+
+    Class `c` has the loss `sum_i q_ic (-log p_ic) / sum_i q_ic`, so that the sum weighted by
+    `class_frequencies` is `loss_gradient`, for hard and for soft targets.
+
+    Args:
+        features: `[N, D]`.
+        logits: `[N, K]`.
+        targets: `[N]` int64 or `[N, K]` probabilities.
+
+    Returns:
+        `[K, K, D+1]`, detached: class of the loss, then the last layer's matrix. Zero for a class without
+        samples.
+
+    Raises:
+        TypeError: If labels are not int64 or features and logits are not floating point.
+        ValueError: If shapes or targets are invalid, or a value is not finite.
+    """
+    features, logits = check_rows(features, logits)
+    check_finite("features and logits", features, logits)
+    classes = logits.shape[1]
+    with full_precision(features):
+        shares = check_targets(targets, logits)  # [N, K]
+        rows, probs = append_bias(features), logits.softmax(dim=1)
+        gradients = rows.new_zeros(classes, classes, rows.shape[1])
+        for c in range(classes):
+            chosen = shares[:, c].nonzero().squeeze(1)
+            if len(chosen) == 0:
+                continue
+            share = shares[chosen, c] / shares[:, c].sum()
+            error = probs[chosen]  # a copy
+            error[:, c] -= 1
+            gradients[c] = (error * share[:, None]).T @ rows[chosen]
+        return gradients

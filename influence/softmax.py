@@ -1,0 +1,53 @@
+"""Curvature of softmax without cancellation, for classifiers that are nearly certain of every sample.
+
+`C = diag p - p p^T` of a fitted sample has entries of the size `1 - p_top`, which float32 rounds to 0 when
+taken as a difference. A shift of all scores changes nothing, so scores are measured from the most probable
+class: then no large numbers cancel, and the entries keep all their digits however small they are.
+
+Axes: N rows, D features, K classes; `top [N, 1]` is the most probable class.
+"""
+
+import torch
+from torch import Tensor
+
+
+def complement(probs: Tensor, top: Tensor) -> Tensor:
+    """`1 - p`, `[N, K]`; for the top class as the sum of the other probabilities.
+
+    Example:
+        >>> probs = torch.tensor([[30.0, 0.0]]).softmax(dim=1)
+        >>> [f"{value:.1e}" for value in complement(probs, probs.argmax(dim=1, keepdim=True))[0].tolist()]
+        ['9.4e-14', '1.0e+00']
+    """
+    others = probs.scatter(1, top, 0.0).sum(dim=1, keepdim=True)
+    return (1 - probs).scatter(1, top, others)
+
+
+def deviation(scores: Tensor, probs: Tensor, top: Tensor) -> Tensor:
+    """Scores `[N, K]` minus their mean under `p`; times `p` this is the product with `C`."""
+    scores = scores - scores.gather(1, top)
+    return scores - (probs * scores).sum(dim=1, keepdim=True)
+
+
+def class_curvature(weighted_probs: Tensor, probs: Tensor, spread: Tensor) -> Tensor:
+    """`sum_i w_i C_i`, `[K, K]`, from `w p`, `p` and `spread = w p (1 - p)`, each `[N, K]`."""
+    matrix = -(weighted_probs.T @ probs)
+    return torch.diagonal_scatter(matrix, spread.sum(dim=0))
+
+
+def dense_curvature(rows: Tensor, probs: Tensor, weights: Tensor, spread: Tensor) -> Tensor:
+    """`sum_i w_i C_i (x) a_i a_i^T`, `[K(D+1), K(D+1)]`, class-major.
+
+    Args:
+        rows: `a`, `[N, D+1]`.
+        probs: `[N, K]`.
+        weights: `w`, `[N]`.
+        spread: `w p (1 - p)`, `[N, K]`.
+    """
+    classes, columns = probs.shape[1], rows.shape[1]
+    scaled = probs * weights.sqrt()[:, None]
+    outer = (scaled[:, :, None] * rows[:, None, :]).flatten(1)  # [N, K(D+1)]
+    blocks = (outer.T @ outer).neg_().view(classes, columns, classes, columns)
+    for k in range(classes):
+        blocks[k, :, k] = (spread[:, k : k + 1] * rows).T @ rows
+    return blocks.view(classes * columns, classes * columns)

@@ -1,0 +1,93 @@
+r"""Dense solves, exact up to rounding: Cholesky in weight space, and Woodbury in sample space.
+
+With `R_i = sqrt(w_i) B_i (x) a_i^T`, `B_i = diag(sqrt p_i) (I - 1 p_i^T)`, so that `B_i^T B_i = diag p_i -
+p_i p_i^T`, the Hessian is `H = R^T R + L`, `L = diag(damping + decay)`, and
+
+    H^-1 = L^-1 - L^-1 R^T (I + R L^-1 R^T)^-1 R L^-1.
+
+The inner matrix has `N K` rows in place of `K (D+1)`: smaller when there are fewer rows than features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from influence.last_layer import LastLayerHessian
+from influence.softmax import complement, deviation
+from influence.solvers.solution import Iterate, check_damped, refined
+
+MAX_DENSE = 20_000  # unknowns of a dense matrix: 1.6 GB in float32
+_REFINEMENTS = 4
+
+
+def cholesky(hessian: LastLayerHessian, gradient: Tensor, tol: float, max_iterations: int) -> Iterate:
+    """Factorise the `[K(D+1), K(D+1)]` matrix, solve and refine.
+
+    A column without damping or decay is singular in one direction, the same number in all classes; adding
+    `1 1^T` there leaves the solution of a gradient with column sum 0 as it is, so an undecayed bias is no
+    obstacle. Returns NaN, which the caller turns into a failed solution, if the matrix is not numerically
+    positive definite.
+
+    Raises:
+        ValueError: If the matrix has more than 20,000 rows.
+    """
+    unknowns = gradient.numel()
+    _check_size(unknowns, "cholesky")
+    matrix = hessian.dense()
+    classes, columns = hessian.shape
+    blocks = matrix.view(classes, columns, classes, columns)
+    for column in (hessian.diagonal == 0).nonzero().flatten().tolist():
+        blocks[:, column, :, column] += hessian.mean_eigenvalue
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if bool(failed):
+        return torch.full_like(gradient, float("nan")), 1
+
+    def inverse(matrix: Tensor) -> Tensor:
+        return torch.cholesky_solve(matrix.reshape(unknowns, 1), factor).view_as(matrix)
+
+    return refined(inverse, hessian, gradient, tol, min(max_iterations, _REFINEMENTS))
+
+
+def woodbury(hessian: LastLayerHessian, gradient: Tensor, tol: float, max_iterations: int) -> Iterate:
+    """Factorise the `[N K, N K]` matrix of the samples, solve and refine.
+
+    Raises:
+        ValueError: If `N K` exceeds 20,000, a column has neither damping nor decay, or rows are spread over
+            ranks.
+    """
+    check_damped(hessian, "woodbury")
+    if hessian.process_group is not None:
+        raise ValueError("expected all rows on one rank for woodbury, found a process group; use method='cg'")
+    rows, probs = hessian.rows, hessian.probs
+    samples = probs.numel()
+    _check_size(samples, "woodbury")
+    root = hessian.row_weights.sqrt()[:, None] * probs.sqrt()  # [N, K]
+    halves = -root[:, :, None] * probs[:, None, :]  # [N, K, K], sqrt(w_i) B_i
+    halves.diagonal(dim1=1, dim2=2).copy_(root * complement(probs, hessian.top))
+    kernel = (rows / hessian.diagonal) @ rows.T  # [N, N]
+    flat = halves.flatten(0, 1)
+    inner = (flat @ flat.T).view(*probs.shape, *probs.shape) * kernel[:, None, :, None]
+    inner = inner.view(samples, samples)
+    inner.diagonal().add_(1)
+    factor, failed = torch.linalg.cholesky_ex(inner)
+    if bool(failed):
+        return torch.full_like(gradient, float("nan")), 1
+
+    def inverse(matrix: Tensor) -> Tensor:
+        scaled = matrix / hessian.diagonal
+        scores = root * deviation(rows @ scaled.T, probs, hessian.top)  # R L^-1 g
+        inside = torch.cholesky_solve(scores.reshape(samples, 1), factor).view_as(root)
+        inside = torch.einsum("nkl,nk->nl", halves, inside)  # B^T
+        correction: Tensor = (inside.T @ rows) / hessian.diagonal
+        return scaled - correction
+
+    return refined(inverse, hessian, gradient, tol, min(max_iterations, _REFINEMENTS))
+
+
+def _check_size(size: int, method: str) -> None:
+    if size > MAX_DENSE:
+        raise ValueError(
+            f"expected at most {MAX_DENSE:,} unknowns for {method}, found {size:,} "
+            f"({size * size * 4 / 1e9:,.0f} GB in float32); use method='cg' or 'kronecker_cg'"
+        )

@@ -1,0 +1,111 @@
+"""What a solve returns, and the warning it gives when it misses its tolerance."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from influence.last_layer import LastLayerHessian
+
+Iterate = tuple[Tensor, int]  # a candidate [K, D+1] and the number of iterations it took
+
+
+class ConvergenceWarning(UserWarning):
+    """A solve stopped above its tolerance."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Result of an inverse-Hessian-vector product `S = H^-1 g`.
+
+    Attributes:
+        value: `S`, `[K, D+1]`, detached.
+        relative_residual: `||H S - g|| / ||g||` in the Frobenius norm, computed anew from `value`; 0 if `g`
+            is 0.
+        iterations: Hessian products of an iterative method, factorised solves of a direct one.
+        method: The method used, after "auto" has chosen.
+        converged: Whether the residual is within the tolerance.
+    """
+
+    value: Tensor
+    relative_residual: float
+    iterations: int
+    method: str
+    converged: bool
+
+
+def shared_norm(hessian: LastLayerHessian, matrix: Tensor) -> float:
+    """Frobenius norm, averaged over ranks: the last bits may differ there, the decision to stop must not."""
+    norm = matrix.norm()
+    total, ranks = hessian.all_reduce(torch.stack([norm, torch.ones_like(norm)])).tolist()
+    return float(total / ranks)
+
+
+def relative_residual(hessian: LastLayerHessian, value: Tensor, gradient: Tensor) -> float:
+    """`||H S - g|| / ||g||`, from a fresh product; infinite if `value` is not finite."""
+    ratio = shared_norm(hessian, hessian @ value - gradient) / shared_norm(hessian, gradient)
+    return ratio if ratio == ratio else float("inf")
+
+
+def refined(
+    inverse: Callable[[Tensor], Tensor],
+    hessian: LastLayerHessian,
+    gradient: Tensor,
+    tol: float,
+    max_iterations: int,
+) -> Iterate:
+    """Apply a factorised inverse, then correct by that of the residual while this halves the residual."""
+    value = inverse(gradient)
+    error = relative_residual(hessian, value, gradient)
+    iterations = 1
+    while tol < error < float("inf") and iterations < max_iterations:
+        better = value + inverse(gradient - hessian @ value)
+        iterations += 1
+        smaller = relative_residual(hessian, better, gradient)
+        if not smaller < error / 2:
+            break
+        value, error = better, smaller
+    return value, iterations
+
+
+def finish(iterate: Iterate, hessian: LastLayerHessian, gradient: Tensor, method: str, tol: float) -> Solution:
+    """Measure the true residual of a candidate; fall back to zero, with residual 1, if it is not finite."""
+    value, iterations = iterate
+    error = relative_residual(hessian, value, gradient)
+    if not bool(torch.isfinite(value).all()):
+        value, error = torch.zeros_like(gradient), 1.0
+    return Solution(value, error, iterations, method, error <= tol)
+
+
+def warn_if_unconverged(solution: Solution, hessian: LastLayerHessian, tol: float) -> Solution:
+    """Emit one `ConvergenceWarning` that says what to change."""
+    if not solution.converged:
+        warnings.warn(
+            f"{solution.method} stopped after {solution.iterations} iterations at a relative residual of "
+            f"{solution.relative_residual:.1e}, above tol={tol:.1e} (damping {hessian.damping:.1e}). Raise "
+            f"max_iterations, raise damping, or choose another method ({_alternative(solution.method)}).",
+            ConvergenceWarning,
+            stacklevel=4,  # past this function, solve and its no_grad wrapper
+        )
+    return solution
+
+
+def check_damped(hessian: LastLayerHessian, method: str) -> None:
+    """Refuse an operator that is singular on some column.
+
+    Raises:
+        ValueError: If a column has neither damping nor decay.
+    """
+    if not bool((hessian.diagonal > 0).all()):
+        raise ValueError(
+            f"expected damping or decay > 0 in every column for {method}, found {hessian.damping} damping; "
+            "set damping, or use method='cg'"
+        )
+
+
+def _alternative(method: str) -> str:
+    return "kronecker_cg" if method in ("cg", "neumann") else "cg, or cholesky while the problem is small"

@@ -1,0 +1,124 @@
+"""Classifier, augmentation network and influence, trained jointly."""
+
+from typing import Any, Literal, cast, get_args
+
+import torch
+from torch import Tensor, nn
+
+from augnet import AugNet, load_policy
+from augnet.baselines import FlipCrop
+from lightning_modules.classifier import Classifier
+from lightning_modules.feature_capture import FeatureCapture, find_last_linear
+from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner, PolicyUpdate
+
+Control = Literal["none", "plain", "uniform", "shuffled", "flipped", "identity_hessian"]
+BasePolicy = Literal["none", "flip_crop"]
+_STATE = "policy_learner"
+
+
+class AugmentedClassifier(Classifier):
+    """A classifier whose augmentation policy is learned while it trains.
+
+    Each training batch passes through the base policy and the learned policy to the classifier. Every few steps
+    the learner moves the policy so that the loss on the influence set is predicted to fall.
+
+    Args:
+        ops: What the learned policy may do: a list of op names, or a mapping from op name to its bound, the largest
+            magnitude in the op's unit. Units and names: see the README.
+        initial_range: Ranges at the start, as a fraction of the bounds, in (0, 1]. At 0 there would be no gradient.
+        base_policy: A fixed policy in front of the learned one: `none`, or `flip_crop` (mirror, shift by up to 1/8).
+        policy_file: A saved policy to train with, frozen, instead of learning one; its ops replace `ops`.
+        learner: How the policy is learned.
+        control: `none` is the method. `plain` has no policy at all, `uniform` draws uniformly up to the bounds of the
+            same ops. The others spoil the influence and should do worse: `shuffled` (among the images of a batch),
+            `flipped` (its sign), `identity_hessian` (no curvature).
+        **kwargs: See `Classifier`.
+    """
+
+    def __init__(
+        self,
+        ops: list[str] | dict[str, float],
+        initial_range: float = 0.1,
+        base_policy: BasePolicy = "none",
+        policy_file: str | None = None,
+        learner: LearnerSettings = LearnerSettings(),  # noqa: B008 - frozen
+        control: Control = "none",
+        **kwargs: Any,
+    ) -> None:
+        if control not in get_args(Control):
+            raise ValueError(f"control must be one of {', '.join(get_args(Control))}, found {control!r}.")
+        if policy_file is not None and control != "none":
+            raise ValueError(f"policy_file fixes the policy: control must be none, found {control!r}.")
+        base = FlipCrop() if base_policy == "flip_crop" else nn.Identity()
+        if policy_file is None:
+            augnet = AugNet.from_ops(ops, 1.0 if control == "uniform" else initial_range)
+        else:
+            augnet = load_policy(policy_file)
+        learned = [] if control == "plain" else [augnet]
+        super().__init__(augmentation=nn.Sequential(base, *learned), **kwargs)
+        self.save_hyperparameters()
+        augnet.space.check_channels(self.hparams.get("in_channels", 3))
+        self.augnet = None if control == "plain" else augnet
+        self.base, self.control, self.settings = base, control, learner
+        self.learns = policy_file is None and control not in ("plain", "uniform")
+        self.learner: PolicyLearner | None = None
+        self.last_update: PolicyUpdate | None = None
+        self._resumed: dict[str, Any] | None = None
+
+    def on_fit_start(self) -> None:
+        """Find the head and build the learner; what is wrong is said here, before training."""
+        super().on_fit_start()
+        if not self.learns or self.augnet is None:
+            return
+        images, labels = self._influence_set()
+        head = find_last_linear(self.network, images[:2])
+        self.learner = PolicyLearner(
+            self.augnet,
+            FeatureCapture(self.network, head),
+            (images.contiguous(memory_format=self.memory_format), labels),
+            self.settings,
+            base=self.base,
+            corruption=cast(Corruption, self.control),  # plain and uniform were left out above
+            forward_context=self.trainer.precision_plugin.forward_context,
+            seed=torch.initial_seed() % 2**63,
+        )
+        if self._resumed is not None:
+            self.learner.load_state_dict(self._resumed)
+            self._resumed = None
+
+    def _influence_set(self) -> tuple[Tensor, Tensor]:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data is None or not hasattr(data, "influence_set"):
+            raise ValueError(
+                "learning a policy needs an influence set: expected a data module with influence_set() -> "
+                f"(images, labels), found {type(data).__name__}."
+            )
+        images, labels = data.influence_set()
+        if len(labels) == 0:
+            raise ValueError("the influence set is empty: give it at least one image of every class.")
+        return images.to(self.device), labels.to(self.device)
+
+    def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Every few steps, one policy update on the batch that was just trained on."""
+        if self.learner is None or self.augnet is None or not self.learner.due(self.global_step):
+            return
+        update = self.last_update = self.learner.update(*batch)
+        self.log_dict(
+            {
+                "influence/mean": update.influence.mean(),
+                "influence/loss": update.influence_loss,
+                "influence/ihvp_residual": update.solution.relative_residual,
+                "influence/cg_iters": float(update.solution.iterations),
+                "policy/retention": update.retention,
+                **{f"range/{name}": float(facts["half_width"]) for name, facts in self.augnet.describe().items()},
+            }
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the learner's state."""
+        if self.learner is not None:
+            checkpoint[_STATE] = self.learner.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the learner's state until the learner is built."""
+        self._resumed = checkpoint.get(_STATE)

@@ -1,0 +1,6 @@
+"""Callbacks that watch a run and write its files."""
+
+from lightning_modules.callbacks.pictures import PolicyPictures
+from lightning_modules.callbacks.policy_writer import PolicyWriter
+
+__all__ = ["PolicyPictures", "PolicyWriter"]

@@ -1,0 +1,91 @@
+"""Pictures of what the policy does: the same eight images over time, and the ranges over time."""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import wandb
+from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor
+
+from lightning_modules.augmented_classifier import AugmentedClassifier
+from lightning_modules.plots import augmentation_grid, plot_ranges, save_figure
+
+_IMAGES = 8
+_DRAWS = 4
+
+
+class PolicyPictures(pl.Callback):
+    """Logs a grid of augmented images and a histogram of influences, and writes pictures at the end.
+
+    `augmentations.png`: each column an image of the influence set's training counterpart, the original on top, draws
+    of the policy below. `ranges.png`: the learned half-widths over training, as fractions of their bounds.
+
+    Args:
+        every_n_epochs: Epochs from one logged grid to the next.
+    """
+
+    def __init__(self, every_n_epochs: int = 5) -> None:
+        if every_n_epochs < 1:
+            raise ValueError(f"every_n_epochs must be at least 1, found {every_n_epochs}.")
+        self.every_n_epochs = every_n_epochs
+        self.images: Tensor | None = None
+        self.history: dict[int, dict[str, float]] = {}
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep eight images of the first batch."""
+        if self.images is None:
+            self.images = batch[0][:_IMAGES].detach().float().cpu()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember the ranges; every few epochs, log pictures to W&B."""
+        if not isinstance(pl_module, AugmentedClassifier) or pl_module.augnet is None:
+            return
+        shares = pl_module.augnet.policy.saturation().tolist()
+        self.history[trainer.global_step] = dict(zip(pl_module.augnet.space.names, shares, strict=True))
+        if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+            self._log(trainer, pl_module)
+
+    @rank_zero_only
+    def _log(self, trainer: pl.Trainer, module: AugmentedClassifier) -> None:
+        for logger in trainer.loggers:
+            if not isinstance(logger, WandbLogger):
+                continue
+            pictures = {"policy/augmentations": wandb.Image(augmentation_grid(self._rows(module)))}
+            if module.last_update is not None:
+                values = module.last_update.influence.float().cpu().numpy()
+                pictures["influence/histogram"] = wandb.Histogram(values)
+            logger.experiment.log({**pictures, "trainer/global_step": trainer.global_step})
+
+    def _rows(self, module: AugmentedClassifier) -> Tensor:
+        """Originals and draws, `[1 + draws, images, C, H, W]`; the draws are the same at every call."""
+        if self.images is None or module.augnet is None:
+            raise RuntimeError("no images seen yet")
+        generator = torch.Generator().manual_seed(0)
+        images = self.images.to(module.device)
+        with torch.no_grad():
+            magnitudes = [module.augnet.sample(images, generator) for _ in range(_DRAWS)]
+            draws = [module.augnet.space.apply(images, row) for row in magnitudes]
+        return torch.stack([images, *draws]).cpu()
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the two pictures into the run's folder."""
+        if not isinstance(pl_module, AugmentedClassifier) or pl_module.augnet is None or self.images is None:
+            return
+        folder = Path(trainer.default_root_dir)
+        save_figure(augmentation_grid(self._rows(pl_module)), folder / "augmentations.png")
+        if self.history:
+            save_figure(plot_ranges(self.history), folder / "ranges.png")
+
+    def state_dict(self) -> dict[str, Any]:
+        """History and images, so that a resumed run draws all of it."""
+        return {"history": self.history, "images": self.images}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.history, self.images = state_dict["history"], state_dict["images"]

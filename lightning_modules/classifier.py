@@ -1,0 +1,148 @@
+"""An image classifier trained with a fixed augmentation policy, or none."""
+
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from kornia.enhance import Normalize
+from pytorch_lightning.cli import OptimizerCallable
+from torch import Tensor, nn
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy
+
+from lightning_modules.data.checks import check_labels, validate_images
+from lightning_modules.models import build_model
+
+LearningRateSchedule = Literal["one_cycle", "cosine", "constant"]
+
+
+def default_optimizer(parameters: Any) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum: what the CIFAR literature trains with."""
+    return torch.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
+
+
+class Classifier(pl.LightningModule):
+    """Cross-entropy training of a classifier on images in [0, 1].
+
+    Args:
+        num_classes: Number of classes, K; taken from the data.
+        in_channels: Channels of the images; taken from the data.
+        model: The network: `timm/NAME`, `pytorchcv/NAME`, or the import path of an `nn.Module` class. It must end in
+            a linear layer.
+        model_kwargs: Further arguments of the network, for instance `{width: 8}` or `{pretrained: true}`.
+        optimizer: The classifier's optimiser; its `lr` is the highest of the schedule.
+        lr_schedule: Learning rate over the run, step by step: `one_cycle` (warm-up, then cosine to zero), `cosine`
+            (to zero) or `constant`.
+        label_smoothing: Share of the target spread over all classes, in [0, 1).
+        pixel_mean: Subtracted from every pixel in front of the network: one number, or one for each channel.
+        pixel_std: Every pixel is divided by it after that, > 0: one number, or one for each channel.
+        channels_last: Keep images and weights in channels-last order, several times faster on CPUs and tensor cores.
+        augmentation: Applied to each training batch, not in evaluation.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        model: str = "lightning_modules.models.SmallConvNet",
+        model_kwargs: dict[str, Any] | None = None,
+        optimizer: OptimizerCallable = default_optimizer,
+        lr_schedule: LearningRateSchedule = "one_cycle",
+        label_smoothing: float = 0.0,
+        pixel_mean: float | list[float] = 0.5,
+        pixel_std: float | list[float] = 0.25,
+        channels_last: bool = True,
+        augmentation: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must lie in [0, 1), found {label_smoothing}.")
+        mean = _per_channel("pixel_mean", pixel_mean, in_channels)
+        std = _per_channel("pixel_std", pixel_std, in_channels)
+        if min(std) <= 0:
+            raise ValueError(f"pixel_std must be positive, found {pixel_std}.")
+        network = build_model(model, num_classes, in_channels, **(model_kwargs or {}))
+        self.network = nn.Sequential(Normalize(torch.tensor(mean), torch.tensor(std)), network)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.network.to(memory_format=self.memory_format)
+        self.augmentation = nn.Identity() if augmentation is None else augmentation
+        self.augmentation.requires_grad_(False)
+        self.num_classes = num_classes
+        self.make_optimizer, self.lr_schedule = optimizer, lr_schedule
+        self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        self.train_accuracy, self.val_accuracy, self.test_accuracy = (
+            MulticlassAccuracy(num_classes, average="micro") for _ in range(3)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits `[B, K]` of images `[B, C, H, W]` in [0, 1]."""
+        logits: Tensor = self.network(images.contiguous(memory_format=self.memory_format))
+        return logits
+
+    @torch.no_grad()
+    def augment(self, images: Tensor) -> Tensor:
+        """The training batch as the classifier sees it, `[B, C, H, W]` in [0, 1]."""
+        augmented: Tensor = self.augmentation(images)
+        return augmented
+
+    def on_train_batch_start(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Check the first batch before anything is trained on it."""
+        if batch_idx == 0 and self.current_epoch == 0:
+            images, labels = batch
+            validate_images(images)
+            check_labels(labels, self.num_classes)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Augment, classify, cross-entropy."""
+        images, labels = batch
+        logits = self(self.augment(images))
+        loss: Tensor = self.loss(logits, labels)
+        self._log("train", loss, logits, labels)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Loss and accuracy on the validation split."""
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Loss and accuracy on the test split."""
+        self._evaluate("test", batch)
+
+    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Class probabilities `[B, K]`."""
+        logits: Tensor = self(batch[0])
+        return logits.float().softmax(dim=1)
+
+    def _evaluate(self, stage: str, batch: tuple[Tensor, Tensor]) -> None:
+        images, labels = batch
+        logits = self(images)
+        self._log(stage, nn.functional.cross_entropy(logits, labels), logits, labels)
+
+    def _log(self, stage: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        accuracy: MulticlassAccuracy = getattr(self, f"{stage}_accuracy")
+        accuracy(logits, labels)
+        values: dict[str, Metric | Tensor] = {f"{stage}/loss": loss, f"{stage}/acc": accuracy}
+        self.log_dict(values, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))
+
+    def configure_optimizers(self) -> Any:
+        """The classifier's optimiser and its schedule; the policy has an optimiser of its own."""
+        optimizer = self.make_optimizer(self.network.parameters())
+        if self.lr_schedule == "constant":
+            return optimizer
+        steps = max(int(self.trainer.estimated_stepping_batches), 1)
+        scheduler: Any
+        if self.lr_schedule == "cosine":
+            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+        else:
+            highest = [group["lr"] for group in optimizer.param_groups]
+            scheduler = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer, max_lr=highest, total_steps=steps, cycle_momentum=False
+            )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _per_channel(name: str, value: float | list[float], channels: int) -> list[float]:
+    values = [float(value)] * channels if isinstance(value, (int, float)) else list(value)
+    if len(values) != channels:
+        raise ValueError(f"{name} must be one number or {channels} (one for each channel), found {value}.")
+    return values

@@ -1,0 +1,111 @@
+"""From image files to uint8 tensors `[C, H, W]` of one common shape."""
+
+from dataclasses import dataclass
+
+import datasets
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional
+
+_PROBES = 64
+_GREY_MODES = frozenset({"1", "L", "LA"})
+_DECODER = datasets.Image()
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """The shape that every image of a data module is brought to.
+
+    Args:
+        channels: 1 for grey, 3 for RGB.
+        height: Rows, in pixels.
+        width: Columns, in pixels.
+        resize: Whether images of another size are resized and cropped; otherwise they are an error.
+    """
+
+    channels: int
+    height: int
+    width: int
+    resize: bool
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of one decoded image, in bytes."""
+        return self.channels * self.height * self.width
+
+
+def probe_format(rows: datasets.Dataset, image_size: int | None, where: str) -> ImageFormat:
+    """Find the common format from a sample of the images.
+
+    Args:
+        rows: Table whose column `image` holds undecoded images.
+        image_size: Side of the square images are resized to, in pixels; `None` keeps their own size.
+        where: Name of the table for error messages.
+
+    Returns:
+        The format: grey if all probed images are grey, RGB otherwise.
+
+    Raises:
+        ValueError: When `image_size` is `None` and the images differ in size.
+    """
+    indices = np.unique(np.linspace(0, len(rows) - 1, min(_PROBES, len(rows))).astype(int))
+    images = [_open(record, where) for record in rows[indices]["image"]]
+    channels = 1 if all(image.mode in _GREY_MODES for image in images) else 3
+    if image_size is not None:
+        return ImageFormat(channels, image_size, image_size, resize=True)
+    sizes = sorted({image.size for image in images})
+    if len(sizes) > 1:
+        raise ValueError(_sizes_differ(where, sizes[0], sizes[-1]))
+    width, height = sizes[0]
+    return ImageFormat(channels, height, width, resize=False)
+
+
+def decode(record: dict, image_format: ImageFormat, where: str) -> Tensor:
+    """Decode one image and bring it to the format.
+
+    A resized image keeps its aspect: its shorter side is scaled to the size (bilinear, antialiased)
+    and the centre is cropped.
+
+    Args:
+        record: `{"bytes": ..., "path": ...}` as `datasets` stores images.
+        image_format: The format to bring it to.
+        where: Name of the table for error messages.
+
+    Returns:
+        A uint8 tensor `[C, H, W]`.
+
+    Raises:
+        ValueError: When the image cannot be read, or has another size and is not to be resized.
+    """
+    image = _open(record, where).convert("L" if image_format.channels == 1 else "RGB")
+    size = [image_format.height, image_format.width]
+    if image.size != (image_format.width, image_format.height):
+        if not image_format.resize:
+            raise ValueError(_sizes_differ(where, (image_format.width, image_format.height), image.size))
+        image = functional.center_crop(functional.resize(image, [min(size)], antialias=True), size)
+    return torch.from_numpy(np.array(image)).reshape(*size, image_format.channels).permute(2, 0, 1)
+
+
+def _open(record: dict, where: str) -> Image.Image:
+    """Open an 8-bit image, upright by its EXIF orientation."""
+    try:
+        image: Image.Image = _DECODER.decode_example(record)
+    except (OSError, ValueError, TypeError, SyntaxError) as error:
+        name = record.get("path") if record else record
+        raise ValueError(f"cannot read image {name} of {where} ({error}): mend or remove it.") from error
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(
+            f"image {record['path']} of {where} has mode {image.mode!r}, more than 8 bits a channel: "
+            "convert the images to 8 bits, choosing the range of values yourself."
+        )
+    return image
+
+
+def _sizes_differ(where: str, one: tuple[int, int], other: tuple[int, int]) -> str:
+    """The message for images of several sizes."""
+    return (
+        f"the images of {where} differ in size (width x height: {one[0]} x {one[1]} and "
+        f"{other[0]} x {other[1]}): set image_size to resize them all."
+    )

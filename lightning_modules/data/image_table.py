@@ -1,0 +1,109 @@
+"""One split of a dataset before anything of it is decoded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import datasets
+
+from lightning_modules.data.columns import image_rows, read_labels
+from lightning_modules.data.splits import Indices, stratified_subset
+from lightning_modules.data.tables import load_tables
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """A table with a column of images and one of labels; each is read only when asked for.
+
+    Args:
+        table: The rows.
+        image_column: Name of the image column; `None` finds it by its type.
+        label_column: Name of the label column; `None` finds it by its type and name.
+        where: Name of the table for error messages.
+    """
+
+    table: datasets.Dataset
+    image_column: str | None
+    label_column: str | None
+    where: str
+
+    def __post_init__(self) -> None:
+        if len(self) == 0:
+            raise ValueError(f"{self.where} is empty: it needs at least one image.")
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def images(self) -> datasets.Dataset:
+        """The undecoded images; reads no label."""
+        return image_rows(self.table, self.image_column, self.where)
+
+    def labels(self, class_names: Sequence[str] | None = None) -> tuple[Indices, tuple[str, ...]]:
+        """The labels, and the names of the classes they are numbered by.
+
+        Args:
+            class_names: The classes to number by; `None` takes the table's own.
+        """
+        return read_labels(self.table, self.label_column, self.where, class_names)
+
+    def select(self, rows: Indices) -> "ImageTable":
+        """The table of these rows only.
+
+        Args:
+            rows: Row numbers.
+        """
+        return replace(self, table=self.table.select(rows))
+
+    def at_most(self, size: int, field: str, class_names: Sequence[str], seed: int) -> "ImageTable":
+        """The table of `size` rows in the table's own class proportions, or of all if they are fewer.
+
+        Args:
+            size: How many rows to draw at most.
+            field: Name of the argument that `size` came from, for error messages.
+            class_names: The classes to number by.
+            seed: Seed of the draw.
+        """
+        labels, _ = self.labels(class_names)
+        return self.select(stratified_subset(labels, size, field, class_names, seed))
+
+
+def open_tables(
+    path: str, influence_path: str | None, image_column: str | None, label_column: str | None
+) -> dict[str, ImageTable]:
+    """Open a dataset and, where it has a place of its own, the influence set.
+
+    Args:
+        path: Hub name or local path of the dataset.
+        influence_path: Hub name or local path of the influence set, if it has its own.
+        image_column: Name of the image column; `None` finds it.
+        label_column: Name of the label column; `None` finds it.
+
+    Returns:
+        The tables by split: `train`, and those of `validation`, `test` and `influence` that are there.
+        A validation split without a test split counts as the test split.
+
+    Raises:
+        ValueError: When there is no training split, or more than one influence set.
+    """
+    found = load_tables(path)
+    if "train" not in found:
+        raise ValueError(f"path={path!r} has no training split, only {', '.join(found)}: name one of them train.")
+    if "test" not in found and "validation" in found:
+        found["test"] = found.pop("validation")
+    tables: dict[str, ImageTable] = {
+        split: ImageTable(found[split], image_column, label_column, f"the {split} split of {path}")
+        for split in ("train", "validation", "test")
+        if split in found
+    }
+    if influence_path is not None:
+        tables["influence"] = _open_influence(influence_path, image_column, label_column)
+    return tables
+
+
+def _open_influence(path: str, image_column: str | None, label_column: str | None) -> ImageTable:
+    """The only split of the path, or its training split; its columns may have names of their own."""
+    found = load_tables(path, "influence_path")
+    if len(found) > 1 and "train" not in found:
+        raise ValueError(f"influence_path={path!r} has splits {', '.join(found)}: give the path of one of them.")
+    table = found["train"] if "train" in found else next(iter(found.values()))
+    image_column, label_column = (name if name in table.features else None for name in (image_column, label_column))
+    return ImageTable(table, image_column, label_column, f"the influence set of {path}")

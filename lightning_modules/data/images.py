@@ -1,0 +1,134 @@
+"""Any image dataset under one argument: hub name, parquet files or image folder."""
+
+from functools import partial
+
+import torch
+
+from lightning_modules.data.base import InfluenceDataModule, Splits
+from lightning_modules.data.checks import require_at_least
+from lightning_modules.data.decoding import ImageFormat, probe_format
+from lightning_modules.data.image_table import ImageTable, open_tables
+from lightning_modules.data.labelled_images import LabelledImages
+from lightning_modules.data.splits import Indices, partition
+from lightning_modules.data.store import FileStore, ImageStore, check_no_overlap
+
+
+class ImageDataModule(InfluenceDataModule):
+    """An image dataset from the Hugging Face hub, from parquet files or from an image folder.
+
+    `path` says which: the name of a hub dataset (`uoft-cs/cifar10`, or `owner/name:configuration`), a
+    local folder of parquet files (`train.parquet`, `test.parquet`), or an image folder
+    (`train/CLASS/x.png` and `test/CLASS/x.png`, or `CLASS/x.png`). A test split that is there is the test
+    split; otherwise a validation split that is there is; otherwise one is cut off the training data. A
+    validation split beside a test split gives the validation images; otherwise they are cut off too.
+
+    Images that fit `memory_limit` are decoded once into memory, where a batch is one indexing operation;
+    larger splits are decoded on the fly from memory-mapped files by `num_workers` processes.
+
+    Args:
+        path: Hub name, folder of parquet files, or image folder.
+        image_column: Name of the image column; by default the only column of images.
+        label_column: Name of the label column; by default the only column of class labels, or the one
+            called `label`. Labels are class labels, integers 0..K-1, or strings (numbered in sorted order).
+        train_size: Training images to keep, as many of each class as possible; by default all.
+        influence_size: Images of the influence set, cut off the training data; with `influence_path` the
+            most that are taken from there.
+        influence_path: Images that look like deployment: hub name or folder as for `path`, with the same
+            classes. By default the influence set is cut off the training data.
+        val_size: Images of the validation split (at most, where the data bring a validation split).
+        test_size: Images of the test split; by default all of the test split that is there, or a fifth of
+            the images where there is none.
+        image_size: Side the images are resized to, in pixels: the shorter side is scaled (bilinear,
+            antialiased), the centre cropped. By default the images keep the size they have in common.
+        batch_size: Images a batch.
+        num_workers: Processes that decode images on the fly; images held in memory need none.
+        memory_limit: Most memory the decoded images of one split may take, in MiB; 0 decodes on the fly.
+            The influence set is always in memory.
+        seed: Seed of the splits and of the order of the training images.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        image_column: str | None = None,
+        label_column: str | None = None,
+        train_size: int | None = None,
+        influence_size: int = 200,
+        influence_path: str | None = None,
+        val_size: int = 1000,
+        test_size: int | None = None,
+        image_size: int | None = None,
+        batch_size: int = 128,
+        num_workers: int = 0,
+        memory_limit: int = 2048,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(batch_size, num_workers, seed)
+        require_at_least(1, influence_size=influence_size, val_size=val_size, test_size=test_size)
+        require_at_least(1, train_size=train_size, image_size=image_size)
+        require_at_least(0, memory_limit=memory_limit)
+        self._path, self._influence_path = path, influence_path
+        self._image_column, self._label_column = image_column, label_column
+        self._train_size, self._influence_size = train_size, influence_size
+        self._val_size, self._test_size = val_size, test_size
+        self._side, self._memory_limit = image_size, memory_limit
+
+    def load_splits(self) -> Splits:
+        """Open the data, split them, and decode what fits in memory; the test split stays closed."""
+        opened = open_tables(self._path, self._influence_path, self._image_column, self._label_column)
+        train = opened["train"]
+        labels, names = train.labels()
+        image_format = probe_format(train.images(), self._side, train.where)
+        tables = self._cut(opened, labels, names)
+        stores = {split: self._store(tables[split], image_format) for split in ("train", "validation")}
+        influence = FileStore(tables["influence"].images(), image_format, tables["influence"].where)
+        if self._influence_path is not None:
+            # Hashing reads the test images but no test label: the test split stays sealed.
+            check_no_overlap(influence, stores | {"test": self._store(tables["test"], image_format)})
+        stores["influence"] = influence.decoded()
+
+        load_test = partial(self._load_test, tables["test"], image_format, names)
+        loaded = {split: _labelled(tables[split], store, names) for split, store in stores.items()}
+        return Splits(**loaded, load_test=load_test, class_names=names)
+
+    def _cut(self, opened: dict[str, ImageTable], labels: Indices, names: tuple[str, ...]) -> dict[str, ImageTable]:
+        """The tables of all four splits: what has no table of its own is cut off the training data."""
+        test_size = max(1, len(labels) // 5) if self._test_size is None else self._test_size
+        if "test" in opened and self._test_size is not None and self._test_size > len(opened["test"]):
+            raise ValueError(
+                f"test_size={self._test_size}, but {opened['test'].where} has {len(opened['test'])} images: "
+                "lower it, or leave it out to take them all."
+            )
+        parts = partition(
+            labels,
+            names,
+            influence_size=0 if "influence" in opened else self._influence_size,
+            val_size=0 if "validation" in opened else self._val_size,
+            test_size=0 if "test" in opened else test_size,
+            train_size=self._train_size,
+            seed=self.seed,
+        )
+        tables = {
+            split: opened["train"].select(rows) if len(rows) else opened[split] for split, rows in vars(parts).items()
+        }
+        for split, field, size in (
+            ("influence", "influence_size", self._influence_size),
+            ("validation", "val_size", self._val_size),
+        ):
+            tables[split] = tables[split].at_most(size, field, names, self.seed)
+        return tables
+
+    def _load_test(self, table: ImageTable, image_format: ImageFormat, names: tuple[str, ...]) -> LabelledImages:
+        if self._test_size is not None:
+            table = table.at_most(self._test_size, "test_size", names, self.seed)
+        return _labelled(table, self._store(table, image_format), names)
+
+    def _store(self, table: ImageTable, image_format: ImageFormat) -> ImageStore:
+        """The images in memory if they fit, otherwise decoded on the fly."""
+        files = FileStore(table.images(), image_format, table.where)
+        return files.decoded() if files.fits(self._memory_limit) else files
+
+
+def _labelled(table: ImageTable, store: ImageStore, names: tuple[str, ...]) -> LabelledImages:
+    """The stored images with the labels of their table."""
+    return LabelledImages(store, torch.from_numpy(table.labels(names)[0]))

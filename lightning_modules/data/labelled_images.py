@@ -1,0 +1,79 @@
+"""A torch dataset of images and labels whose batches are made at once, and its loader."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from lightning_modules.data.store import ImageStore
+
+Batch = tuple[Tensor, Tensor]
+
+
+class LabelledImages(Dataset[Batch]):
+    """Images and their labels, by index: `dataset[i]` is one pair, `__getitems__` a whole batch.
+
+    PyTorch's loader hands the indices of a batch to `__getitems__`, whatever the sampler, so Lightning
+    can shard it by replacing the sampler.
+
+    Args:
+        store: The images.
+        labels: int64 `[N]`, the class of each.
+    """
+
+    def __init__(self, store: ImageStore, labels: Tensor) -> None:
+        self.store = store
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.store.fetch([index])[0], self.labels[index]
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        return self.store.fetch(indices), self.labels[torch.as_tensor(indices)]
+
+    def everything(self) -> Batch:
+        """All images, float32 `[N, C, H, W]` in [0, 1], and all labels, int64 `[N]`."""
+        return self.__getitems__(range(len(self)))
+
+
+def make_loader(
+    dataset: LabelledImages,
+    batch_size: int,
+    num_workers: int,
+    shuffle: Generator | None = None,
+    drop_last: bool = False,
+) -> DataLoader[Batch]:
+    """A loader of batches `(images [B, C, H, W], labels [B])`.
+
+    Args:
+        dataset: The images and labels.
+        batch_size: Images a batch.
+        num_workers: Processes that decode images; images in memory are indexed in this process instead.
+        shuffle: Generator that reorders the images each epoch; `None` keeps their order.
+        drop_last: Whether a last, smaller batch is left out.
+
+    Returns:
+        The loader.
+    """
+    workers = 0 if dataset.store.in_memory else num_workers
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        shuffle=shuffle is not None,
+        generator=shuffle,
+        drop_last=drop_last,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        collate_fn=_keep_batch,
+    )
+
+
+def _keep_batch(batch: Any) -> Any:
+    """`__getitems__` has made the batch already."""
+    return batch

@@ -1,0 +1,130 @@
+"""Where the images of a split live: decoded in memory, or as files decoded on the fly."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import datasets
+import torch
+from torch import Tensor
+
+from lightning_modules.data.decoding import ImageFormat, decode
+
+_MEBIBYTE = 2**20
+_CHUNK = 256
+
+
+class ImageStore(ABC):
+    """Images of one shape, fetched by index as float batches `[B, C, H, W]` in [0, 1]."""
+
+    in_memory: bool
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def fetch(self, indices: Sequence[int]) -> Tensor:
+        """The images at the indices, float32 `[B, C, H, W]` in [0, 1]."""
+
+    @abstractmethod
+    def content_hashes(self) -> set[bytes]:
+        """A hash of each image; equal images have equal hashes within one kind of store."""
+
+
+class MemoryStore(ImageStore):
+    """Decoded images in one uint8 tensor: a batch is one indexing operation.
+
+    Args:
+        images: uint8 `[N, C, H, W]`.
+    """
+
+    in_memory = True
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def fetch(self, indices: Sequence[int]) -> Tensor:
+        """The images at the indices, float32 `[B, C, H, W]` in [0, 1]."""
+        return self.images[torch.as_tensor(indices)].float().div_(255)
+
+    def content_hashes(self) -> set[bytes]:
+        """Hashes of the decoded pixels: the same picture in another file format counts as equal."""
+        return {_digest(image.tobytes()) for image in self.images.numpy()}
+
+
+class FileStore(ImageStore):
+    """Encoded images in a memory-mapped table, decoded when fetched.
+
+    Args:
+        rows: Table whose column `image` holds undecoded images.
+        image_format: The shape to bring them to.
+        where: Name of the table for error messages.
+    """
+
+    in_memory = False
+
+    def __init__(self, rows: datasets.Dataset, image_format: ImageFormat, where: str) -> None:
+        self.rows = rows
+        self.image_format = image_format
+        self.where = where
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def fetch(self, indices: Sequence[int]) -> Tensor:
+        """The images at the indices, float32 `[B, C, H, W]` in [0, 1]."""
+        records = self.rows[list(indices)]["image"]
+        images = [decode(record, self.image_format, self.where) for record in records]
+        return torch.stack(images).float().div_(255)
+
+    def content_hashes(self) -> set[bytes]:
+        """Hashes of the encoded files: no decoding, so that it stays possible for large data."""
+        return {_digest(record["bytes"] or Path(record["path"]).read_bytes()) for record in self._records()}
+
+    def decoded(self) -> MemoryStore:
+        """The same images decoded into memory."""
+        shape = (self.image_format.channels, self.image_format.height, self.image_format.width)
+        images = torch.empty(len(self), *shape, dtype=torch.uint8)
+        for index, record in enumerate(self._records()):
+            images[index] = decode(record, self.image_format, self.where)
+        return MemoryStore(images)
+
+    def fits(self, memory_limit: int) -> bool:
+        """Whether the decoded images need no more than `memory_limit` MiB."""
+        return len(self) * self.image_format.num_bytes <= memory_limit * _MEBIBYTE
+
+    def _records(self) -> Iterator[dict]:
+        for chunk in self.rows.iter(batch_size=_CHUNK):
+            yield from chunk["image"]
+
+
+def check_no_overlap(influence: FileStore, splits: dict[str, ImageStore]) -> None:
+    """Raise when the influence set shares an image with another split.
+
+    Images are compared by content hash; labels are not read. So the test images may be among the
+    splits and the test set stays sealed.
+
+    Args:
+        influence: The influence set.
+        splits: The other splits by name.
+
+    Raises:
+        ValueError: Naming the first split that shares images, and how many.
+    """
+    pixels, files = influence.decoded().content_hashes(), influence.content_hashes()
+    for name, store in splits.items():
+        shared = len((pixels if store.in_memory else files) & store.content_hashes())
+        if shared:
+            raise ValueError(
+                f"influence_path ({influence.where}) shares {shared} of its {len(influence)} images with the "
+                f"{name} split: remove them there, or leave influence_path out to cut the influence set off "
+                "the training data."
+            )
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()

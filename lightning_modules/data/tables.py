@@ -1,0 +1,118 @@
+"""One argument, three places: an image folder, parquet files, a dataset on the Hugging Face hub."""
+
+import difflib
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import datasets
+from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+
+Tables = dict[str, datasets.Dataset]
+
+_ALIASES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing"),
+}
+_SPLIT_OF = {alias: split for split, aliases in _ALIASES.items() for alias in aliases}
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.-]+)?")
+
+
+def load_tables(path: str, field: str = "path") -> Tables:
+    """Open the data without decoding an image.
+
+    Args:
+        path: A local folder or parquet file, or a hub name `owner/name` or `owner/name:configuration`.
+        field: Name of the argument that `path` came from, for error messages.
+
+    Returns:
+        Memory-mapped tables by split; local data without a split level are all `train`.
+
+    Raises:
+        FileNotFoundError: When nothing is there, with the nearest names that are.
+        ValueError: When what is there is neither parquet files nor an image folder.
+    """
+    local = Path(path).expanduser()
+    if local.exists():
+        return _load_local(local, field)
+    if _HUB_NAME.fullmatch(path):
+        return _load_hub(path, field)
+    raise FileNotFoundError(f"{field}={path!r} does not exist.{_suggestion(local)}")
+
+
+def _load_hub(path: str, field: str) -> Tables:
+    """Download (or find in the cache) a dataset of the hub."""
+    name, _, configuration = path.partition(":")
+    try:
+        tables = datasets.load_dataset(name, configuration or None)
+    except OSError as error:  # not found, no network, HF_HUB_OFFLINE
+        raise FileNotFoundError(
+            f"{field}={path!r} is no local folder, and the Hugging Face hub did not give it ({error}). "
+            f"Check the name, connect to the network or unset HF_HUB_OFFLINE.{_suggestion(Path(path))}"
+        ) from error
+    except ValueError as error:  # several configurations, or an unknown one
+        raise ValueError(
+            f"{field}={path!r} cannot be loaded from the Hugging Face hub: {error}. "
+            f"A configuration is chosen as {name}:configuration."
+        ) from error
+    return {_SPLIT_OF.get(split, split): table for split, table in tables.items()}
+
+
+def _load_local(local: Path, field: str) -> Tables:
+    """Open parquet files or an image folder."""
+    files = [local] if local.is_file() else sorted(local.rglob("*.parquet"))
+    if files and all(file.suffix == ".parquet" for file in files):
+        return _load_parquet(local, files)
+    tables = {} if local.is_file() else _load_image_folders(local)
+    if not tables:
+        found = local.suffix if local.is_file() else sorted(entry.name for entry in local.iterdir())[:8]
+        raise ValueError(
+            f"{field}={str(local)!r} holds neither parquet files nor an image folder, but {found}: give "
+            "train.parquet and test.parquet, or CLASS/image.png, or train/CLASS/image.png and "
+            f"test/CLASS/image.png; endings read as images: {' '.join(IMG_EXTENSIONS)}."
+        )
+    return tables
+
+
+def _load_parquet(local: Path, files: list[Path]) -> Tables:
+    """Group the files by the split in their folder's or their own name; without any, all are `train`."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        parts = file.relative_to(local).with_suffix("").parts if file != local else ()
+        tokens = [re.split(r"[-_.]", part.lower())[0] for part in parts]
+        groups[next((_SPLIT_OF[token] for token in tokens if token in _SPLIT_OF), "")].append(str(file))
+    unnamed = groups.pop("", [])
+    return dict(datasets.load_dataset("parquet", data_files=dict(groups) or {"train": unnamed}))
+
+
+def _load_image_folders(root: Path) -> Tables:
+    """Open `root/CLASS/image` as `train`, or `root/SPLIT/CLASS/image` as the splits."""
+    named = {_SPLIT_OF.get(folder.name.lower()): folder for folder in _folders(root) if _folders(folder)}
+    folders = {split: folder for split, folder in named.items() if split} or {"train": root}
+    return {split: _image_folder(folder) for split, folder in folders.items() if _folders(folder)}
+
+
+def _image_folder(folder: Path) -> datasets.Dataset:
+    """A table of the images in `folder/CLASS`, by path."""
+    class_names = [entry.name for entry in _folders(folder)]
+    indices = {name: index for index, name in enumerate(class_names)}
+    samples = make_dataset(folder, indices, extensions=IMG_EXTENSIONS, allow_empty=True)
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=class_names)})
+    columns = {"image": [file for file, _ in samples], "label": [label for _, label in samples]}
+    return datasets.Dataset.from_dict(columns, features=features)
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Visible folders inside, by name."""
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _suggestion(missing: Path) -> str:
+    """The nearest names beside a path that does not exist."""
+    while not missing.parent.is_dir():
+        missing = missing.parent
+    names = [entry.name for entry in missing.parent.iterdir()]
+    close = difflib.get_close_matches(missing.name, names, n=3)
+    where = missing.parent.resolve()
+    return f" Did you mean {' or '.join(str(where / name) for name in close)}?" if close else ""

@@ -1,0 +1,232 @@
+"""One influence update of an augmentation policy: the inner step of Lee, Park, Pham and Yoo, CVPR 2020.
+
+    S = (H + damping)^-1 g        g: gradient of the influence set's loss in the last layer, H: Hessian of the
+                                  training loss there, from the latest augmented batches
+    J = mean_i bounded(I_i) / rms(I),   I_i = -(p_i - q_i)^T S [h_i; 1]  at the augmented images
+    policy <- Adam step along -dJ/dpolicy
+
+The classifier is frozen, in evaluation mode, and bit for bit the same afterwards; `S` is a constant. Departures from
+the paper: classifier and policy are trained together, not one after the other; each influence is bounded (it has no
+lower bound of its own and rewards destroyed labels otherwise), and `J` is divided by the influences' size, so that the
+learning rate means the same early and late in training.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from augnet import AugNet
+from influence import FeatureBank, LastLayerHessian, Solution, loss_gradient, solve, upweight_influence
+from lightning_modules.feature_capture import FeatureCapture
+from lightning_modules.frozen import frozen
+
+Corruption = Literal["none", "shuffled", "flipped", "identity_hessian"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerSettings:
+    """How the policy is learned.
+
+    Args:
+        lr: Learning rate of Adam on the policy's parameters (logits of range / bound).
+        interval: Classifier steps from one policy update to the next; the cost falls in proportion.
+        warmup: Classifier steps before the first policy update.
+        refresh: Policy updates from one solve for S to the next.
+        hessian_rows: Most recent augmented training samples that make up the Hessian.
+        damping: Damping of the Hessian as a fraction of its mean eigenvalue, > 0. Less follows the influence set more
+            closely and is noisier; more makes the policy less specific.
+        tol: Relative residual at which the solve stops.
+        max_iterations: Most Hessian products of one solve.
+        clip: Bound on each sample's influence, in multiples of the batch's root mean square, > 0.
+    """
+
+    lr: float = 0.05
+    interval: int = 4
+    warmup: int = 30
+    refresh: int = 1
+    hessian_rows: int = 512
+    damping: float = 0.1
+    tol: float = 1e-2
+    max_iterations: int = 100
+    clip: float = 3.0
+
+    def __post_init__(self) -> None:
+        for name in ("interval", "refresh", "hessian_rows", "max_iterations"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"learner.{name} must be at least 1, found {getattr(self, name)}.")
+        for name in ("lr", "damping", "tol", "clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"learner.{name} must be a positive number, found {getattr(self, name)}.")
+        if self.warmup < 0:
+            raise ValueError(f"learner.warmup must be at least 0, found {self.warmup}.")
+
+
+@dataclass(frozen=True)
+class PolicyUpdate:
+    """What one update saw.
+
+    Attributes:
+        influence: Influence of each augmented image on the loss of the influence set, `[B]`; negative helps.
+        retention: Accuracy on the augmented images / accuracy on the originals.
+        influence_loss: Mean loss on the influence set when S was last solved for.
+        solution: The solve in use.
+    """
+
+    influence: Tensor
+    retention: float
+    influence_loss: float
+    solution: Solution
+
+
+class PolicyLearner:
+    """Holds what the influence update needs, and nothing else does: the second path of the training step.
+
+    Args:
+        augnet: The policy to learn. Its parameters need no gradient outside an update.
+        capture: The classifier with its head; images in [0, 1] in, logits out.
+        influence_set: Images `[M, C, H, W]` in [0, 1] and labels `[M]` that look like deployment.
+        settings: See `LearnerSettings`.
+        base: A fixed policy in front of the learned one; the identity if None.
+        corruption: A control that spoils the influence on purpose; "none" is the method.
+        forward_context: Context of every classifier pass, for instance autocast.
+        seed: Seed of the learner's own draws, kept apart from those of the training.
+    """
+
+    def __init__(
+        self,
+        augnet: AugNet,
+        capture: FeatureCapture,
+        influence_set: tuple[Tensor, Tensor],
+        settings: LearnerSettings,
+        base: nn.Module | None = None,
+        corruption: Corruption = "none",
+        forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        seed: int = 0,
+    ) -> None:
+        if corruption not in get_args(Corruption):
+            raise ValueError(f"expected corruption one of {get_args(Corruption)}, found {corruption!r}")
+        self.augnet, self.capture, self.settings = augnet, capture, settings
+        self.base = nn.Identity() if base is None else base
+        self.influence_set = influence_set
+        self.corruption = corruption
+        self.forward_context = forward_context
+        self.optimizer = torch.optim.Adam(augnet.parameters(), lr=settings.lr)
+        self.bank = FeatureBank(settings.hessian_rows)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.updates = 0
+        self.solution: Solution | None = None
+        self.retention = 1.0
+        self.influence_loss = math.nan
+
+    def due(self, step: int) -> bool:
+        """Whether an update follows the classifier's step number `step` (the first is 1)."""
+        return step > self.settings.warmup and step % self.settings.interval == 0
+
+    def update(self, images: Tensor, labels: Tensor) -> PolicyUpdate:
+        """Move the policy once.
+
+        Args:
+            images: A training batch `[B, C, H, W]` in [0, 1], not augmented.
+            labels: `[B]`.
+
+        Returns:
+            What the update saw; detached.
+        """
+        model = self.capture.model
+        with frozen(model), _learning(self.augnet):
+            with torch.no_grad():
+                originals = self.base(images)
+            augmented = self.augnet(originals, generator=self.generator)
+            features, logits = self._features(augmented)
+            self.bank.add(features.detach().float(), logits.detach().float(), labels)
+            if self.solution is None or self.updates % self.settings.refresh == 0:
+                self._refresh(originals, logits, labels)
+            influence = upweight_influence(self._solved(), features, logits, labels)
+            self._step(influence, augmented)
+        self.updates += 1
+        return PolicyUpdate(influence.detach(), self.retention, self.influence_loss, self._solved())
+
+    def _features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        with self.forward_context():
+            return self.capture(images)
+
+    @torch.no_grad()
+    def _refresh(self, originals: Tensor, augmented_logits: Tensor, labels: Tensor) -> None:
+        """Solve for S anew, from the whole influence set and the bank; measure the retention."""
+        features, logits = self._features(self.influence_set[0])
+        targets = self.influence_set[1]
+        self.influence_loss = float(nn.functional.cross_entropy(logits.float(), targets))
+        gradient = loss_gradient(features, logits, targets)
+        bank_features, bank_logits, _ = self.bank.rows()
+        hessian = LastLayerHessian(bank_features, bank_logits, damping=self.settings.damping)
+        self.solution = solve(
+            hessian,
+            gradient,
+            method="identity" if self.corruption == "identity_hessian" else "auto",
+            tol=self.settings.tol,
+            max_iterations=self.settings.max_iterations,
+            initial=None if self.solution is None else self.solution.value,
+        )
+        on_originals = _hits(self._features(originals)[1], labels)
+        self.retention = _hits(augmented_logits, labels) / max(on_originals, 1)
+
+    def _solved(self) -> Solution:
+        if self.solution is None:
+            raise RuntimeError("no solution yet: call update first")
+        return self.solution
+
+    def _step(self, influence: Tensor, augmented: Tensor) -> None:
+        """Send the gradient of the bounded influence through the augmented images into the policy."""
+        size = influence.detach().square().mean().sqrt().clamp(min=torch.finfo(influence.dtype).tiny)
+        limit = self.settings.clip
+        objective = (limit * torch.tanh(influence / (limit * size))).mean()
+        (gradient,) = torch.autograd.grad(objective, augmented)
+        if self.corruption == "flipped":
+            gradient = -gradient
+        elif self.corruption == "shuffled":
+            gradient = gradient[torch.randperm(len(gradient), generator=self.generator).to(gradient.device)]
+        self.optimizer.zero_grad()
+        augmented.backward(gradient)
+        self.optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed run needs; tensors and numbers only."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "bank": self.bank.state_dict(),
+            "generator": self.generator.get_state(),
+            "updates": self.updates,
+            "solution": None if self.solution is None else vars(self.solution),
+            "retention": self.retention,
+            "influence_loss": self.influence_loss,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.bank.load_state_dict(state["bank"])
+        self.generator.set_state(state["generator"].cpu())
+        self.updates = state["updates"]
+        self.solution = None if state["solution"] is None else Solution(**state["solution"])
+        self.retention, self.influence_loss = state["retention"], state["influence_loss"]
+
+
+@contextmanager
+def _learning(augnet: AugNet) -> Iterator[None]:
+    """Training mode and gradients for the policy inside; without both outside."""
+    training = augnet.training
+    augnet.train().requires_grad_(True)
+    try:
+        yield
+    finally:
+        augnet.train(training).requires_grad_(False)
+
+
+def _hits(logits: Tensor, labels: Tensor) -> int:
+    """How many predictions are right."""
+    return int((logits.argmax(dim=1) == labels).sum())

@@ -1,0 +1,86 @@
+"""What a run leaves behind: `summary.json` and the table at the end."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from augnet.atomic_file import write_atomically
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """One trained classifier.
+
+    Attributes:
+        name: "learned", or the control.
+        test_accuracy: On the test split, in [0, 1].
+        seconds: Training time.
+        ranges: Op -> `{half_width, unit, bound}`; empty without a policy.
+    """
+
+    name: str
+    test_accuracy: float
+    seconds: float
+    ranges: dict[str, dict[str, float | str]]
+
+
+def next_free_folder(wanted: Path) -> Path:
+    """Make `wanted`, or `wanted-2`, `wanted-3`, ... if it exists, and return it."""
+    number = 1
+    while True:
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def write_summary(path: Path, run: str, seed: int, arms: Sequence[ArmResult]) -> None:
+    """Write the summary of a run.
+
+    Args:
+        path: The JSON file.
+        run: Name of the run.
+        seed: Its seed.
+        arms: The run itself first, then what it was compared with.
+    """
+    content = {
+        "run": run,
+        "seed": seed,
+        "test_accuracy": {arm.name: round(arm.test_accuracy, 6) for arm in arms},
+        "ranges": arms[0].ranges,
+        "seconds": round(sum(arm.seconds for arm in arms), 2),
+        "seconds_by_arm": {arm.name: round(arm.seconds, 2) for arm in arms},
+    }
+    write_atomically(path, json.dumps(content, indent=2) + "\n")
+
+
+def print_summary(folder: Path, arms: Sequence[ArmResult]) -> None:
+    """Print the table of arms, the learned ranges, and where the files are."""
+    table = Table(title="Test accuracy")
+    for column in ("arm", "test accuracy", "seconds"):
+        table.add_column(column, justify="left" if column == "arm" else "right")
+    for arm in sorted(arms, key=lambda arm: arm.test_accuracy):
+        table.add_row(arm.name, f"{100 * arm.test_accuracy:.1f} %", f"{arm.seconds:.0f}")
+    console = Console()
+    console.print(table)
+    if arms[0].ranges:
+        console.print(ranges_table(arms[0]))
+    console.print(f"Files of this run: {folder}", soft_wrap=True)
+
+
+def ranges_table(arm: ArmResult) -> Table:
+    """The ranges of an arm in physical units."""
+    table = Table(title=f"Ranges ({arm.name})")
+    for column in ("op", "range", "of its bound", "unit"):
+        table.add_column(column, justify="left" if column in ("op", "unit") else "right")
+    for op, facts in arm.ranges.items():
+        half_width, bound = float(facts["half_width"]), float(facts["bound"])
+        table.add_row(op, f"+-{half_width:.3g}", f"{100 * half_width / bound:.0f} %", str(facts["unit"]))
+    return table

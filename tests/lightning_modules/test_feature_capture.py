@@ -1,0 +1,178 @@
+import copy
+import re
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.feature_capture import FeatureCapture, find_last_linear
+from lightning_modules.models import SmallConvNet
+
+IMAGES = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+class Restless(nn.Module):
+    """Changes everything a forward pass can change, in evaluation mode too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(1)
+        self.register_buffer("count", torch.zeros(()))
+        self.register_buffer("replaced", torch.zeros(2), persistent=False)
+        self.count: Tensor
+        self.head = nn.Linear(64, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.count += 1
+        self.replaced = torch.rand(2)
+        logits: Tensor = self.head(self.norm(images).flatten(1))
+        return logits
+
+
+class Auxiliary(nn.Module):
+    """An auxiliary classifier runs after the head, which is called by keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.auxiliary = nn.Linear(64, 3), nn.Linear(64, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(input=images.flatten(1))
+        self.auxiliary(images.flatten(1))
+        return logits
+
+
+class Scaled(nn.Linear):
+    """No plain linear layer."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return 10 * super().forward(input)
+
+
+class Pair(nn.Module):
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return images, images
+
+
+def flat(*layers: nn.Module) -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 3), *layers)
+
+
+def last(model: nn.Sequential) -> nn.Linear:
+    layer = model[3]
+    assert isinstance(layer, nn.Linear)
+    return layer
+
+
+def test_head_of_a_plain_model_and_with_a_later_layer() -> None:
+    model, auxiliary = flat(), Auxiliary()
+    assert find_last_linear(model, IMAGES) is model[3]
+    assert find_last_linear(auxiliary, IMAGES) is auxiliary.head
+    features, _ = FeatureCapture(auxiliary, auxiliary.head)(IMAGES)
+    assert torch.equal(features, IMAGES.flatten(1))
+
+
+def test_probing_leaves_no_trace() -> None:
+    restless = Restless()
+    model = nn.Sequential(restless, nn.Dropout())
+    restless.norm.eval()  # frozen by its owner
+    modes = [module.training for module in model.modules()]
+    before = {name: (buffer, buffer.clone()) for name, buffer in model.named_buffers()}
+    state = torch.get_rng_state()
+    find_last_linear(model, IMAGES)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [module.training for module in model.modules()] == modes
+    for name, buffer in model.named_buffers():
+        assert buffer is before[name][0]
+        assert torch.equal(buffer, before[name][1])
+    assert "0.replaced" not in model.state_dict()
+    assert not any(module._forward_hooks for module in model.modules())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_probing_leaves_no_trace_when_it_fails() -> None:
+    model = nn.Sequential(Restless(), nn.Softmax(dim=1))
+    with pytest.raises(ValueError, match="softmax"):
+        find_last_linear(model, IMAGES)
+    assert model.training
+    assert model[0].count == 0
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (flat(nn.Softmax(dim=1)), "returns probabilities, expected logits: take its final softmax out"),
+        (flat(nn.LogSoftmax(dim=1)), "returns log-probabilities, expected logits"),
+        (flat(nn.ReLU(inplace=True)), "is not the output (4, 3) of its last torch.nn.Linear"),
+        (nn.Sequential(nn.Conv2d(1, 3, 8), nn.Flatten()), "no torch.nn.Linear ran in the model"),
+        (nn.Sequential(nn.Linear(8, 3), nn.Flatten()), "shape (4, 1, 8, 8), expected [B, D]"),
+        (nn.Sequential(nn.Linear(8, 3)), "must return logits [B, K], got shape (4, 1, 8, 3)"),
+        (Pair(), "must return logits [B, K], got a tuple"),
+        (nn.Sequential(nn.Flatten(), Scaled(64, 3)), "a Scaled, does not compute features @ weight.T + bias"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(9, 3)), "cannot take images of shape (4, 1, 8, 8)"),
+    ],
+)
+def test_models_that_do_not_end_in_a_linear_layer(model: nn.Module, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        find_last_linear(model, IMAGES)
+
+
+def test_features_and_logits_are_differentiable_in_images_and_weights() -> None:
+    model = SmallConvNet(3, width=2).double().eval()
+    capture = FeatureCapture(model, model.head)
+    images = IMAGES.double().requires_grad_()
+    assert torch.autograd.gradcheck(capture, (images[:2],), eps=1e-7, atol=1e-4)
+    features, logits = capture(images)
+    (features.square().sum() + logits.sum()).backward()
+    assert images.grad is not None
+    assert images.grad.abs().max() > 0
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_recording_somebody_elses_passes() -> None:
+    model = flat()
+    capture = FeatureCapture(model, last(model))
+    with capture.recording() as seen:
+        model(IMAGES)
+        second = model(IMAGES[:2])
+    assert [len(features) for features, _ in seen.passes] == [4, 2]
+    assert seen.logits is second
+    assert torch.equal(seen.features, model[:3](IMAGES[:2]))
+    model(IMAGES)
+    assert len(seen.passes) == 2
+
+
+def test_recordings_nest() -> None:
+    model = flat()
+    capture = FeatureCapture(model, last(model))
+    with capture.recording() as outer:
+        features, logits = capture(IMAGES)
+        model(IMAGES[:1])
+    assert len(outer.passes) == 2
+    assert outer.passes[0][0] is features
+    assert outer.passes[0][1] is logits
+
+
+def test_hook_is_gone_after_an_error_and_from_copies() -> None:
+    model = flat()
+    capture = FeatureCapture(model, last(model))
+    with pytest.raises(ZeroDivisionError), capture.recording():
+        raise ZeroDivisionError
+    assert not model[3]._forward_hooks
+    with capture.recording() as seen:
+        copy.deepcopy(model)
+    with pytest.raises(RuntimeError, match="nothing passed through the head while recording"):
+        _ = seen.features
+
+
+def test_autocast_keeps_its_type() -> None:
+    model = flat()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features, logits = FeatureCapture(model, last(model))(IMAGES)
+    assert features.dtype == logits.dtype == torch.bfloat16
+
+
+def test_head_of_another_model() -> None:
+    with pytest.raises(ValueError, match="is no layer of the model Sequential: take one of its own"):
+        FeatureCapture(flat(), nn.Linear(16, 3))
