@@ -1,9 +1,10 @@
-"""Write a file so that a reader, or a crash half-way, sees the old content or the new one and nothing between."""
+"""Write files so that a reader, or a crash half-way, sees the old content or the new one and nothing between."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -17,17 +18,32 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
     Raises:
         OSError: If the disk is full or the folder cannot be written; the old file is then untouched.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    write_together({Path(path): content})
+
+
+def write_together(files: Mapping[Path, str | bytes]) -> None:
+    """Write several files that belong together: all are on disk in full before the first is renamed into place.
+
+    Args:
+        files: Content by path, as in `write_atomically`; renamed in this order.
+
+    Raises:
+        OSError: If the disk is full or a folder cannot be written; the old files are then untouched.
+    """
+    staged: dict[str, Path] = {}
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        for path, content in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            staged[temporary] = path
+            with os.fdopen(handle, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+        for temporary, path in staged.items():
+            os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        for temporary in staged:
+            Path(temporary).unlink(missing_ok=True)
         raise

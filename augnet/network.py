@@ -57,8 +57,8 @@ class AugNet(nn.Module):
     @torch.no_grad()
     def describe(self) -> dict[str, dict[str, float | str]]:
         """The learned range of every op: `{name: {half_width, unit, bound}}`."""
-        half_widths = self.policy.half_widths().tolist()
+        half_widths, bounds = self.policy.half_widths().tolist(), self.policy.bounds.tolist()
         return {
-            op.name: {"half_width": float(f"{half_width:.6g}"), "unit": op.unit, "bound": bound}
-            for op, half_width, bound in zip(self.space.ops, half_widths, self.space.bounds, strict=True)
+            op.name: {"half_width": float(f"{half_width:.6g}"), "unit": op.unit, "bound": float(f"{bound:.6g}")}
+            for op, half_width, bound in zip(self.space.ops, half_widths, bounds, strict=True)
         }

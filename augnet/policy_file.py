@@ -13,7 +13,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from augnet.atomic_file import write_atomically
+from augnet.atomic_file import write_together
 from augnet.network import AugNet
 
 FORMAT = "augfluence-policy"
@@ -21,7 +21,7 @@ VERSION = 1
 
 
 def save_policy(augnet: AugNet, path: str | Path) -> None:
-    """Write a policy; each of the two files is replaced atomically.
+    """Write a policy; neither file is replaced before both are on disk in full.
 
     Args:
         augnet: The policy and its space.
@@ -32,19 +32,18 @@ def save_policy(augnet: AugNet, path: str | Path) -> None:
         OSError: If the files cannot be written; what was there before is then kept.
     """
     path = _json_path(path)
-    weights = path.with_suffix(".safetensors")
     ops = [{"name": name, **facts} for name, facts in augnet.describe().items()]
-    header = {"format": FORMAT, "version": VERSION, "policy": "range", "ops": ops, "weights": weights.name}
+    header = {"format": FORMAT, "version": VERSION, "policy": "range", "ops": ops}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in augnet.policy.state_dict().items()}
-    write_atomically(weights, save(tensors))
-    write_atomically(path, json.dumps(header, indent=2) + "\n")
+    write_together({path.with_suffix(".safetensors"): save(tensors), path: json.dumps(header, indent=2) + "\n"})
 
 
 def load_policy(path: str | Path) -> AugNet:
     """Read a policy as a frozen module for any PyTorch loop: augments in `train()`, not in `eval()`.
 
     Args:
-        path: The JSON file that `save_policy` wrote.
+        path: The JSON file that `save_policy` wrote; the parameters are read from the file beside it with the ending
+            `.safetensors`, so the two are renamed together.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -55,17 +54,18 @@ def load_policy(path: str | Path) -> AugNet:
     try:
         ops = {str(op["name"]): float(op["bound"]) for op in header["ops"]}
         half_widths = {str(op["name"]): float(op["half_width"]) for op in header["ops"]}
-        tensors = load_file(path.parent / str(header["weights"]))
-        augnet = AugNet.from_ops(ops)
+        tensors = load_file(path.with_suffix(".safetensors"))
+        augnet = AugNet.from_ops(ops).to(tensors["theta"].dtype)
         augnet.policy.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"{path}: not a complete policy file ({error}); save it again with save_policy.") from error
     for name, facts in augnet.describe().items():
-        if not math.isclose(half_widths[name], float(facts["half_width"]), rel_tol=1e-4, abs_tol=1e-6):
-            raise ValueError(
-                f"{path}: the half-width of {name} is {half_widths[name]:g} here and {facts['half_width']:g} in "
-                f"{header['weights']}: the two files are not of the same policy, or one was edited."
-            )
+        for fact, here in (("bound", ops[name]), ("half_width", half_widths[name])):
+            if not math.isclose(here, float(facts[fact]), rel_tol=1e-4, abs_tol=1e-6):
+                raise ValueError(
+                    f"{path}: the {fact} of {name} is {here:g} here and {facts[fact]:g} in the .safetensors file "
+                    "beside it: the two files are not of the same policy, or one was edited."
+                )
     return augnet.requires_grad_(False)
 
 

@@ -82,12 +82,16 @@ class TransformSpace:
             `[B, C, H, W]` in [0, 1], of the dtype of `images`.
 
         Raises:
-            ValueError: If the shapes do not match or an op needs three channels.
+            ValueError: If the shapes do not match, the images are integers or an op needs three channels.
         """
         if images.ndim != 4 or magnitudes.shape != (len(images), len(self)):
             raise ValueError(
                 f"expected images [B, C, H, W] and magnitudes [B, {len(self)}], "
                 f"found {tuple(images.shape)} and {tuple(magnitudes.shape)}"
+            )
+        if not images.is_floating_point():
+            raise ValueError(
+                f"expected floating-point images in [0, 1], found {images.dtype}; divide 8-bit ones by 255"
             )
         self.check_channels(images.shape[1])
         precise = torch.promote_types(images.dtype, torch.float32)

@@ -1,33 +1,15 @@
-"""Input checks and the precision rule of this room.
+"""Input checks: each refusal says what was expected, what was found and what to do.
 
-Axes: N or B rows (samples), D features, K classes. Everything is computed in float32, or in float64 as soon
-as one input is float64, whatever autocast says: bfloat16 products stall the solve at a residual of about
-1e-2.
+Axes: N or B rows (samples), D features, K classes.
 """
 
 import torch
 from torch import Tensor
 
+from influence.precision import upcast
+
 _HALF_ROW_SUM_TOLERANCE = 2e-2  # bfloat16 keeps 8 bits: a mixed row of three entries is off by this much
 _ROW_SUM_TOLERANCE = 1e-3
-
-
-def full_precision(tensor: Tensor) -> torch.autocast:
-    """Context in which autocast is off on the device of `tensor`."""
-    return torch.autocast(tensor.device.type, enabled=False)
-
-
-def upcast(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Bring floating tensors to one working type: float64 if any of them is, float32 otherwise.
-
-    Raises:
-        TypeError: If a tensor is not real floating point.
-    """
-    for tensor in tensors:
-        if not tensor.is_floating_point():
-            raise TypeError(f"expected floating point values, found {tensor.dtype}; convert with .float()")
-    dtype = torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
-    return tuple(tensor.to(dtype) for tensor in tensors)
 
 
 def check_rows(features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,15 +22,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from influence.checks import (
-    check_finite,
-    check_matrix,
-    check_rows,
-    check_targets,
-    decay_per_column,
-    full_precision,
-    upcast,
-)
+from influence.checks import check_finite, check_matrix, check_rows, check_targets, decay_per_column
+from influence.precision import full_precision, upcast
 from influence.reduction import all_reduce_sum, mean_weights
 from influence.softmax import complement, dense_curvature, deviation
 

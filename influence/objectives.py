@@ -14,8 +14,9 @@ Axes: B samples, D features, K classes; `a = [h; 1]`.
 import torch
 from torch import Tensor
 
-from influence.checks import check_finite, check_matrix, check_rows, check_targets, full_precision, upcast
+from influence.checks import check_finite, check_matrix, check_rows, check_targets
 from influence.last_layer import append_bias, residual
+from influence.precision import full_precision, project, upcast
 from influence.solvers.solution import Solution
 
 
@@ -42,7 +43,7 @@ def upweight_influence(solution: Solution | Tensor, features: Tensor, logits: Te
     check_matrix("a solution", matrix, (logits.shape[1], features.shape[1] + 1))
     with full_precision(features):
         shares = check_targets(targets, logits)  # [B, K]
-        directions = append_bias(features) @ matrix.to(features).T  # [B, K]
+        directions = project(append_bias(features), matrix.to(features))  # [B, K]
         # rows of p - q sum to 0: measured from the target's class, fitted samples lose no digits
         directions = directions - directions.gather(1, shares.argmax(dim=1, keepdim=True))
         return -(residual(logits, shares) * directions).sum(dim=1)
@@ -134,7 +135,7 @@ def class_gradients(features: Tensor, logits: Tensor, targets: Tensor) -> Tensor
         targets: `[N]` int64 or `[N, K]` probabilities.
 
     Returns:
-        `[K, K, D+1]`, detached: class of the loss, then the last layer's matrix. Zero for a class without
+        `[K, K, D+1]`, detached (K times a last layer): class of the loss, then the matrix. Zero for a class without
         samples.
 
     Raises:

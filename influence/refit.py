@@ -20,7 +20,9 @@ from influence.last_layer import LastLayerHessian, append_bias, loss_gradient
 from influence.solvers import ConvergenceWarning, solve
 
 _HALVINGS = 30
-_NEWTON_STEPS = 50
+_NEWTON_STEPS = 200
+_REGULARISATION = 0.1  # of the gradient norm
+_FLOOR = 1e-9  # keeps the matrix definite at the minimum
 
 
 class Samples(NamedTuple):
@@ -42,7 +44,8 @@ def refit_head(
 ) -> Tensor:
     """Minimise the weighted training loss of the head, to stationarity.
 
-    Newton steps, halved until the gradient norm falls: for a strictly convex loss that cannot stall.
+    Newton steps, damped in proportion to the gradient norm (Li, Fukushima, Qi, Yamashita 2004) and halved
+    until that norm falls: from any start, and quadratically in the end.
 
     Args:
         samples: Training features and targets.
@@ -112,14 +115,16 @@ class _Problem(NamedTuple):
     def gradient(self, head: Tensor) -> Tensor:
         logits = append_bias(self.features) @ head.T
         mean = loss_gradient(self.features, logits, self.targets, self.weights)
-        return self.total * mean + self.decay * head
+        gradient = self.total * mean + self.decay * head
+        return gradient - gradient.mean(dim=0)  # its columns sum to 0; rounding must not say otherwise
 
     def newton_direction(self, head: Tensor, gradient: Tensor) -> Tensor:
         logits = append_bias(self.features) @ head.T
         hessian = LastLayerHessian(
             self.features,
             logits,
-            damping=0.0,
+            damping=_REGULARISATION * max(float(gradient.norm() / self.total), _FLOOR),
+            damping_mode="absolute",
             weight_decay=self.decay / self.total,
             sample_weights=self.weights,
         )

@@ -1,13 +1,16 @@
 """Classifier, augmentation network and influence, trained jointly."""
 
-from typing import Any, Literal, cast, get_args
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from augnet import AugNet, load_policy
 from augnet.baselines import FlipCrop
-from lightning_modules.classifier import Classifier
+from lightning_modules.classifier import Classifier, check_choice
+from lightning_modules.data.checks import check_labels, validate_images
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner, PolicyUpdate
 
@@ -30,8 +33,8 @@ class AugmentedClassifier(Classifier):
         policy_file: A saved policy to train with, frozen, instead of learning one; its ops replace `ops`.
         learner: How the policy is learned.
         control: `none` is the method. `plain` has no policy at all, `uniform` draws uniformly up to the bounds of the
-            same ops. The others spoil the influence and should do worse: `shuffled` (among the images of a batch),
-            `flipped` (its sign), `identity_hessian` (no curvature).
+            same ops. The others spoil the influence and should do worse: `shuffled` (each image is scored by the
+            error of another), `flipped` (its sign), `identity_hessian` (no curvature).
         **kwargs: See `Classifier`.
     """
 
@@ -45,18 +48,24 @@ class AugmentedClassifier(Classifier):
         control: Control = "none",
         **kwargs: Any,
     ) -> None:
-        if control not in get_args(Control):
-            raise ValueError(f"control must be one of {', '.join(get_args(Control))}, found {control!r}.")
+        check_choice("control", control, Control)
+        check_choice("base_policy", base_policy, BasePolicy)
         if policy_file is not None and control != "none":
             raise ValueError(f"policy_file fixes the policy: control must be none, found {control!r}.")
-        base = FlipCrop() if base_policy == "flip_crop" else nn.Identity()
+        if policy_file is not None and not Path(policy_file).is_file():
+            raise FileNotFoundError(f"policy_file: there is no file {policy_file}.")
+        base = FlipCrop() if base_policy == "flip_crop" else None
         if policy_file is None:
             augnet = AugNet.from_ops(ops, 1.0 if control == "uniform" else initial_range)
         else:
             augnet = load_policy(policy_file)
         learned = [] if control == "plain" else [augnet]
-        super().__init__(augmentation=nn.Sequential(base, *learned), **kwargs)
+        super().__init__(augmentation=nn.Sequential(base or nn.Identity(), *learned), **kwargs)
+        learner = _settings(learner)
         self.save_hyperparameters()
+        self.hparams["learner"] = asdict(learner)  # plain values only: checkpoints load with weights_only=True
+        if callable(self.hparams.get("optimizer")):
+            del self.hparams["optimizer"]
         augnet.space.check_channels(self.hparams.get("in_channels", 3))
         self.augnet = None if control == "plain" else augnet
         self.base, self.control, self.settings = base, control, learner
@@ -64,13 +73,30 @@ class AugmentedClassifier(Classifier):
         self.learner: PolicyLearner | None = None
         self.last_update: PolicyUpdate | None = None
         self._resumed: dict[str, Any] | None = None
+        self._latest_step = 0
+
+    def check_data(self, data: Any) -> None:
+        """Raise ValueError unless a policy can be learned on this data; leave everything as it is.
+
+        Args:
+            data: A data module with `influence_set() -> (images, labels)`.
+        """
+        if self.learns:
+            find_last_linear(self.network, self._influence_set(data)[0][:2])
 
     def on_fit_start(self) -> None:
         """Find the head and build the learner; what is wrong is said here, before training."""
         super().on_fit_start()
         if not self.learns or self.augnet is None:
             return
-        images, labels = self._influence_set()
+        if self.augnet.policy.theta.dtype.itemsize < 4:
+            raise ValueError(
+                f"the policy is learned in float32: set trainer.precision to bf16-mixed, found "
+                f"{self.trainer.precision}."
+            )
+        self._latest_step = 0
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        images, labels = self.trainer.precision_plugin.convert_input(self._influence_set(data))
         head = find_last_linear(self.network, images[:2])
         self.learner = PolicyLearner(
             self.augnet,
@@ -86,8 +112,7 @@ class AugmentedClassifier(Classifier):
             self.learner.load_state_dict(self._resumed)
             self._resumed = None
 
-    def _influence_set(self) -> tuple[Tensor, Tensor]:
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
+    def _influence_set(self, data: Any) -> tuple[Tensor, Tensor]:
         if data is None or not hasattr(data, "influence_set"):
             raise ValueError(
                 "learning a policy needs an influence set: expected a data module with influence_set() -> "
@@ -96,12 +121,15 @@ class AugmentedClassifier(Classifier):
         images, labels = data.influence_set()
         if len(labels) == 0:
             raise ValueError("the influence set is empty: give it at least one image of every class.")
+        validate_images(images)
+        check_labels(labels, self.num_classes)
         return images.to(self.device), labels.to(self.device)
 
     def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Every few steps, one policy update on the batch that was just trained on."""
-        if self.learner is None or self.augnet is None or not self.learner.due(self.global_step):
-            return
+        stepped, self._latest_step = self.global_step != self._latest_step, self.global_step
+        if self.learner is None or self.augnet is None or not stepped or not self.learner.due(self.global_step):
+            return  # not stepped: gradients of several batches are accumulated
         update = self.last_update = self.learner.update(*batch)
         self.log_dict(
             {
@@ -122,3 +150,8 @@ class AugmentedClassifier(Classifier):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the learner's state until the learner is built."""
         self._resumed = checkpoint.get(_STATE)
+
+
+def _settings(value: Any) -> LearnerSettings:
+    """The settings, also from the dictionary that a checkpoint holds."""
+    return LearnerSettings(**value) if isinstance(value, dict) else value

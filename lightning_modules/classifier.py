@@ -1,6 +1,7 @@
 """An image classifier trained with a fixed augmentation policy, or none."""
 
-from typing import Any, Literal
+import math
+from typing import Any, Literal, get_args
 
 import pytorch_lightning as pl
 import torch
@@ -57,6 +58,7 @@ class Classifier(pl.LightningModule):
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in [0, 1), found {label_smoothing}.")
+        check_choice("lr_schedule", lr_schedule, LearningRateSchedule)
         mean = _per_channel("pixel_mean", pixel_mean, in_channels)
         std = _per_channel("pixel_std", pixel_std, in_channels)
         if min(std) <= 0:
@@ -129,6 +131,11 @@ class Classifier(pl.LightningModule):
         optimizer = self.make_optimizer(self.network.parameters())
         if self.lr_schedule == "constant":
             return optimizer
+        if math.isinf(self.trainer.estimated_stepping_batches):
+            raise ValueError(
+                f"lr_schedule {self.lr_schedule} needs to know how long the run is: set trainer.max_epochs or "
+                "trainer.max_steps, or take lr_schedule constant."
+            )
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
         scheduler: Any
         if self.lr_schedule == "cosine":
@@ -139,6 +146,12 @@ class Classifier(pl.LightningModule):
                 optimizer, max_lr=highest, total_steps=steps, cycle_momentum=False
             )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def check_choice(name: str, value: str, choices: Any) -> None:
+    """Raise ValueError, naming the field, unless the value is one of a `Literal`'s choices."""
+    if value not in get_args(choices):
+        raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, found {value!r}.")
 
 
 def _per_channel(name: str, value: float | list[float], channels: int) -> list[float]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
@@ -46,6 +47,7 @@ class RunSettings:
 class AugfluenceCLI(LightningCLI):
     """LightningCLI with a folder for each run, loggers, and a comparison at the end of `fit`."""
 
+    model: AugmentedClassifier
     run_folder: Path
     arms: list[ArmResult]
     _started: float
@@ -62,12 +64,19 @@ class AugfluenceCLI(LightningCLI):
         trainer = self._get(self.config_init, "trainer")
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
-        if self.subcommand == "fit":
-            self.run_folder = next_free_folder(Path(settings.folder) / settings.name)
+        if self.subcommand != "fit":
+            self.save_config_callback = None  # there is no folder of its own to save it in
+            if trainer.get("logger") is None:
+                kwargs["logger"] = False
+            return super().instantiate_trainer(**kwargs)
+        self.model.check_data(self.datamodule)
+        _check_checkpoint(self._get(self.config_init, "ckpt_path"))
+        self.run_folder = next_free_folder(Path(settings.folder) / settings.name)
+        try:
             return super().instantiate_trainer(**_in_folder(trainer, settings, self.run_folder), **kwargs)
-        if trainer.get("logger") is None:
-            kwargs["logger"] = False
-        return super().instantiate_trainer(**kwargs)
+        except BaseException:
+            self.run_folder.rmdir()  # still empty
+            raise
 
     def before_fit(self) -> None:
         """Start the clock."""
@@ -82,6 +91,8 @@ class AugfluenceCLI(LightningCLI):
             return
         self.arms.append(_result(self.trainer, self.model, self.datamodule, seconds))
         for control in settings.compare:
+            if control == self.model.control:
+                continue
             Console().print(f"Comparing with control: {control}")
             self.arms.append(self._train_control(control, settings))
         if self.trainer.is_global_zero:
@@ -93,6 +104,8 @@ class AugfluenceCLI(LightningCLI):
         """Train and test the same configuration with another control, in a folder inside the run's."""
         config = self.config[self.subcommand].clone()
         config["model.control"] = control
+        config["model.policy_file"] = None
+        self.config_dump["model"].update(control=control, policy_file=None)  # what the checkpoint will say
         pl.seed_everything(config["seed_everything"], workers=True)
         objects = self._parser(self.subcommand).instantiate_classes(config)
         folder = next_free_folder(self.run_folder / control)
@@ -101,6 +114,13 @@ class AugfluenceCLI(LightningCLI):
         started = time.perf_counter()
         trainer.fit(objects["model"], datamodule=objects["data"])
         return _result(trainer, objects["model"], objects["data"], time.perf_counter() - started)
+
+
+def _check_checkpoint(path: str | Path | None) -> None:
+    """Raise FileNotFoundError if a checkpoint on disk is asked for and missing."""
+    name = str(path)
+    if name.endswith(".ckpt") and "://" not in name and not Path(name).exists():
+        raise FileNotFoundError(f"ckpt_path: there is no checkpoint {name}.")
 
 
 def _in_folder(trainer: Any, settings: RunSettings, folder: Path) -> dict[str, Any]:
@@ -140,12 +160,25 @@ def _result(trainer: pl.Trainer, model: AugmentedClassifier, data: Any, seconds:
     return ArmResult(name, metrics["test/acc"], seconds, ranges)
 
 
+def _what_is_wrong(mistake: Exception) -> str:
+    """The message of a mistake, without the list of types that jsonargparse tried before it."""
+    lines = [line.strip().removeprefix("- ") for line in str(mistake).splitlines() if line.strip().startswith("- ")]
+    reasons = [line for line in lines if not line.startswith("Expected a <class")]
+    return " ".join(reasons) if reasons and "Union subtypes" in str(mistake) else str(mistake)
+
+
 def _quieten() -> None:
     """Leave out what libraries say that no user of this command can act on."""
     os.environ.setdefault("WANDB_SILENT", "true")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    for message in (".*exists and is not empty.*", ".*LeafSpec.*", ".*does not have many workers.*"):
+    for message in (
+        ".*exists and is not empty.*",
+        ".*LeafSpec.*",
+        ".*does not have many workers.*",
+        ".*callbacks used to create the checkpoint.*",  # a run's callbacks have nothing to do in a test
+        ".*dirpath has changed.*",  # a resumed run has a folder of its own
+    ):
         warnings.filterwarnings("ignore", message=message)
 
 
@@ -170,8 +203,10 @@ def main(args: ArgsType = None) -> AugfluenceCLI:
             parser_kwargs={"description": "Train a classifier and its augmentation policy."},
             args=args,
         )
-    except (ValueError, FileNotFoundError) as mistake:
+    except (ValueError, FileNotFoundError, MisconfigurationException) as mistake:
         if os.environ.get("AUGFLUENCE_TRACEBACK"):
             raise
-        print(f"error: {mistake}\n(AUGFLUENCE_TRACEBACK=1 shows where this was found.)", file=sys.stderr)
+        print(
+            f"error: {_what_is_wrong(mistake)}\n(AUGFLUENCE_TRACEBACK=1 shows where this was found.)", file=sys.stderr
+        )
         raise SystemExit(2) from mistake

@@ -91,7 +91,7 @@ class PolicyLearner:
         capture: The classifier with its head; images in [0, 1] in, logits out.
         influence_set: Images `[M, C, H, W]` in [0, 1] and labels `[M]` that look like deployment.
         settings: See `LearnerSettings`.
-        base: A fixed policy in front of the learned one; the identity if None.
+        base: A fixed policy in front of the learned one, called as `base(images, generator=...)`; None for none.
         corruption: A control that spoils the influence on purpose; "none" is the method.
         forward_context: Context of every classifier pass, for instance autocast.
         seed: Seed of the learner's own draws, kept apart from those of the training.
@@ -111,7 +111,7 @@ class PolicyLearner:
         if corruption not in get_args(Corruption):
             raise ValueError(f"expected corruption one of {get_args(Corruption)}, found {corruption!r}")
         self.augnet, self.capture, self.settings = augnet, capture, settings
-        self.base = nn.Identity() if base is None else base
+        self.base = base
         self.influence_set = influence_set
         self.corruption = corruption
         self.forward_context = forward_context
@@ -140,12 +140,15 @@ class PolicyLearner:
         model = self.capture.model
         with frozen(model), _learning(self.augnet):
             with torch.no_grad():
-                originals = self.base(images)
+                originals = images if self.base is None else self.base(images, generator=self.generator)
             augmented = self.augnet(originals, generator=self.generator)
             features, logits = self._features(augmented)
-            self.bank.add(features.detach().float(), logits.detach().float(), labels)
+            self.bank.add(features, logits, labels)
             if self.solution is None or self.updates % self.settings.refresh == 0:
                 self._refresh(originals, logits, labels)
+            if self.corruption == "shuffled":  # each image answers for the error of another
+                order = torch.randperm(len(labels), generator=self.generator).to(labels.device)
+                logits, labels = logits[order], labels[order]
             influence = upweight_influence(self._solved(), features, logits, labels)
             self._step(influence, augmented)
         self.updates += 1
@@ -188,8 +191,6 @@ class PolicyLearner:
         (gradient,) = torch.autograd.grad(objective, augmented)
         if self.corruption == "flipped":
             gradient = -gradient
-        elif self.corruption == "shuffled":
-            gradient = gradient[torch.randperm(len(gradient), generator=self.generator).to(gradient.device)]
         self.optimizer.zero_grad()
         augmented.backward(gradient)
         self.optimizer.step()

@@ -56,14 +56,15 @@ def saturation(stops: Tensor, mean_colour: Tensor) -> Tensor:
 def hue(degrees: Tensor, mean_colour: Tensor) -> Tensor:
     """Turn the chroma plane (YIQ) by `degrees` `[B]`, luma kept; returns `[B, 3, 4]`.
 
-    Linear in the pixel, unlike the hue of HSV, so that it composes with the other colour ops.
+    Linear in the pixel, unlike the hue of HSV, so that it composes with the other colour ops. Positive takes yellow
+    to red to magenta, the opposite sense of HSV.
     """
     angle = degrees * (math.pi / 180)
-    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    one = torch.ones_like(angle)
-    turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=-1).unflatten(-1, (3, 3))
+    change, sin, zero = angle.cos() - 1, angle.sin(), torch.zeros_like(angle)
+    turn = torch.stack([zero, zero, zero, zero, change, -sin, zero, sin, change], dim=-1).unflatten(-1, (3, 3))
     to_yiq = degrees.new_tensor(_YIQ)
-    return _affine(torch.linalg.inv(to_yiq) @ turn @ to_yiq, torch.zeros_like(mean_colour))
+    eye = torch.eye(3, dtype=degrees.dtype, device=degrees.device)  # apart, so that 0 degrees change no bit
+    return _affine(eye + torch.linalg.inv(to_yiq) @ turn @ to_yiq, torch.zeros_like(mean_colour))
 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:
@@ -90,5 +91,5 @@ COLOUR_OPS = (
     ColourOp("brightness", "fraction of the full range", 0.3, "add m to every channel", brightness),
     ColourOp("contrast", "stops", 1.0, "distance from the mean grey times 2^m", contrast),
     ColourOp("saturation", "stops", 1.0, "distance from grey times 2^m", saturation, needs_rgb=True),
-    ColourOp("hue", "degrees", 60.0, "turn the chroma plane by m", hue, needs_rgb=True),
+    ColourOp("hue", "degrees", 60.0, "turn the chroma plane by m, yellow to red to magenta", hue, needs_rgb=True),
 )

@@ -21,5 +21,5 @@ def find_op(name: str) -> Op:
     if name in OPS:
         return OPS[name]
     close = difflib.get_close_matches(name, OPS, n=2)
-    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    hint = f"; did you mean {' or '.join(close)}?" if close else "."
     raise ValueError(f"unknown op {name!r}{hint} Known ops: {', '.join(OPS)}.")

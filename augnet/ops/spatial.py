@@ -54,12 +54,12 @@ def aspect(octaves: Tensor) -> Tensor:
 
 
 def shear_x(degrees: Tensor) -> Tensor:
-    """Slant so that vertical lines lean by `degrees` `[B]`; returns `[B, 3, 3]`."""
+    """Lean vertical lines counter-clockwise by `degrees` `[B]`; returns `[B, 3, 3]`."""
     return _matrix([[1.0, torch.tan(degrees * (math.pi / 180)), 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 
 
 def shear_y(degrees: Tensor) -> Tensor:
-    """Slant so that horizontal lines lean by `degrees` `[B]`; returns `[B, 3, 3]`."""
+    """Lean horizontal lines clockwise by `degrees` `[B]`; returns `[B, 3, 3]`."""
     return _matrix([[1.0, 0.0, 0.0], [torch.tan(degrees * (math.pi / 180)), 1.0, 0.0], [0.0, 0.0, 1.0]])
 
 
@@ -89,6 +89,6 @@ SPATIAL_OPS = (
     SpatialOp("translate_y", "fraction of the shorter side", 0.2, "shift down by m", translate_y),
     SpatialOp("scale", "octaves", 0.7, "enlarge by 2^m", scale),
     SpatialOp("aspect", "octaves", 0.7, "width : height times 2^m, same area", aspect),
-    SpatialOp("shear_x", "degrees", 30.0, "slant vertical lines by m", shear_x),
-    SpatialOp("shear_y", "degrees", 30.0, "slant horizontal lines by m", shear_y),
+    SpatialOp("shear_x", "degrees", 30.0, "lean vertical lines counter-clockwise by m", shear_x),
+    SpatialOp("shear_y", "degrees", 30.0, "lean horizontal lines clockwise by m", shear_y),
 )

@@ -15,7 +15,9 @@ from torch import Tensor
 from influence.last_layer import LastLayerHessian
 from influence.solvers.solution import Iterate, shared_norm
 
-_CHECK_EVERY_ON_ACCELERATOR = 8  # reading the residual waits for the device: not after each product
+# products between two readings of the residual: on an accelerator, reading waits for the device
+_CHECK_EVERY = {"cpu": 1}
+_CHECK_EVERY_ELSEWHERE = 8
 
 
 def conjugate_gradient(
@@ -58,7 +60,7 @@ def _run(
     precondition: Callable[[Tensor], Tensor] | None,
 ) -> Iterate:
     """One run of the recursion from zero, without waiting for the device between checks."""
-    every = 1 if remainder.device.type == "cpu" else _CHECK_EVERY_ON_ACCELERATOR
+    every = _CHECK_EVERY.get(remainder.device.type, _CHECK_EVERY_ELSEWHERE)
     scaled = remainder if precondition is None else precondition(remainder)
     value, direction = torch.zeros_like(remainder), scaled
     product = (remainder * scaled).sum()

@@ -52,6 +52,8 @@ def cholesky(hessian: LastLayerHessian, gradient: Tensor, tol: float, max_iterat
 def woodbury(hessian: LastLayerHessian, gradient: Tensor, tol: float, max_iterations: int) -> Iterate:
     """Factorise the `[N K, N K]` matrix of the samples, solve and refine.
 
+    In float64 inside: the difference of the two terms cancels by the ratio of largest eigenvalue and damping.
+
     Raises:
         ValueError: If `N K` exceeds 20,000, a column has neither damping nor decay, or rows are spread over
             ranks.
@@ -59,13 +61,14 @@ def woodbury(hessian: LastLayerHessian, gradient: Tensor, tol: float, max_iterat
     check_damped(hessian, "woodbury")
     if hessian.process_group is not None:
         raise ValueError("expected all rows on one rank for woodbury, found a process group; use method='cg'")
-    rows, probs = hessian.rows, hessian.probs
+    rows, probs, diagonal = hessian.rows.double(), hessian.probs.double(), hessian.diagonal.double()
+    probs = probs / probs.sum(dim=1, keepdim=True)  # a sum off by 1e-7 would act on the null space
     samples = probs.numel()
     _check_size(samples, "woodbury")
-    root = hessian.row_weights.sqrt()[:, None] * probs.sqrt()  # [N, K]
+    root = (hessian.row_weights.double()[:, None] * probs).sqrt()  # [N, K]
     halves = -root[:, :, None] * probs[:, None, :]  # [N, K, K], sqrt(w_i) B_i
     halves.diagonal(dim1=1, dim2=2).copy_(root * complement(probs, hessian.top))
-    kernel = (rows / hessian.diagonal) @ rows.T  # [N, N]
+    kernel = (rows / diagonal) @ rows.T  # [N, N]
     flat = halves.flatten(0, 1)
     inner = (flat @ flat.T).view(*probs.shape, *probs.shape) * kernel[:, None, :, None]
     inner = inner.view(samples, samples)
@@ -75,12 +78,12 @@ def woodbury(hessian: LastLayerHessian, gradient: Tensor, tol: float, max_iterat
         return torch.full_like(gradient, float("nan")), 1
 
     def inverse(matrix: Tensor) -> Tensor:
-        scaled = matrix / hessian.diagonal
+        scaled = matrix.double() / diagonal
         scores = root * deviation(rows @ scaled.T, probs, hessian.top)  # R L^-1 g
         inside = torch.cholesky_solve(scores.reshape(samples, 1), factor).view_as(root)
         inside = torch.einsum("nkl,nk->nl", halves, inside)  # B^T
-        correction: Tensor = (inside.T @ rows) / hessian.diagonal
-        return scaled - correction
+        correction: Tensor = (inside.T @ rows) / diagonal
+        return (scaled - correction).to(matrix)
 
     return refined(inverse, hessian, gradient, tol, min(max_iterations, _REFINEMENTS))
 

@@ -8,8 +8,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from influence.checks import check_finite, check_matrix, full_precision
+from influence.checks import check_finite, check_matrix
 from influence.last_layer import LastLayerHessian
+from influence.precision import full_precision
 from influence.solvers.conjugate_gradient import conjugate_gradient
 from influence.solvers.direct import cholesky, woodbury
 from influence.solvers.kronecker import ekfac_inverse, kfac_inverse, kronecker_preconditioner

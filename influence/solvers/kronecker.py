@@ -22,8 +22,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from influence.checks import full_precision
 from influence.last_layer import LastLayerHessian
+from influence.precision import full_precision
 from influence.softmax import class_curvature
 from influence.solvers.solution import check_damped
 

@@ -108,4 +108,5 @@ def check_damped(hessian: LastLayerHessian, method: str) -> None:
 
 
 def _alternative(method: str) -> str:
-    return "kronecker_cg" if method in ("cg", "neumann") else "cg, or cholesky while the problem is small"
+    others = {"cg": "kronecker_cg, or cholesky if small", "kronecker_cg": "cg, or cholesky if small"}
+    return others.get(method, "cg")

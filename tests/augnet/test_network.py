@@ -1,0 +1,90 @@
+import pytest
+import torch
+from augnet_images import noise
+from torch import Tensor
+
+from augnet import AugNet, RangePolicy, TransformSpace
+from augnet.ops import OPS
+
+NAMES = tuple(OPS)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_evaluation_returns_its_input_and_training_does_not() -> None:
+    net, images = AugNet.from_ops(NAMES, initial=0.5), noise(4, 3, 8, 8, dtype=torch.float32)
+    assert net.training
+    assert (net(images, generator()) - images).flatten(1).abs().amax(1).min() > 0.02
+    state = torch.get_rng_state()
+    assert net.eval()(images) is images
+    assert torch.equal(torch.get_rng_state(), state)
+    assert net.train()(images) is not images
+
+
+def test_augmenting_is_applying_a_sample() -> None:
+    net, images = AugNet.from_ops(NAMES), noise(4, 3, 8, 8, dtype=torch.float32)
+    magnitudes = net.sample(images, generator())
+    assert magnitudes.shape == (4, len(NAMES))
+    assert torch.equal(net(images, generator()), net.space.apply(images, magnitudes))
+
+
+def test_the_generator_alone_decides_the_images() -> None:
+    net, images = AugNet.from_ops(NAMES), noise(4, 3, 8, 8, dtype=torch.float32)
+    state = torch.get_rng_state()
+    first, same, other = (net(images, generator(seed)) for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equal_images_come_out_different(name: str) -> None:
+    first, second = AugNet.from_ops([name], initial=1.0)(noise(1, 3, 9, 9).expand(2, -1, -1, -1), generator())
+    assert (first - second).abs().max() > 0.01
+
+
+def test_from_ops_is_a_range_for_each_op_of_the_space() -> None:
+    net = AugNet.from_ops({"hue": 20.0, "rotation": 45.0}, initial=0.2)
+    assert isinstance(net.policy, RangePolicy)
+    assert net.space.names == ("rotation", "hue")
+    torch.testing.assert_close(net.policy.half_widths(), torch.tensor([9.0, 4.0]))
+
+
+def test_describe() -> None:
+    net = AugNet.from_ops({"brightness": 0.2, "rotation": 45.0, "scale": 0.7}, initial=0.2)
+    with torch.no_grad():
+        net.policy.theta.copy_(torch.tensor([0.0, -1.0, 2.0]))
+    described = net.describe()
+    assert list(described) == ["rotation", "scale", "brightness"]
+    assert described == {
+        "rotation": {"half_width": 22.5, "unit": "degrees", "bound": 45.0},
+        "scale": {"half_width": 0.188259, "unit": "octaves", "bound": 0.7},
+        "brightness": {"half_width": 0.176159, "unit": "fraction of the full range", "bound": 0.2},
+    }
+
+
+def test_gradient_to_the_policy_by_finite_differences() -> None:
+    net, images = AugNet.from_ops(NAMES, initial=0.3).double(), noise(3, 3, 4, 5, low=0.25, high=0.75)
+
+    def augmented(theta: Tensor) -> Tensor:
+        result: Tensor = torch.func.functional_call(net, {"policy.theta": theta}, (images, generator()))
+        return result
+
+    assert torch.autograd.gradcheck(augmented, (net.policy.theta,))
+
+
+def test_a_step_reaches_every_range() -> None:
+    net, images = AugNet.from_ops(NAMES), noise(8, 3, 8, 8, low=0.25, high=0.75, dtype=torch.float32)
+    before = net.policy.half_widths().detach()
+    (net(images, generator()) * noise(3, 8, 8, low=-1, dtype=torch.float32)).sum().backward()
+    torch.optim.SGD(net.parameters(), lr=0.1).step()
+    assert (net.policy.half_widths() != before).all()
+
+
+def test_one_channel() -> None:
+    images = noise(4, 1, 8, 8, dtype=torch.float32)
+    assert AugNet.from_ops(["rotation", "contrast"])(images).shape == images.shape
+    with pytest.raises(ValueError, match="hue need images with 3 channels"):
+        AugNet(TransformSpace(["hue"]), RangePolicy([60.0]))(images)

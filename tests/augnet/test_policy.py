@@ -1,0 +1,133 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from augnet import RangePolicy
+
+BOUNDS = (90.0, 0.2, 1.0)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def policy(*theta: float, bounds: tuple[float, ...] = BOUNDS) -> RangePolicy:
+    made = RangePolicy(bounds)
+    with torch.no_grad():
+        made.theta.copy_(torch.tensor(theta))
+    return made
+
+
+def sigmoid(theta: float) -> float:
+    return 1 / (1 + math.exp(-theta))
+
+
+@pytest.mark.parametrize("initial", [0.01, 0.1, 0.5, 0.99, 1.0])
+def test_half_widths_at_the_start(initial: float) -> None:
+    made = RangePolicy(BOUNDS, initial)
+    torch.testing.assert_close(made.half_widths(), initial * torch.tensor(BOUNDS))
+    torch.testing.assert_close(made.saturation(), torch.full((3,), initial))
+    assert not made.saturation().requires_grad
+
+
+def test_half_width_is_the_bound_times_the_sigmoid_of_theta() -> None:
+    expected = [bound * sigmoid(theta) for bound, theta in zip(BOUNDS, (-2.0, 0.0, 3.0), strict=True)]
+    assert policy(-2.0, 0.0, 3.0).half_widths().tolist() == pytest.approx(expected, rel=1e-6)
+
+
+def test_theta_is_learned_and_bounds_are_stored() -> None:
+    made = RangePolicy(BOUNDS)
+    assert [name for name, _ in made.named_parameters()] == ["theta"]
+    assert set(made.state_dict()) == {"theta", "bounds"}
+
+
+@settings(deadline=None)
+@given(
+    ops=st.lists(st.tuples(st.floats(1e-3, 1e3), st.floats(-20, 20)), min_size=1, max_size=6),
+    count=st.integers(0, 40),
+    seed=st.integers(0, 2**31),
+)
+def test_samples_are_within_the_half_widths(ops: list[tuple[float, float]], count: int, seed: int) -> None:
+    bounds, theta = zip(*ops, strict=True)
+    made = policy(*theta, bounds=bounds)
+    sample = made.sample(count, generator(seed))
+    assert sample.shape == (count, len(ops))
+    assert (sample.abs() <= made.half_widths()).all()
+    assert (made.half_widths() <= made.bounds).all()
+
+
+def test_samples_are_uniform_and_independent() -> None:
+    count = 20_000
+    made = policy(-2.0, 0.0, 3.0)
+    fractions = (made.sample(count, generator(1)) / made.half_widths()).detach().double()
+    expected = torch.linspace(0, 1, count, dtype=torch.float64)[:, None]
+    distance = (fractions.sort(dim=0).values / 2 + 0.5 - expected).abs().amax(dim=0)
+    assert (distance < 1.63 / math.sqrt(count)).all(), distance  # Kolmogorov-Smirnov at 1 %
+    correlation = torch.corrcoef(torch.cat([fractions[1:], fractions[:-1]], dim=1).T) - torch.eye(6)
+    assert correlation.abs().max() < 4 / math.sqrt(count)  # between ops, and between neighbouring images
+
+
+def test_gradient_of_a_sample_equals_its_closed_form() -> None:
+    made = policy(-2.0, 0.0, 3.0)
+    sample = made.sample(5, generator())
+    weights = torch.linspace(-1, 1, 15).reshape(5, 3)
+    (gradient,) = torch.autograd.grad((sample * weights).sum(), made.theta)
+    uniform = (sample / made.half_widths()).detach()
+    slope = torch.tensor([bound * sigmoid(t) * (1 - sigmoid(t)) for bound, t in zip(BOUNDS, (-2, 0, 3), strict=True)])
+    torch.testing.assert_close(gradient, (weights * uniform).sum(0) * slope)
+    assert (gradient != 0).all()
+
+
+def test_the_uniform_policy_is_exact_and_stays_finite() -> None:
+    made = RangePolicy(BOUNDS, initial=1.0)
+    assert made.half_widths().tolist() == made.bounds.tolist()
+    optimiser = torch.optim.Adam(made.parameters(), lr=0.1)
+    for _ in range(3):
+        sample = made.sample(4)
+        assert sample.isfinite().all()
+        sample.square().sum().backward()
+        assert made.theta.grad is not None
+        assert made.theta.grad.tolist() == [0, 0, 0]
+        optimiser.step()
+    assert made.half_widths().tolist() == made.bounds.tolist()
+
+
+def test_the_generator_alone_decides_the_draw() -> None:
+    made = RangePolicy(BOUNDS)
+    state = torch.get_rng_state()
+    first, same, other = (made.sample(4, generator(seed)) for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(first, same)
+    assert not (first == other).any()
+
+
+def test_without_a_generator_the_global_one_draws() -> None:
+    made = RangePolicy(BOUNDS)
+
+    def draw() -> Tensor:
+        torch.manual_seed(3)
+        return made.sample(4)
+
+    with torch.random.fork_rng():
+        assert torch.equal(draw(), draw())
+        assert not torch.equal(draw(), made.sample(4))
+
+
+def test_each_image_has_its_own_draw() -> None:
+    assert len(RangePolicy(BOUNDS).sample(50, generator()).unique(dim=0)) == 50
+
+
+@pytest.mark.parametrize("initial", [0.0, -0.1, 1.1, math.nan, math.inf])
+def test_initial_out_of_range(initial: float) -> None:
+    with pytest.raises(ValueError, match=r"initial: expected a fraction of the bounds in \(0, 1\], found"):
+        RangePolicy(BOUNDS, initial)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_types(dtype: torch.dtype) -> None:
+    sample = RangePolicy(BOUNDS).to(dtype).sample(3, generator())
+    assert sample.dtype == dtype

@@ -1,0 +1,158 @@
+import math
+from collections.abc import Mapping, Sequence
+
+import pytest
+import torch
+from augnet_images import noise
+from torch import Tensor
+
+from augnet import TransformSpace
+from augnet.ops import OPS
+
+NAMES = tuple(OPS)
+SPATIAL = NAMES[:7]
+
+
+def draw(space: TransformSpace, count: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return noise(count, len(space), low=-1, dtype=dtype) * torch.tensor(space.bounds, dtype=dtype)
+
+
+@pytest.mark.parametrize("names", [NAMES, ("hue", "rotation", "brightness"), ("shear_y", "translate_x")])
+def test_order_of_the_names_does_not_matter(names: tuple[str, ...]) -> None:
+    space = TransformSpace(names)
+    backwards = TransformSpace(names[::-1])
+    mapping = TransformSpace({name: OPS[name].bound for name in names[::-1]})
+    assert space.names == backwards.names == mapping.names == tuple(name for name in NAMES if name in names)
+    assert space.bounds == backwards.bounds == mapping.bounds
+    assert space.units == backwards.units == mapping.units == tuple(OPS[name].unit for name in space.names)
+    images, magnitudes = noise(3, 3, 6, 7), draw(space, 3)
+    assert torch.equal(space.apply(images, magnitudes), backwards.apply(images, magnitudes))
+
+
+def test_bounds_are_those_of_the_ops_unless_given() -> None:
+    assert TransformSpace(["contrast", "rotation"]).bounds == (90.0, 1.0)
+    space = TransformSpace({"contrast": 0.25, "rotation": 30})
+    assert space.bounds == (30.0, 0.25)
+    assert len(space) == 2
+
+
+@pytest.mark.parametrize(
+    ("ops", "message"),
+    [
+        ([], "expected at least one op, found none. Known ops: rotation"),
+        ({}, "expected at least one op, found none. Known ops: rotation"),
+        (["rotation", "hue", "rotation"], "each op may be given once, found"),
+        (["rotatoin"], r"unknown op 'rotatoin'; did you mean rotation\?"),
+        ({"brightnes": 0.1}, r"unknown op 'brightnes'; did you mean brightness\?"),
+        ({"rotation": -5.0}, "bound of 'rotation' is .* in degrees and must be > 0, found -5.0; 90.0 is the default"),
+        ({"hue": 10.0, "scale": 0.0}, "bound of 'scale' is .* in octaves and must be > 0, found 0.0"),
+        ({"hue": math.nan}, "bound of 'hue' .* found nan"),
+        ({"hue": math.inf}, "bound of 'hue' .* found inf"),
+    ],
+)
+def test_impossible_spaces(ops: Sequence[str] | Mapping[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TransformSpace(ops)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_colour_of_images_without_colour(channels: int) -> None:
+    space = TransformSpace(["saturation", "rotation", "brightness", "hue"])
+    message = rf"saturation, hue need images with 3 channels \(red, green, blue\), found {channels}; remove them"
+    with pytest.raises(ValueError, match=message):
+        space.apply(noise(2, channels, 4, 4), torch.zeros(2, 4))
+    with pytest.raises(ValueError, match=message):
+        space.check_channels(channels)
+    space.check_channels(3)
+
+
+@pytest.mark.parametrize(
+    ("images", "magnitudes"),
+    [((3, 4, 4), (3, 2)), ((2, 3, 4, 4), (2, 3)), ((2, 3, 4, 4), (1, 2)), ((2, 3, 4, 4), (2,)), ((2, 4), (2, 2))],
+)
+def test_shapes_that_do_not_match(images: tuple[int, ...], magnitudes: tuple[int, ...]) -> None:
+    with pytest.raises(
+        ValueError, match=r"expected images \[B, C, H, W\] and magnitudes \[B, 2\], found \(.*\) and \("
+    ):
+        TransformSpace(["rotation", "hue"]).apply(torch.zeros(images), torch.zeros(magnitudes))
+
+
+def test_integer_images() -> None:
+    with pytest.raises(ValueError, match=r"expected floating-point images in \[0, 1\], found torch.uint8; divide"):
+        TransformSpace(["rotation"]).apply(torch.zeros(1, 3, 4, 4, dtype=torch.uint8), torch.zeros(1, 1))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 6])
+def test_any_number_of_channels_is_moved_alike(channels: int) -> None:
+    space = TransformSpace([*SPATIAL, "brightness"])
+    images, magnitudes = noise(3, channels, 6, 9), draw(space, 3)
+    result = space.apply(images, magnitudes)
+    for channel in range(channels):
+        alone = space.apply(images[:, channel : channel + 1], magnitudes)
+        torch.testing.assert_close(result[:, channel : channel + 1], alone, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("shape", [(64, 3, 8, 8), (3, 3, 5, 11), (3, 3, 11, 5), (1, 3, 1, 1), (2, 3, 1, 6)])
+def test_shape_and_type_are_kept_and_values_are_in_range(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    space = TransformSpace(NAMES)
+    result = space.apply(noise(*shape, dtype=dtype), draw(space, shape[0]))
+    assert result.shape == shape
+    assert result.dtype == dtype
+    assert result.isfinite().all()
+    assert result.min() >= 0
+    assert result.max() <= 1
+
+
+def test_result_is_clamped_on_both_sides() -> None:
+    images = torch.tensor([0.0, 0.5, 1.0]).reshape(1, 1, 1, 3)
+    space = TransformSpace(["brightness"])
+    bright, dark = space.apply(images, torch.tensor([[0.3]])), space.apply(images, torch.tensor([[-0.3]]))
+    torch.testing.assert_close(bright.flatten(), torch.tensor([0.3, 0.8, 1.0]))
+    torch.testing.assert_close(dark.flatten(), torch.tensor([0.0, 0.2, 0.7]))
+
+
+def test_geometry_comes_before_colour() -> None:
+    images = torch.full((1, 1, 4, 4), 0.5)
+    result = TransformSpace(["brightness", "translate_x"]).apply(images, torch.tensor([[0.25, 0.2]]))  # (x, brightness)
+    torch.testing.assert_close(result[0, 0, 0], torch.tensor([0.2, 0.7, 0.7, 0.7]))
+
+
+def test_half_precision_differs_by_rounding_alone() -> None:
+    space = TransformSpace(NAMES)
+    images, magnitudes = noise(4, 3, 9, 7, dtype=torch.bfloat16), draw(space, 4, torch.float32)
+    result, single = space.apply(images, magnitudes), space.apply(images.float(), magnitudes)
+    assert torch.equal(result, single.bfloat16())
+    torch.testing.assert_close(result.float(), single, rtol=2**-8, atol=1e-6)
+
+
+def test_autocast_changes_nothing() -> None:
+    space = TransformSpace(NAMES)
+    images, magnitudes = noise(4, 3, 9, 7, dtype=torch.float32), draw(space, 4, torch.float32).requires_grad_()
+    outside = space.apply(images, magnitudes)
+    (gradient_outside,) = torch.autograd.grad(outside.sum(), magnitudes)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (images[0, 0] @ images[0, 0].T).dtype == torch.bfloat16  # autocast is at work
+        inside = space.apply(images, magnitudes)
+    (gradient_inside,) = torch.autograd.grad(inside.sum(), magnitudes)
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, outside)
+    assert torch.equal(gradient_inside, gradient_outside)
+
+
+def test_memory_format_changes_nothing() -> None:
+    space = TransformSpace(NAMES)
+    images, magnitudes = noise(4, 3, 9, 7), draw(space, 4)
+    expected = space.apply(images, magnitudes)
+    channels_last = images.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(space.apply(channels_last, magnitudes), expected, rtol=0, atol=1e-12)
+    transposed = images.mT.contiguous().mT
+    torch.testing.assert_close(space.apply(transposed, magnitudes), expected, rtol=0, atol=1e-12)
+
+
+def test_images_are_not_changed_in_place() -> None:
+    space = TransformSpace(NAMES)
+    images = noise(2, 3, 6, 7)
+    before = images.clone()
+    space.apply(images, draw(space, 2))
+    assert torch.equal(images, before)
