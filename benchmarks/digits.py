@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean, stdev
@@ -28,6 +29,7 @@ def run(arm: str, seed: int, folder: Path) -> dict[str, Any]:
     name = f"{arm}-{seed}"
     summary = folder / name / "summary.json"
     if not summary.exists():
+        shutil.rmtree(folder / name, ignore_errors=True)  # an interrupted run
         options = {
             "seed_everything": seed,
             "data.seed": seed,

@@ -11,9 +11,7 @@ from PIL import Image
 
 from lightning_modules.data import ImageDataModule
 
-needs_cifar10 = pytest.mark.skipif(
-    not CIFAR10.is_dir(), reason=f"needs the CIFAR-10 parquet files in {CIFAR10}"
-)
+needs_cifar10 = pytest.mark.skipif(not CIFAR10.is_dir(), reason=f"needs the CIFAR-10 parquet files in {CIFAR10}")
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +39,7 @@ def test_cifar10_images_keep_their_labels(cifar10: ImageDataModule) -> None:
     known = dict(zip(hashes(pixels), rows["label"], strict=True))
     test = cifar10.splits.load_test()
     found = [
-        (known[value], int(label))
-        for value, label in zip(hashes(test), test.labels, strict=True)
-        if value in known
+        (known[value], int(label)) for value, label in zip(hashes(test), test.labels, strict=True) if value in known
     ]
     assert len(found) > 20
     assert all(expected == label for expected, label in found)

@@ -86,9 +86,7 @@ def test_parquet_labels(feature: object, labels: list, names: tuple[str, ...], t
 
 
 def test_one_parquet_file_with_columns_of_other_names(tmp_path: Path) -> None:
-    file = write_parquet(
-        tmp_path / "all.parquet", [0, 1] * 30, datasets.Value("int64"), image="pic", label="kind"
-    )
+    file = write_parquet(tmp_path / "all.parquet", [0, 1] * 30, datasets.Value("int64"), image="pic", label="kind")
     module = ImageDataModule(str(file), label_column="kind", image_column="pic", **SMALL)
     assert len(module.splits.train) == 36
 

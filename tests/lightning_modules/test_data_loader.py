@@ -98,9 +98,7 @@ def test_a_distributed_sampler_shards_the_batches() -> None:
     parts = []
     for rank in (0, 1):
         sampler: DistributedSampler = DistributedSampler(train, num_replicas=2, rank=rank)
-        parts.append(
-            torch.cat([images for images, _ in DataLoader(train, 64, sampler=sampler, collate_fn=collate)])
-        )
+        parts.append(torch.cat([images for images, _ in DataLoader(train, 64, sampler=sampler, collate_fn=collate)]))
     assert [len(part) for part in parts] == [500, 500]
     assert disjoint(*parts)
 

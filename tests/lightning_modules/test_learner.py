@@ -1,0 +1,418 @@
+import copy
+import io
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from toys import OPS, ToyNet, blobs
+
+from augnet import AugNet
+from augnet.baselines import FlipCrop
+from influence import Solution
+from lightning_modules.feature_capture import FeatureCapture
+from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner
+
+INFLUENCE_SET = blobs(30, 2.5, 1)
+BATCH = blobs(12, 0, 2)
+TINY_OPS = {"rotation": 45.0, "translate_x": 0.3, "brightness": 0.3}
+
+
+def make(
+    corruption: Corruption = "none",
+    ops: dict[str, float] | None = None,
+    double: bool = False,
+    initial: float = 0.3,
+    width: int = 5,
+    forward_context: Callable[[], Any] | None = None,
+    base: nn.Module | None = None,
+    **settings: Any,
+) -> PolicyLearner:
+    """A learner of a fresh policy in front of a fresh classifier, always from the same seed."""
+    torch.manual_seed(0)
+    model = ToyNet(width=width)
+    augnet = AugNet.from_ops(TINY_OPS if ops is None else ops, initial).requires_grad_(False)
+    images, labels = INFLUENCE_SET
+    if double:
+        model, augnet, images = model.double(), augnet.double(), images.double()
+    context = {} if forward_context is None else {"forward_context": forward_context}
+    return PolicyLearner(
+        augnet,
+        FeatureCapture(model, model.head),
+        (images, labels),
+        LearnerSettings(**settings),
+        base=base,
+        corruption=corruption,
+        seed=3,
+        **context,
+    )
+
+
+def theta(learner: PolicyLearner) -> Tensor:
+    return learner.augnet.policy.theta.detach().clone()
+
+
+def network(learner: PolicyLearner) -> ToyNet:
+    """The classifier itself."""
+    assert isinstance(learner.capture.model, ToyNet)
+    return learner.capture.model
+
+
+def oracle_network(learner: PolicyLearner) -> ToyNet:
+    """A copy of the classifier in evaluation mode."""
+    return copy.deepcopy(network(learner)).eval()
+
+
+def policy_gradient(learner: PolicyLearner) -> Tensor:
+    """The gradient that the latest update handed to the optimiser."""
+    gradient = learner.augnet.policy.theta.grad
+    assert gradient is not None
+    return gradient.clone()
+
+
+def watch_image_gradients(learner: PolicyLearner) -> list[Tensor]:
+    """For each update two gradients at the augmented images: that of the objective, and the one sent on."""
+    seen: list[Tensor] = []
+
+    def hook(module: nn.Module, args: Any, output: Tensor) -> None:
+        output.register_hook(lambda gradient: seen.append(gradient.clone()))
+
+    learner.augnet.register_forward_hook(hook)
+    return seen
+
+
+# What an update must leave alone
+
+
+@pytest.mark.parametrize("base", [None, FlipCrop()])
+def test_classifier_and_random_state_are_bit_for_bit_the_same(base: nn.Module | None) -> None:
+    learner = make(base=base)
+    model = network(learner)
+    model(BATCH[0])  # statistics that are not the initial ones
+    model.body[0].eval()
+    model.head.weight.grad = torch.full_like(model.head.weight, 0.5)
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    before = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    gradients = {name: None if p.grad is None else p.grad.clone() for name, p in model.named_parameters()}
+    flags = [module.training for module in model.modules()], [p.requires_grad for p in model.parameters()]
+    start, state = theta(learner), torch.get_rng_state()
+
+    for _ in range(2):
+        learner.update(*BATCH)
+
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.equal(theta(learner), start)
+    for name, value in before.items():
+        assert torch.equal(tensors[name], value), name
+    for name, parameter in model.named_parameters():
+        expected = gradients[name]
+        if expected is None:
+            assert parameter.grad is None, name
+        else:
+            assert parameter.grad is not None
+            assert torch.equal(parameter.grad, expected), name
+    assert ([module.training for module in model.modules()], [p.requires_grad for p in model.parameters()]) == flags
+    assert tensors["body.2.num_batches_tracked"] == 1
+
+
+def test_draws_are_the_learners_own() -> None:
+    first, second = make(), make()
+    first.update(*BATCH)
+    torch.rand(7)
+    second.update(*BATCH)
+    assert torch.equal(theta(first), theta(second))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_policy_learns_inside_an_update_only(fails: bool) -> None:
+    learner = make()
+    learner.augnet.eval()
+    if fails:
+        with pytest.raises(RuntimeError):
+            learner.update(torch.rand(12, 1, 5, 5), BATCH[1])
+    else:
+        learner.update(*BATCH)
+    assert not learner.augnet.training
+    assert not any(parameter.requires_grad for parameter in learner.augnet.parameters())
+
+
+# The gradient
+
+
+def dense_solve(model: ToyNet, rows: Tensor, influence_set: tuple[Tensor, Tensor], damping: float) -> Tensor:
+    """`S` `[K, D+1]` from autograd's Hessian and gradient, and nothing of the influence package."""
+    head = torch.cat([model.head.weight, model.head.bias[:, None]], dim=1).detach()
+
+    def features(images: Tensor) -> Tensor:
+        return torch.nn.functional.pad(model.scale * model.body(images), (0, 1), value=1.0).detach()
+
+    def loss(flat: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(inputs @ flat.view_as(head).T, labels)
+
+    training, targets = features(rows), BATCH[1].repeat(len(rows) // len(BATCH[1]))
+    hessian = torch.autograd.functional.hessian(lambda flat: loss(flat, training, targets), head.flatten())
+    hessian = hessian + damping * hessian.diagonal().mean() * torch.eye(head.numel(), dtype=head.dtype)
+    flat = head.flatten().requires_grad_()
+    held_out, labels = influence_set
+    (gradient,) = torch.autograd.grad(loss(flat, features(held_out), labels), flat)
+    S: Tensor = torch.linalg.solve(hessian, gradient)
+    return S.view_as(head)
+
+
+def influence_by_double_backward(model: ToyNet, augmented: Tensor, labels: Tensor, S: Tensor) -> Tensor:
+    """`I_i = -<S, gradient of sample i's loss in the last layer>`, differentiable in the images."""
+    head = torch.cat([model.head.weight, model.head.bias[:, None]], dim=1).detach().requires_grad_()
+    rows = torch.nn.functional.pad(model.scale * model.body(augmented), (0, 1), value=1.0)
+    losses = nn.functional.cross_entropy(rows @ head.T, labels, reduction="none")
+    gradients = [torch.autograd.grad(loss, head, create_graph=True)[0] for loss in losses]
+    return -torch.stack([(S * gradient).sum() for gradient in gradients])
+
+
+@pytest.mark.parametrize("clip", [1e9, 0.7])
+def test_gradient_is_that_of_an_independent_double_backward(clip: float) -> None:
+    learner = make(double=True, clip=clip, damping=0.05)
+    images, labels = BATCH[0].double(), BATCH[1]
+    batches: list[Tensor] = []
+    learner.augnet.register_forward_hook(lambda module, args, output: batches.append(output.detach()))
+    learner.update(images, labels)
+    oracle = copy.deepcopy(learner.augnet).train().requires_grad_(True)
+    generator = torch.Generator()
+    generator.set_state(learner.generator.get_state())
+
+    update = learner.update(images, labels)
+
+    model = oracle_network(learner)
+    S = dense_solve(model, torch.cat(batches), learner.influence_set, damping=0.05)
+    torch.testing.assert_close(update.solution.value, S, rtol=1e-8, atol=1e-12)
+    augmented = oracle(images, generator=generator)
+    assert torch.equal(augmented, batches[1])
+    influence = influence_by_double_backward(model, augmented, labels, S)
+    torch.testing.assert_close(update.influence, influence.detach(), rtol=1e-8, atol=1e-12)
+    relative = influence / influence.detach().square().mean().sqrt()
+    bounded = relative if clip == 1e9 else clip * torch.tanh(relative / clip)
+    (expected,) = torch.autograd.grad(bounded.mean(), oracle.policy.theta)
+    assert expected.abs().min() > 1e-6
+    torch.testing.assert_close(policy_gradient(learner), expected, rtol=1e-7, atol=1e-12)
+
+
+def test_first_step_of_adam_is_the_learning_rate_against_the_gradient() -> None:
+    learner = make(lr=0.02)
+    start = theta(learner)
+    learner.update(*BATCH)
+    torch.testing.assert_close(theta(learner) - start, -0.02 * policy_gradient(learner).sign(), rtol=1e-3, atol=0)
+
+
+def test_flipped_is_exactly_the_opposite() -> None:
+    method, flipped = make(), make("flipped")
+    method.update(*BATCH)
+    flipped.update(*BATCH)
+    assert policy_gradient(method).abs().min() > 0
+    assert torch.equal(policy_gradient(flipped), -policy_gradient(method))
+
+
+def test_shuffled_scores_each_image_by_the_error_of_another() -> None:
+    learner = make("shuffled", double=True)
+    images, labels = BATCH[0].double(), BATCH[1]
+    generator = torch.Generator()
+    generator.set_state(learner.generator.get_state())
+    augmented = copy.deepcopy(learner.augnet).train()(images, generator=generator).detach()
+    order = torch.randperm(len(labels), generator=generator)
+
+    update = learner.update(images, labels)
+
+    model = oracle_network(learner)
+    features, logits = FeatureCapture(model, model.head)(augmented)
+    errors = logits.softmax(dim=1) - nn.functional.one_hot(labels, logits.shape[1])
+    rows = torch.nn.functional.pad(features, (0, 1), value=1.0)
+    expected = -torch.einsum("bk,kd,bd->b", errors[order], update.solution.value, rows)
+    assert order.tolist() != sorted(order.tolist())
+    torch.testing.assert_close(update.influence, expected.detach(), rtol=1e-10, atol=1e-12)
+
+
+def test_the_method_sends_the_gradient_on_as_it_is() -> None:
+    learner = make()
+    seen = watch_image_gradients(learner)
+    learner.update(*BATCH)
+    assert torch.equal(seen[0], seen[1])
+
+
+def test_identity_hessian_is_the_gradient_itself() -> None:
+    learner = make("identity_hessian", double=True)
+    solution = learner.update(BATCH[0].double(), BATCH[1]).solution
+    model = oracle_network(learner)
+    images, labels = learner.influence_set
+    nn.functional.cross_entropy(model(images), labels).backward()
+    assert model.head.weight.grad is not None
+    assert model.head.bias.grad is not None
+    expected = torch.cat([model.head.weight.grad, model.head.bias.grad[:, None]], dim=1)
+    torch.testing.assert_close(solution.value, expected, rtol=1e-10, atol=1e-14)
+
+
+def train(corruption: Corruption, seed: int, steps: int = 70) -> dict[str, float]:
+    """Train classifier and policy together; the half-widths at the end."""
+    torch.manual_seed(seed)
+    model = ToyNet()
+    images, labels = blobs(192, 0, seed)
+    augnet = AugNet.from_ops(OPS, 0.2).requires_grad_(False)
+    settings = LearnerSettings(lr=0.1, interval=1, warmup=20)
+    influence_set = blobs(90, 2.5, seed + 100)
+    learner = PolicyLearner(augnet, FeatureCapture(model, model.head), influence_set, settings, None, corruption)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+    for step in range(1, steps + 1):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(augnet(images)), labels).backward()
+        optimizer.step()
+        if learner.due(step):
+            learner.update(images, labels)
+    return {name: float(facts["half_width"]) for name, facts in augnet.describe().items()}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_planted_shift_grows_its_range_and_shrinks_under_the_flipped_sign(seed: int) -> None:
+    """Deployment moves the blobs up and down; moving them sideways changes their class. Both start at 0.08."""
+    learned, flipped = train("none", seed), train("flipped", seed)
+    assert learned["translate_y"] > 0.12
+    assert learned["translate_x"] < 0.04
+    assert flipped["translate_y"] < 0.04
+    assert flipped["translate_x"] > 0.2
+
+
+# What an update reports
+
+
+def fitted(model: nn.Module) -> None:
+    """Fit the batch."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(20):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(BATCH[0]), BATCH[1]).backward()
+        optimizer.step()
+
+
+def test_report_of_an_update() -> None:
+    learner = make(initial=1.0)
+    fitted(learner.capture.model)
+    batches: list[Tensor] = []
+    learner.augnet.register_forward_hook(lambda module, args, output: batches.append(output.detach()))
+    update = learner.update(*BATCH)
+    model = oracle_network(learner)
+    images, labels = INFLUENCE_SET
+    loss = nn.functional.cross_entropy(model(images), labels).item()
+    assert update.influence_loss == pytest.approx(loss, rel=1e-5)
+    augmented, original = (int((model(pixels).argmax(dim=1) == BATCH[1]).sum()) for pixels in (batches[0], BATCH[0]))
+    assert 0 < augmented < original
+    assert update.retention == pytest.approx(augmented / original)
+    assert update.influence.shape == BATCH[1].shape
+    assert not update.influence.requires_grad
+    assert update.solution.relative_residual <= 1e-2
+
+
+def test_bfloat16_classifier_float32_solve() -> None:
+    def autocast() -> torch.autocast:
+        return torch.autocast("cpu", dtype=torch.bfloat16)
+
+    half, full = make(forward_context=autocast), make()
+    seen: list[torch.dtype] = []
+    half.capture.head.register_forward_hook(lambda module, args, output: seen.append(output.dtype))
+    solutions = [learner.update(*BATCH).solution for learner in (half, full)]
+    assert set(seen) == {torch.bfloat16}
+    assert half.bank.rows().features.dtype == torch.float32
+    assert solutions[0].value.dtype == torch.float32
+    assert solutions[0].relative_residual < 1e-4  # a bfloat16 solve stalls at 1e-2
+    first, second = (solution.value.flatten() for solution in solutions)
+    assert nn.functional.cosine_similarity(first, second, dim=0) > 0.99
+    assert policy_gradient(half).dtype == torch.float32
+    assert nn.functional.cosine_similarity(policy_gradient(half), policy_gradient(full), dim=0) > 0.9
+
+
+# Schedule, state, settings
+
+
+@pytest.mark.parametrize(
+    ("interval", "warmup", "expected"),
+    [
+        (3, 5, [6, 9, 12]),
+        (3, 6, [9, 12]),
+        (1, 0, list(range(1, 13))),
+        (4, 0, [4, 8, 12]),
+        (1, 10, [11, 12]),
+        (5, 100, []),
+    ],
+)
+def test_due(interval: int, warmup: int, expected: list[int]) -> None:
+    learner = make(interval=interval, warmup=warmup)
+    assert [step for step in range(13) if learner.due(step)] == expected
+
+
+def test_refresh_counts_updates_between_solves() -> None:
+    learner = make(refresh=3)
+    solutions: list[Solution] = [learner.update(*BATCH).solution for _ in range(7)]
+    changes = [later is not earlier for earlier, later in itertools.pairwise(solutions)]
+    assert changes == [False, False, True, False, False, True]
+
+
+def test_hessian_is_that_of_the_newest_rows() -> None:
+    learner = make(hessian_rows=20)
+    batches: list[Tensor] = []
+    learner.augnet.register_forward_hook(lambda module, args, output: batches.append(output.detach()))
+    for _ in range(3):
+        learner.update(*BATCH)
+    model = oracle_network(learner)
+    rows = learner.bank.rows()
+    torch.testing.assert_close(rows.logits, model(torch.cat(batches)[-20:]).detach(), rtol=1e-5, atol=1e-6)
+    assert torch.equal(rows.targets.argmax(dim=1), BATCH[1].repeat(3)[-20:])
+
+
+def test_state_goes_through_a_file_without_pickled_objects() -> None:
+    learner = make(refresh=2, hessian_rows=20, width=200)  # too large for a dense solve: iterates from the last one
+    for _ in range(3):
+        learner.update(*BATCH)
+    file = io.BytesIO()
+    torch.save(learner.state_dict(), file)
+    file.seek(0)
+    resumed = make(refresh=2, hessian_rows=20, width=200)
+    resumed.augnet.load_state_dict(learner.augnet.state_dict())
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    assert (resumed.updates, resumed.retention) == (3, learner.retention)
+    for _ in range(3):
+        expected, found = learner.update(*BATCH), resumed.update(*BATCH)
+        assert torch.equal(found.influence, expected.influence)
+        assert torch.equal(found.solution.value, expected.solution.value)
+        assert (found.retention, found.influence_loss) == (expected.retention, expected.influence_loss)
+        assert torch.equal(theta(resumed), theta(learner))
+
+
+def test_fresh_state_can_be_restored() -> None:
+    learner, resumed = make(), make()
+    resumed.load_state_dict(learner.state_dict())
+    assert resumed.solution is None
+    learner.update(*BATCH)
+    resumed.update(*BATCH)
+    assert torch.equal(theta(resumed), theta(learner))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("interval", 0, "learner.interval must be at least 1, found 0"),
+        ("refresh", 0, "learner.refresh must be at least 1"),
+        ("hessian_rows", 0, "learner.hessian_rows must be at least 1"),
+        ("max_iterations", 0, "learner.max_iterations must be at least 1"),
+        ("warmup", -1, "learner.warmup must be at least 0, found -1"),
+        ("lr", 0.0, "learner.lr must be a positive number, found 0.0"),
+        ("damping", -0.1, "learner.damping must be a positive number, found -0.1"),
+        ("tol", math.nan, "learner.tol must be a positive number, found nan"),
+        ("clip", math.inf, "learner.clip must be a positive number, found inf"),
+    ],
+)
+def test_settings_that_make_no_sense(field: str, value: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LearnerSettings(**{field: value})  # type: ignore[arg-type]
+
+
+def test_unknown_corruption() -> None:
+    with pytest.raises(ValueError, match=r"expected corruption one of .*flipped.*found 'plain'"):
+        make("plain")  # type: ignore[arg-type]

@@ -1,0 +1,56 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from lightning_modules.plots import augmentation_grid, plot_ranges, save_figure
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_grid_shows_the_originals_on_top(channels: int) -> None:
+    rows = torch.rand(3, 4, channels, 5, 6, generator=torch.Generator().manual_seed(0))
+    figure = augmentation_grid(rows)
+    axes = np.array(figure.axes).reshape(3, 4)
+    for row in range(3):
+        for column in range(4):
+            shown = np.asarray(axes[row, column].images[0].get_array())
+            expected = rows[row, column].permute(1, 2, 0).numpy()
+            np.testing.assert_array_equal(shown, expected if channels == 3 else expected[..., 0])
+            assert axes[row, column].images[0].get_clim() == (0, 1)
+    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["original", "draw 1", "draw 2"]
+
+
+def test_grid_of_one_image_without_draws() -> None:
+    figure = augmentation_grid(torch.full((1, 1, 3, 4, 4), 1.5))
+    (axis,) = figure.axes
+    assert np.asarray(axis.images[0].get_array()).max() == 1
+
+
+def test_ranges_are_one_line_an_op() -> None:
+    ops = [f"op{number}" for number in range(12)]
+    history = {step: {op: (step + number) / 100 for number, op in enumerate(ops)} for step in (4, 8, 20)}
+    (axis,) = plot_ranges(history).axes
+    assert [line.get_label() for line in axis.lines] == ops
+    for number, line in enumerate(axis.lines):
+        assert np.asarray(line.get_xdata()).tolist() == [4, 8, 20]
+        assert np.asarray(line.get_ydata()).tolist() == [(step + number) / 100 for step in (4, 8, 20)]
+    assert axis.get_ylim() == (0, 1)
+    looks = {(line.get_color(), line.get_linestyle()) for line in axis.lines}
+    assert len(looks) == len(ops)  # told apart, though there are ten colours
+    legend = axis.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ops
+
+
+def test_figure_on_disk(tmp_path: Path) -> None:
+    figure = Figure(figsize=(2, 1))
+    path = tmp_path / "new" / "figure.png"
+    save_figure(figure, path)
+    with Image.open(io.BytesIO(path.read_bytes())) as picture:
+        assert picture.format == "PNG"
+        assert picture.size == (260, 130)
+    assert [file.name for file in path.parent.iterdir()] == ["figure.png"]

@@ -1,0 +1,66 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from lightning_modules.summary import ArmResult, next_free_folder, print_summary, write_summary
+
+RANGES: dict[str, dict[str, float | str]] = {
+    "rotation": {"half_width": 45.0, "unit": "degrees", "bound": 90.0},
+    "brightness": {"half_width": 0.0123, "unit": "fraction of the full range", "bound": 0.3},
+}
+ARMS = [
+    ArmResult("learned", 0.98765432, 20.25, RANGES),
+    ArmResult("plain", 0.5, 5.5, {}),
+    ArmResult("uniform", 0.75, 10.004, {"rotation": {"half_width": 90.0, "unit": "degrees", "bound": 90.0}}),
+]
+
+
+def test_folders_are_never_shared(tmp_path: Path) -> None:
+    wanted = tmp_path / "runs" / "digits"
+    found = [next_free_folder(wanted) for _ in range(3)]
+    assert found == [wanted, tmp_path / "runs" / "digits-2", tmp_path / "runs" / "digits-3"]
+    assert all(folder.is_dir() for folder in found)
+
+
+def test_gaps_are_filled_and_files_count_as_taken(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file")
+    (tmp_path / "run-3").mkdir()
+    assert next_free_folder(tmp_path / "run") == tmp_path / "run-2"
+    assert next_free_folder(tmp_path / "run") == tmp_path / "run-4"
+    assert (tmp_path / "run").read_text() == "a file"
+
+
+def test_summary_file(tmp_path: Path) -> None:
+    write_summary(tmp_path / "summary.json", "digits", 7, ARMS)
+    assert json.loads((tmp_path / "summary.json").read_text()) == {
+        "run": "digits",
+        "seed": 7,
+        "test_accuracy": {"learned": 0.987654, "plain": 0.5, "uniform": 0.75},
+        "ranges": RANGES,
+        "seconds": 35.75,
+        "seconds_by_arm": {"learned": 20.25, "plain": 5.5, "uniform": 10.0},
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_summary(tmp_path, ARMS)
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
+    assert cells == [
+        ["plain", "50.0 %", "6"],
+        ["uniform", "75.0 %", "10"],
+        ["learned", "98.8 %", "20"],
+        ["rotation", "+-45", "50 %", "degrees"],
+        ["brightness", "+-0.0123", "4 %", "fraction of the full range"],
+    ]
+    assert lines[-1] == f"Files of this run: {tmp_path}"
+
+
+def test_table_without_a_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_summary(tmp_path, [ARMS[1]])
+    text = capsys.readouterr().out
+    assert "50.0 %" in text
+    assert "Ranges" not in text
