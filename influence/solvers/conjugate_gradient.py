@@ -31,9 +31,9 @@ def conjugate_gradient(
     """Solve `H S = g`, restarting from the true residual until that meets the tolerance.
 
     The residual carried by the recursion drifts from the true one in float32; a restart replaces it, for as
-    long as that halves the true residual. A breakdown (`p^T H p` not positive or not finite) keeps the last
-    good iterate. Cut short, the iterate is still the best of its Krylov space in the H-norm, though its
-    residual may exceed 1.
+    long as that lowers the true residual by a tenth. A breakdown (`p^T H p` not positive or not finite) keeps
+    the last good iterate. Cut short, the iterate is still the best of its Krylov space in the H-norm, though
+    its residual may exceed 1.
 
     Returns:
         The iterate and the number of Hessian products spent on steps.
@@ -42,13 +42,15 @@ def conjugate_gradient(
     remainder = gradient if initial is None else gradient - hessian @ value
     target = tol * shared_norm(hessian, gradient)
     error, spent = shared_norm(hessian, remainder), 0
+    aim = target
     while error > target and spent < max_iterations:
-        step, iterations = _run(hessian, remainder, target, max_iterations - spent, precondition)
+        step, iterations = _run(hessian, remainder, aim, max_iterations - spent, precondition)
         value, spent = value + step, spent + iterations
         remainder = gradient - hessian @ value
         previous, error = error, shared_norm(hessian, remainder)
-        if not error < previous / 2:
+        if not error < 0.9 * previous:
             break
+        aim = target / 2  # margin for the drift, from the second run on
     return value, spent
 
 
