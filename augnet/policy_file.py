@@ -28,12 +28,15 @@ def save_policy(augnet: AugNet, path: str | Path) -> None:
         path: The JSON file, ending in `.json`; the parameters go beside it with the ending `.safetensors`.
 
     Raises:
-        ValueError: If `path` does not end in `.json`.
+        ValueError: If `path` does not end in `.json`, or a parameter is not a number: a good policy is never
+            replaced by a broken one.
         OSError: If the files cannot be written; what was there before is then kept.
     """
     path = _json_path(path)
     ops = [{"name": name, **facts} for name, facts in augnet.describe().items()]
     header = {"format": FORMAT, "version": VERSION, "policy": "range", "ops": ops}
+    if any(tensor.isnan().any() for tensor in augnet.policy.state_dict().values()):
+        raise ValueError(f"{path}: the policy holds NaN and was not saved; lower the learning rate of the policy.")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in augnet.policy.state_dict().items()}
     write_together({path.with_suffix(".safetensors"): save(tensors), path: json.dumps(header, indent=2) + "\n"})
 

@@ -261,3 +261,14 @@ def test_a_policy_of_the_first_release_can_be_read() -> None:
         "contrast": {"half_width": 0.731059, "unit": "stops", "bound": 1.0},
         "hue": {"half_width": 26.4239, "unit": "degrees", "bound": 30.0},
     }
+
+
+def test_broken_policy_does_not_replace_a_good_one(tmp_path: Path) -> None:
+    augnet = AugNet.from_ops({"rotation": 45.0})
+    save_policy(augnet, tmp_path / "policy.json")
+    before = (tmp_path / "policy.safetensors").read_bytes()
+    with torch.no_grad():
+        augnet.policy.theta.fill_(float("nan"))
+    with pytest.raises(ValueError, match="holds NaN"):
+        save_policy(augnet, tmp_path / "policy.json")
+    assert (tmp_path / "policy.safetensors").read_bytes() == before

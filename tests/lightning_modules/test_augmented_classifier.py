@@ -208,6 +208,15 @@ def test_base_policy_stands_in_front_of_the_learned_one() -> None:
     assert order == ["base", "learned"]
 
 
+def test_learner_puts_the_base_policy_in_front_too() -> None:
+    model = toy_classifier(base_policy="flip_crop")
+    calls: list[int] = []
+    assert model.base is not None
+    model.base.register_forward_hook(lambda *_: calls.append(learner_of(model).updates))
+    fit(model, limit_train_batches=1)
+    assert len(calls) == 2  # the training step and the update
+
+
 # Mistakes
 
 

@@ -366,23 +366,35 @@ def test_hessian_is_that_of_the_newest_rows() -> None:
     assert torch.equal(rows.targets.argmax(dim=1), BATCH[1].repeat(3)[-20:])
 
 
+LARGE = blobs(192, 0, 2)  # with features of width 200: too many unknowns and too many rows for a direct solve
+
+
+def test_a_solve_starts_from_the_last_one() -> None:
+    learner = make(width=200, initial=1e-4)  # hardly any augmentation: the Hessian stays what it was
+    first, second = (learner.update(*LARGE).solution for _ in range(2))
+    assert "cg" in first.method
+    assert first.iterations > 3
+    assert second.iterations <= 1
+
+
 def test_state_goes_through_a_file_without_pickled_objects() -> None:
-    learner = make(refresh=2, hessian_rows=20, width=200)  # too large for a dense solve: iterates from the last one
+    learner = make(refresh=2, hessian_rows=400, width=200)
     for _ in range(3):
-        learner.update(*BATCH)
+        learner.update(*LARGE)
     file = io.BytesIO()
     torch.save(learner.state_dict(), file)
     file.seek(0)
-    resumed = make(refresh=2, hessian_rows=20, width=200)
+    resumed = make(refresh=2, hessian_rows=400, width=200)
     resumed.augnet.load_state_dict(learner.augnet.state_dict())
     resumed.load_state_dict(torch.load(file, weights_only=True))
     assert (resumed.updates, resumed.retention) == (3, learner.retention)
     for _ in range(3):
-        expected, found = learner.update(*BATCH), resumed.update(*BATCH)
+        expected, found = learner.update(*LARGE), resumed.update(*LARGE)
         assert torch.equal(found.influence, expected.influence)
         assert torch.equal(found.solution.value, expected.solution.value)
         assert (found.retention, found.influence_loss) == (expected.retention, expected.influence_loss)
         assert torch.equal(theta(resumed), theta(learner))
+    assert "cg" in learner.update(*LARGE).solution.method
 
 
 def test_fresh_state_can_be_restored() -> None:
