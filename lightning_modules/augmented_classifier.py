@@ -63,6 +63,7 @@ class AugmentedClassifier(Classifier):
         super().__init__(augmentation=nn.Sequential(base or nn.Identity(), *learned), **kwargs)
         learner = _settings(learner)
         self.save_hyperparameters()
+        self.hparams["policy_file"] = None if policy_file is None else str(Path(policy_file).resolve())
         self.hparams["learner"] = asdict(learner)  # plain values only: checkpoints load with weights_only=True
         if callable(self.hparams.get("optimizer")):
             del self.hparams["optimizer"]
@@ -94,6 +95,11 @@ class AugmentedClassifier(Classifier):
                 f"the policy is learned in float32: set trainer.precision to bf16-mixed, found "
                 f"{self.trainer.precision}."
             )
+        if self.trainer.world_size > 1:
+            raise ValueError(
+                f"a policy is learned on one device for now, found {self.trainer.world_size}: set trainer.devices "
+                "to 1, or train with a saved policy (model.policy_file)."
+            )
         self._latest_step = 0
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         images, labels = self.trainer.precision_plugin.convert_input(self._influence_set(data))
@@ -105,6 +111,7 @@ class AugmentedClassifier(Classifier):
             self.settings,
             base=self.base,
             corruption=cast(Corruption, self.control),  # plain and uniform were left out above
+            label_smoothing=self.loss.label_smoothing,
             forward_context=self.trainer.precision_plugin.forward_context,
             seed=torch.initial_seed() % 2**63,
         )

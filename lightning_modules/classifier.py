@@ -117,6 +117,7 @@ class Classifier(pl.LightningModule):
 
     def _evaluate(self, stage: str, batch: tuple[Tensor, Tensor]) -> None:
         images, labels = batch
+        check_labels(labels, self.num_classes)
         logits = self(images)
         self._log(stage, nn.functional.cross_entropy(logits, labels), logits, labels)
 

@@ -1,4 +1,4 @@
-"""The command line: `fit`, `validate`, `test` and `predict`, every field typed, documented and overridable."""
+"""The command line: `fit`, `validate`, `test`, `predict` and `attribute`, every field typed, documented and overridable."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ import time
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
@@ -16,11 +16,19 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressB
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from rich.console import Console
+from torch import Tensor
 
 from lightning_modules.augmented_classifier import AugmentedClassifier, Control
 from lightning_modules.callbacks import PolicyPictures, PolicyWriter
 from lightning_modules.data import InfluenceDataModule
-from lightning_modules.summary import ArmResult, next_free_folder, print_summary, write_summary
+from lightning_modules.summary import (
+    ArmResult,
+    next_free_folder,
+    print_summary,
+    write_predictions,
+    write_summary,
+)
+from lightning_modules.trainer import AugfluenceTrainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +60,11 @@ class AugfluenceCLI(LightningCLI):
     arms: list[ArmResult]
     _started: float
 
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's, and `attribute`."""
+        return {**LightningCLI.subcommands(), "attribute": {"model", "datamodule"}}
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the `run` group; the number of classes and channels comes from the data."""
         parser.add_argument("--run", type=RunSettings, default=RunSettings(), help="Folder, logging, comparison.")
@@ -65,10 +78,16 @@ class AugfluenceCLI(LightningCLI):
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         if self.subcommand != "fit":
+            if self._get(self.config_init, "ckpt_path") is None:
+                raise ValueError(
+                    f"{self.subcommand} needs a trained model: --ckpt_path runs/NAME/checkpoints/last.ckpt."
+                )
             self.save_config_callback = None  # there is no folder of its own to save it in
             if trainer.get("logger") is None:
                 kwargs["logger"] = False
             return super().instantiate_trainer(**kwargs)
+        if settings.compare and not settings.test:
+            raise ValueError("run.compare needs the test split: leave run.test true, or set run.compare to [].")
         self.model.check_data(self.datamodule)
         _check_checkpoint(self._get(self.config_init, "ckpt_path"))
         self.run_folder = next_free_folder(Path(settings.folder) / settings.name)
@@ -88,6 +107,7 @@ class AugfluenceCLI(LightningCLI):
         settings: RunSettings = self._get(self.config_init, "run")
         self.arms = []
         if self.trainer.interrupted or not settings.test:
+            Console().print(f"Files of this run: {self.run_folder}", soft_wrap=True)
             return
         self.arms.append(_result(self.trainer, self.model, self.datamodule, seconds))
         for control in settings.compare:
@@ -114,6 +134,14 @@ class AugfluenceCLI(LightningCLI):
         started = time.perf_counter()
         trainer.fit(objects["model"], datamodule=objects["data"])
         return _result(trainer, objects["model"], objects["data"], time.perf_counter() - started)
+
+    def predict(self, **kwargs: Any) -> None:
+        """Predict, and write the class probabilities of every image beside the run's checkpoints."""
+        batches = cast(list[Tensor], self.trainer.predict(**kwargs) or [])
+        checkpoint = Path(str(self._get(self.config_init, "ckpt_path")))
+        path = checkpoint.parent.parent / "predictions.csv"
+        write_predictions(path, torch.cat(batches), self.datamodule.class_names)
+        Console().print(f"Predictions: {path}", soft_wrap=True)
 
 
 def _check_checkpoint(path: str | Path | None) -> None:
@@ -196,6 +224,7 @@ def main(args: ArgsType = None) -> AugfluenceCLI:
         return AugfluenceCLI(
             AugmentedClassifier,
             InfluenceDataModule,
+            trainer_class=AugfluenceTrainer,
             subclass_mode_data=True,
             seed_everything_default=0,
             auto_configure_optimizers=False,

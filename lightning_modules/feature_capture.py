@@ -120,7 +120,7 @@ def find_last_linear(model: nn.Module, example_images: Tensor) -> nn.Linear:
     try:
         with _untouched(model), torch.no_grad():
             logits = model(example_images)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
         shape = tuple(example_images.shape)
         raise ValueError(f"the model cannot take images of shape {shape}: {error}") from error
     finally:

@@ -25,6 +25,8 @@ from influence import FeatureBank, LastLayerHessian, Solution, loss_gradient, so
 from lightning_modules.feature_capture import FeatureCapture
 from lightning_modules.frozen import frozen
 
+_CHUNK = 512  # images of the influence set in one pass of the network
+
 Corruption = Literal["none", "shuffled", "flipped", "identity_hessian"]
 
 
@@ -92,6 +94,8 @@ class PolicyLearner:
         influence_set: Images `[M, C, H, W]` in [0, 1] and labels `[M]` that look like deployment.
         settings: See `LearnerSettings`.
         base: A fixed policy in front of the learned one, called as `base(images, generator=...)`; None for none.
+        label_smoothing: That of the training loss, which the influence of a training sample follows; the influence set
+            keeps its hard labels.
         corruption: A control that spoils the influence on purpose; "none" is the method.
         forward_context: Context of every classifier pass, for instance autocast.
         seed: Seed of the learner's own draws, kept apart from those of the training.
@@ -105,6 +109,7 @@ class PolicyLearner:
         settings: LearnerSettings,
         base: nn.Module | None = None,
         corruption: Corruption = "none",
+        label_smoothing: float = 0.0,
         forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
         seed: int = 0,
     ) -> None:
@@ -114,6 +119,7 @@ class PolicyLearner:
         self.base = base
         self.influence_set = influence_set
         self.corruption = corruption
+        self.label_smoothing = label_smoothing
         self.forward_context = forward_context
         self.optimizer = torch.optim.Adam(augnet.parameters(), lr=settings.lr)
         self.bank = FeatureBank(settings.hessian_rows)
@@ -146,10 +152,11 @@ class PolicyLearner:
             self.bank.add(features, logits, labels)
             if self.solution is None or self.updates % self.settings.refresh == 0:
                 self._refresh(originals, logits, labels)
+            targets = smoothed(labels, logits, self.label_smoothing)
             if self.corruption == "shuffled":  # each image answers for the error of another
                 order = torch.randperm(len(labels), generator=self.generator).to(labels.device)
-                logits, labels = logits[order], labels[order]
-            influence = upweight_influence(self._solved(), features, logits, labels)
+                logits, targets = logits[order], targets[order]
+            influence = upweight_influence(self._solved(), features, logits, targets)
             self._step(influence, augmented)
         self.updates += 1
         return PolicyUpdate(influence.detach(), self.retention, self.influence_loss, self._solved())
@@ -161,7 +168,8 @@ class PolicyLearner:
     @torch.no_grad()
     def _refresh(self, originals: Tensor, augmented_logits: Tensor, labels: Tensor) -> None:
         """Solve for S anew, from the whole influence set and the bank; measure the retention."""
-        features, logits = self._features(self.influence_set[0])
+        parts = [self._features(part) for part in self.influence_set[0].split(_CHUNK)]
+        features, logits = (torch.cat(column) for column in zip(*parts, strict=True))
         targets = self.influence_set[1]
         self.influence_loss = float(nn.functional.cross_entropy(logits.float(), targets))
         gradient = loss_gradient(features, logits, targets)
@@ -226,6 +234,21 @@ def _learning(augnet: AugNet) -> Iterator[None]:
         yield
     finally:
         augnet.train(training).requires_grad_(False)
+
+
+def smoothed(labels: Tensor, logits: Tensor, smoothing: float) -> Tensor:
+    """Targets of label smoothing, `(1 - smoothing) one-hot + smoothing / K`.
+
+    Args:
+        labels: `[B]` int64.
+        logits: `[B, K]`; give the number of classes and the precision.
+        smoothing: In [0, 1); 0 returns the labels as they are.
+    """
+    if smoothing == 0:
+        return labels
+    num_classes = logits.shape[1]
+    hard = nn.functional.one_hot(labels, num_classes).to(torch.promote_types(logits.dtype, torch.float32))
+    return (1 - smoothing) * hard + smoothing / num_classes
 
 
 def _hits(logits: Tensor, labels: Tensor) -> int:

@@ -1,5 +1,7 @@
 """What a run leaves behind: `summary.json` and the table at the end."""
 
+import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from augnet.atomic_file import write_atomically
 
@@ -59,6 +62,23 @@ def write_summary(path: Path, run: str, seed: int, arms: Sequence[ArmResult]) ->
         "seconds_by_arm": {arm.name: round(arm.seconds, 2) for arm in arms},
     }
     write_atomically(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_predictions(path: Path, probabilities: Tensor, class_names: Sequence[str]) -> None:
+    """Write one row an image, in the order of the split: its number, the predicted class, all probabilities.
+
+    Args:
+        path: The CSV file.
+        probabilities: `[N, K]`.
+        class_names: Names of the K classes.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "predicted", *class_names])
+    for number, row in enumerate(probabilities.tolist()):
+        best = max(range(len(row)), key=row.__getitem__)
+        writer.writerow([number, class_names[best], *(f"{value:.6f}" for value in row)])
+    write_atomically(path, text.getvalue())
 
 
 def print_summary(folder: Path, arms: Sequence[ArmResult]) -> None:

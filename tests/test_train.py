@@ -131,7 +131,10 @@ def accuracy(cli: AugfluenceCLI, key: str) -> float:
 
 def test_files_of_a_run(run: Path) -> None:
     assert [path.name for path in run.parent.iterdir()] == ["digits"]
-    assert {path.name for path in run.iterdir()} == RUN_FILES | PICTURES | {"summary.json", "plain"}
+    assert {path.name for path in run.iterdir()} - {"predictions.csv"} == RUN_FILES | PICTURES | {
+        "summary.json",
+        "plain",
+    }
     assert {path.name for path in (run / "plain").iterdir()} == {"checkpoints", "hparams.yaml", "metrics.csv"}
     for folder in (run, run / "plain"):
         assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
@@ -190,6 +193,11 @@ def test_predict_reads_the_checkpoint(run: Path, workplace: Path) -> None:
     expected = json.loads((run / "summary.json").read_text())["test_accuracy"]["learned"]
     assert (probabilities.argmax(dim=1) == labels).float().mean().item() == pytest.approx(expected, abs=1e-6)
     assert list(workplace.iterdir()) == []
+    with (run / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["predicted"]) for row in rows] == probabilities.argmax(dim=1).tolist()
+    written = torch.tensor([[float(row[str(digit)]) for digit in range(10)] for row in rows])
+    torch.testing.assert_close(written, probabilities, rtol=0, atol=1e-6)
 
 
 def test_saved_configuration_repeats_the_run(run: Path, workplace: Path) -> None:
@@ -209,9 +217,12 @@ def test_training_anew_with_the_policy_file(run: Path) -> None:
     assert cli.arms[1].ranges == {}
 
 
-def test_a_run_is_not_compared_with_itself() -> None:
-    cli = main(["fit", *digits("--model.control=plain", "--run.compare=[plain]", SHORT)])
+def test_a_comparison_is_the_run_it_stands_for(run: Path) -> None:
+    """And a run is not compared with itself."""
+    cli = main(["fit", *digits("--model.control=plain", "--run.compare=[plain]", epochs=2)])
     assert [arm.name for arm in cli.arms] == ["plain"]
+    compared = json.loads((run / "summary.json").read_text())["test_accuracy"]["plain"]
+    assert cli.arms[0].test_accuracy == pytest.approx(compared, abs=1e-6)
 
 
 def test_interrupted_run_is_taken_up(run: Path, workplace: Path) -> None:
@@ -311,3 +322,20 @@ def test_the_policy_finds_the_rotation(workplace: Path, capsys: pytest.CaptureFi
     table = capsys.readouterr().out
     assert f"{100 * summary['test_accuracy']['learned']:.1f} %" in table
     assert "rotation" in table
+
+
+def test_offline_wandb_run_of_each_arm(workplace: Path) -> None:
+    main(["fit", *digits("--run.wandb=offline", "--run.compare=[plain]", folder=workplace)])
+    for folder in (workplace / "digits", workplace / "digits" / "plain"):
+        (logged,) = folder.glob("wandb/offline-run-*/*.wandb")
+        assert logged.stat().st_size > 1000
+
+
+def test_comparison_needs_the_test_split(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "run.compare needs the test split" in fails(["fit", *digits("--run.test=false", folder=workplace)], capsys)
+    assert list(workplace.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_a_trained_model_is_needed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"{command} needs a trained model: --ckpt_path" in fails([command, *digits()], capsys)

@@ -20,7 +20,7 @@ _DRAWS = 4
 class PolicyPictures(pl.Callback):
     """Logs a grid of augmented images and a histogram of influences, and writes pictures at the end.
 
-    `augmentations.png`: each column an image of the influence set's training counterpart, the original on top, draws
+    `augmentations.png`: each column a training image, the original on top, draws
     of the policy below. `ranges.png`: the learned half-widths over training, as fractions of their bounds.
 
     Args:

@@ -32,7 +32,7 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
     Images are float32 `[B, C, H, W]` in [0, 1], labels int64 `[B]`. A subclass gives `load_splits`.
     The splits are loaded at the first use of any property, so that a model can be built from
     `num_classes` and `in_channels` before the trainer calls `setup`. Nothing but `test_dataloader` and
-    `predict_dataloader` loads the test split.
+    `predict_dataloader` reads the labels of the test split.
 
     Args:
         batch_size: Images a batch.

@@ -66,7 +66,7 @@ class DigitsDataModule(InfluenceDataModule):
         angles = (2 * torch.rand(len(labels), generator=generator) - 1) * self._deployment_rotation
 
         def split(rows: Indices, rotated: bool) -> "partial[LabelledImages]":
-            return partial(_render, images[rows], labels[rows], angles[rows] if rotated else None, self._side)
+            return partial(_render, images[rows], labels[rows], angles[rows] if rotated else None, self._side, rows)
 
         return Splits(
             train=split(parts.train, rotated=False)(),
@@ -77,7 +77,7 @@ class DigitsDataModule(InfluenceDataModule):
         )
 
 
-def _render(images: Tensor, labels: Tensor, angles: Tensor | None, side: int) -> LabelledImages:
+def _render(images: Tensor, labels: Tensor, angles: Tensor | None, side: int, rows: Indices) -> LabelledImages:
     """Resize the images, then rotate each by its angle in degrees; bilinear, black outside."""
     pixels = functional.resize(images, [side, side], InterpolationMode.BILINEAR, antialias=True)
     if angles is not None:
@@ -85,4 +85,10 @@ def _render(images: Tensor, labels: Tensor, angles: Tensor | None, side: int) ->
         pixels = torch.stack(
             [functional.rotate(image, angle, InterpolationMode.BILINEAR, fill=0) for image, angle in pairs]
         )
-    return LabelledImages(MemoryStore(pixels.mul(255).round().clamp(0, 255).to(torch.uint8)), labels)
+    store = MemoryStore(pixels.mul(255).round().clamp(0, 255).to(torch.uint8))
+    return LabelledImages(store, labels, partial(_sources, rows))
+
+
+def _sources(rows: Indices) -> list[str]:
+    """Where each image stands in scikit-learn's table."""
+    return [f"row {row}" for row in rows]

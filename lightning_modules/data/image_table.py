@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import datasets
+import numpy as np
 
 from lightning_modules.data.columns import image_rows, read_labels
 from lightning_modules.data.splits import Indices, stratified_subset
 from lightning_modules.data.tables import load_tables
+
+_CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -19,12 +22,14 @@ class ImageTable:
         image_column: Name of the image column; `None` finds it by its type.
         label_column: Name of the label column; `None` finds it by its type and name.
         where: Name of the table for error messages.
+        rows: Number that each row had in the table as it was opened; `None` if it is that table.
     """
 
     table: datasets.Dataset
     image_column: str | None
     label_column: str | None
     where: str
+    rows: Indices | None = None
 
     def __post_init__(self) -> None:
         if len(self) == 0:
@@ -51,7 +56,15 @@ class ImageTable:
         Args:
             rows: Row numbers.
         """
-        return replace(self, table=self.table.select(rows))
+        return replace(self, table=self.table.select(rows), rows=rows if self.rows is None else self.rows[rows])
+
+    def sources(self) -> list[str]:
+        """The file of each image, or, for images inside a table, `row N` of the table as it was opened."""
+        images = self.images()
+        if images[0]["image"]["bytes"] is None:
+            return [record["path"] for chunk in images.iter(batch_size=_CHUNK) for record in chunk["image"]]
+        rows = np.arange(len(self)) if self.rows is None else self.rows
+        return [f"row {row}" for row in rows]
 
     def at_most(self, size: int, field: str, class_names: Sequence[str], seed: int) -> "ImageTable":
         """The table of `size` rows in the table's own class proportions, or of all if they are fewer.

@@ -131,4 +131,4 @@ class ImageDataModule(InfluenceDataModule):
 
 def _labelled(table: ImageTable, store: ImageStore, names: tuple[str, ...]) -> LabelledImages:
     """The stored images with the labels of their table."""
-    return LabelledImages(store, torch.from_numpy(table.labels(names)[0]))
+    return LabelledImages(store, torch.from_numpy(table.labels(names)[0]), table.sources)

@@ -1,6 +1,6 @@
 """A torch dataset of images and labels whose batches are made at once, and its loader."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -21,11 +21,14 @@ class LabelledImages(Dataset[Batch]):
     Args:
         store: The images.
         labels: int64 `[N]`, the class of each.
+        sources: Tells where each image comes from, for people who look for it: its file, or its row in the data
+            before they were split. Called when asked for; by default the index.
     """
 
-    def __init__(self, store: ImageStore, labels: Tensor) -> None:
+    def __init__(self, store: ImageStore, labels: Tensor, sources: Callable[[], Sequence[str]] | None = None) -> None:
         self.store = store
         self.labels = labels
+        self.sources = sources or self._indices
 
     def __len__(self) -> int:
         return len(self.store)
@@ -35,6 +38,9 @@ class LabelledImages(Dataset[Batch]):
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         return self.store.fetch(indices), self.labels[torch.as_tensor(indices)]
+
+    def _indices(self) -> Sequence[str]:
+        return [str(index) for index in range(len(self))]
 
     def everything(self) -> Batch:
         """All images, float32 `[N, C, H, W]` in [0, 1], and all labels, int64 `[N]`."""

@@ -74,7 +74,11 @@ def _build_pytorchcv(model: str, num_classes: int, in_channels: int, kwargs: dic
         return _call(f"pytorchcv/{model}", model_provider.get_model, {**arguments, "num_classes": num_classes})
     except AssertionError:  # the CIFAR families insist on 10 or 100 classes: give them a head of our own
         network = _call(f"pytorchcv/{model}", model_provider.get_model, arguments)
-    head: Any = network.output
+    head: Any = getattr(network, "output", None)
+    if not isinstance(head, nn.Linear):
+        raise ValueError(
+            f"pytorchcv/{model} is made for 10 or 100 classes and has no linear head to replace: choose another."
+        )
     network.output = nn.Linear(head.in_features, num_classes)
     return network
 
@@ -84,7 +88,7 @@ def _import(name: str) -> Callable[..., Any]:
     module_name, _, attribute = name.rpartition(".")
     try:
         module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise ValueError(f"unknown model {name!r}: {error}; check the import path.") from error
     if not callable(getattr(module, attribute, None)):
         close = _suggestion(attribute, dir(module))
@@ -97,7 +101,7 @@ def _call(name: str, factory: Callable[..., Any], arguments: dict[str, Any]) -> 
     """Call the factory; what it does not accept, and what is no module, is an error of ours."""
     try:
         model = factory(**arguments)
-    except (TypeError, RuntimeError) as error:
+    except (TypeError, RuntimeError, AttributeError, KeyError) as error:
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise ValueError(f"model {name!r} cannot be built with {given}: {error}") from error
     if not isinstance(model, nn.Module):

@@ -129,6 +129,8 @@ def test_precisions(precision: Any) -> None:
     assert solution is not None
     assert solution.value.dtype == theta(model).dtype
     assert solution.relative_residual <= 1e-2
+    with learner_of(model).forward_context():
+        assert torch.is_autocast_enabled("cpu") == (precision == "bf16-mixed")
 
 
 def test_policy_is_not_learned_in_bfloat16() -> None:

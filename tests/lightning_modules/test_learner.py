@@ -38,7 +38,7 @@ def make(
     images, labels = INFLUENCE_SET
     if double:
         model, augnet, images = model.double(), augnet.double(), images.double()
-    context = {} if forward_context is None else {"forward_context": forward_context}
+    context: dict[str, Any] = {} if forward_context is None else {"forward_context": forward_context}
     return PolicyLearner(
         augnet,
         FeatureCapture(model, model.head),
@@ -229,6 +229,25 @@ def test_shuffled_scores_each_image_by_the_error_of_another() -> None:
     rows = torch.nn.functional.pad(features, (0, 1), value=1.0)
     expected = -torch.einsum("bk,kd,bd->b", errors[order], update.solution.value, rows)
     assert order.tolist() != sorted(order.tolist())
+    torch.testing.assert_close(update.influence, expected.detach(), rtol=1e-10, atol=1e-12)
+
+
+def test_label_smoothing_is_that_of_the_training_samples_only() -> None:
+    plain, smooth = make(double=True), make(double=True)
+    smooth.label_smoothing = 0.2
+    images, labels = BATCH[0].double(), BATCH[1]
+    generator = torch.Generator()
+    generator.set_state(smooth.generator.get_state())
+    augmented = copy.deepcopy(smooth.augnet).train()(images, generator=generator).detach()
+    model = copy.deepcopy(smooth.capture.model).eval()
+
+    hard, update = plain.update(images, labels), smooth.update(images, labels)
+
+    assert torch.equal(update.solution.value, hard.solution.value)
+    features, logits = FeatureCapture(model, model.head)(augmented)  # type: ignore[arg-type]
+    targets = 0.8 * nn.functional.one_hot(labels, logits.shape[1]) + 0.2 / logits.shape[1]
+    rows = torch.nn.functional.pad(features, (0, 1), value=1.0)
+    expected = -torch.einsum("bk,kd,bd->b", logits.softmax(dim=1) - targets, update.solution.value, rows)
     torch.testing.assert_close(update.influence, expected.detach(), rtol=1e-10, atol=1e-12)
 
 

@@ -15,6 +15,8 @@ FAMILIES: list[tuple[str, int, int, dict[str, Any]]] = [
     ("pytorchcv/resnet20_cifar10", 3, 32, {}),
     ("pytorchcv/preresnet20_svhn", 1, 32, {}),
     ("pytorchcv/shakeshakeresnet20_2x16d_cifar10", 3, 32, {}),
+    ("pytorchcv/wrn16_10_cifar10", 3, 32, {}),
+    ("pytorchcv/pyramidnet110_a48_cifar10", 3, 32, {}),
     ("lightning_modules.models.SmallConvNet", 1, 16, {"width": 8}),
     ("lightning_modules.models.WideResNet", 3, 32, {"depth": 10}),
     ("torchvision.models.mobilenet_v3_small", 3, 32, {}),

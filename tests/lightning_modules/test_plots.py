@@ -25,7 +25,7 @@ def test_grid_shows_the_originals_on_top(channels: int) -> None:
 
 
 def test_grid_of_one_image_without_draws() -> None:
-    figure = augmentation_grid(torch.full((1, 1, 3, 4, 4), 1.5))
+    figure = augmentation_grid(torch.full((1, 1, 1, 4, 4), 1.5))
     (axis,) = figure.axes
     assert np.asarray(axis.images[0].get_array()).max() == 1
 
