@@ -1,4 +1,4 @@
-"""The command line: `fit`, `validate`, `test`, `predict` and `attribute`, every field typed, documented and overridable."""
+"""The command line: `fit`, `validate`, `test`, `predict`, `attribute`; every field typed, documented, overridable."""
 
 import logging
 import os

@@ -50,7 +50,7 @@ SHAPES = (Shape(128, 10), Shape(512, 10), Shape(640, 100), Shape(2048, 1000))
 QUICK = Shape(12, 4, rows=96, validation=64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A trained last layer with its training rows and held-out rows; float32."""
 

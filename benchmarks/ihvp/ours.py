@@ -8,11 +8,13 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 
+import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.ihvp.cases import TARGET, Case, with_bias
+from benchmarks.ihvp.cases import TARGET, Case
 from influence import ConvergenceWarning, LastLayerHessian, Solution, solve
 from influence.solvers import Method
+from influence.solvers.direct import MAX_DENSE
 
 Answer = tuple[Tensor, int | None, str]
 Row = Callable[[Case, Tensor, float], Answer]
@@ -21,14 +23,24 @@ ITERATIONS = {"neumann": 1000}
 MOST = 3000
 
 
+class DoesNotApplyError(ValueError):
+    """A method that cannot treat a case."""
+
+
 def hessian_of(case: Case, damping: float, head: Tensor | None = None) -> LastLayerHessian:
     """The operator from features and head: the forward product is part of the price."""
-    logits = with_bias(case.features) @ (case.head if head is None else head).T
+    head = case.head if head is None else head
+    logits = F.linear(case.features, head[:, :-1], head[:, -1])
     return LastLayerHessian(case.features, logits, damping=damping, damping_mode="absolute")
 
 
 def solved(
-    method: Method, case: Case, gradient: Tensor, damping: float, head: Tensor | None = None, start: Tensor | None = None
+    method: Method,
+    case: Case,
+    gradient: Tensor,
+    damping: float,
+    head: Tensor | None = None,
+    start: Tensor | None = None,
 ) -> Solution:
     """Operator and solve, without the warning: the table shows the residual."""
     with warnings.catch_warnings():
@@ -38,6 +50,9 @@ def solved(
 
 
 def _row(method: Method, case: Case, gradient: Tensor, damping: float) -> Answer:
+    sides = {"cholesky": case.shape.unknowns, "woodbury": case.shape.rows * case.shape.classes}
+    if sides.get(method, 0) > MAX_DENSE:
+        raise DoesNotApplyError(f"a matrix of {sides[method]:,} rows")
     solution = solved(method, case, gradient, damping)
     return solution.value, solution.iterations, f"chose {solution.method}" if method == "auto" else ""
 

@@ -7,6 +7,7 @@ Imports are inside the rows, so that one library's absence or weight touches no 
 
 import tempfile
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from benchmarks.ihvp.cases import TARGET, Case
-from benchmarks.ihvp.ours import Answer, Row, solved
+from benchmarks.ihvp.ours import Answer, Row
+from benchmarks.ihvp.reference import hindsight
 
 MOST = 3000
 RANK = 100
@@ -57,10 +59,10 @@ def _curvlinops(case: Case, gradient: Tensor, damping: float, preconditioned: bo
     from curvlinops import (
         CGInverseLinearOperator,
         HessianLinearOperator,
-        IdentityLinearOperator,
         KFACInverseLinearOperator,
         KFACLinearOperator,
     )
+    from curvlinops.examples import IdentityLinearOperator
 
     net, loss, data = Net(case), nn.CrossEntropyLoss(), [(case.features, case.labels)]
     params = list(net.parameters())
@@ -68,9 +70,7 @@ def _curvlinops(case: Case, gradient: Tensor, damping: float, preconditioned: bo
     identity = IdentityLinearOperator([p.shape for p in params], torch.device("cpu"), torch.float32)
     options: dict[str, Any] = {"tolerance": TARGET, "max_iter": MOST, "eps": 0, "stop_updating_after": 0}
     if preconditioned:
-        kfac = KFACLinearOperator(
-            net, loss, params, data, check_deterministic=False, separate_weight_and_bias=False
-        )
+        kfac = KFACLinearOperator(net, loss, params, data, check_deterministic=False, separate_weight_and_bias=False)
         inverse = KFACInverseLinearOperator(kfac, damping=damping, use_exact_damping=True)
         options["preconditioner"] = inverse.__matmul__
     count = _count_products(hessian)
@@ -101,13 +101,15 @@ def _pydvl_cg(case: Case, gradient: Tensor, damping: float, preconditioned: bool
 
     def counted(vector: Tensor) -> Tensor:
         count[0] += 1
-        return product(vector)
+        result: Tensor = product(vector)
+        return result
 
     operator.apply = counted
     # it stops at max(rtol^2 |v_0|, atol^2), so this is the relative tolerance
     atol = float((TARGET * gradient.norm()).sqrt())
     inverse = CgOperator(operator, damping, rtol=0.0, atol=atol, maxiter=MOST, preconditioner=nystroem)
-    return unflat(inverse.apply(flat(gradient)), gradient.shape), count[0], f"rank {RANK}" if preconditioned else ""
+    value = unflat(inverse.apply(flat(gradient)).flatten(), gradient.shape)
+    return value, count[0], f"rank {RANK}" if preconditioned else ""
 
 
 def _pydvl_nystroem(case: Case, gradient: Tensor, damping: float) -> Answer:
@@ -115,7 +117,7 @@ def _pydvl_nystroem(case: Case, gradient: Tensor, damping: float) -> Answer:
 
     model = NystroemSketchInfluence(Net(case), nn.functional.cross_entropy, damping, RANK).fit(_loader(case))
     (block,) = model.block_mapper.composable_block_dict.values()
-    return unflat(block.op.apply(flat(gradient)), gradient.shape), None, f"rank {RANK}"
+    return unflat(block.op.apply(flat(gradient)).flatten(), gradient.shape), None, f"rank {RANK}"
 
 
 def _pydvl_ekfac(case: Case, gradient: Tensor, damping: float) -> Answer:
@@ -152,7 +154,7 @@ def _captum(case: Case, gradient: Tensor, damping: float, naive: bool) -> Answer
     return unflat(rows * (root @ (root.T @ flat(gradient))), gradient.shape), None, remark
 
 
-def _dattri(case: Case, gradient: Tensor, damping: float, hindsight: bool) -> Answer:
+def _dattri(case: Case, gradient: Tensor, damping: float, tuned: bool) -> Answer:
     from dattri.func.hessian import ihvp_at_x_cg
 
     columns = case.shape.features + 1
@@ -162,6 +164,21 @@ def _dattri(case: Case, gradient: Tensor, damping: float, hindsight: bool) -> An
         logits = case.features @ weight.view(case.shape.classes, -1).T + bias
         return nn.functional.cross_entropy(logits, case.labels)
 
-    steps = case.hindsight(damping) if hindsight else 10
+    steps = hindsight(case, damping) if tuned else 10
     inverse = ihvp_at_x_cg(loss, flat(case.head), max_iter=steps, regularization=damping)
     return unflat(inverse(flat(gradient))[0], gradient.shape), steps + 1, ""
+
+
+TUNED = "dattri CG, hindsight"  # its number of steps is found before the clock starts
+ROWS: dict[str, Row] = {
+    "curvlinops CG": partial(_curvlinops, preconditioned=False),
+    "curvlinops CG + KFAC": partial(_curvlinops, preconditioned=True),
+    "pyDVL CG": partial(_pydvl_cg, preconditioned=False),
+    "pyDVL CG + Nystroem": partial(_pydvl_cg, preconditioned=True),
+    "pyDVL Nystroem": _pydvl_nystroem,
+    "pyDVL EKFAC": _pydvl_ekfac,
+    "captum Naive": partial(_captum, naive=True),
+    "captum Arnoldi": partial(_captum, naive=False),
+    "dattri CG": partial(_dattri, tuned=False),
+    TUNED: partial(_dattri, tuned=True),
+}

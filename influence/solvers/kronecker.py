@@ -28,6 +28,7 @@ from influence.softmax import class_curvature
 from influence.solvers.solution import check_damped
 
 Inverse = Callable[[Tensor], Tensor]  # [K, D+1] -> [K, D+1]
+Response = Callable[[Tensor, Tensor], Tensor]  # [B, K], [B, D+1] -> [B, K]
 
 
 @torch.no_grad()
@@ -66,6 +67,25 @@ def ekfac_inverse(hessian: LastLayerHessian) -> Inverse:
     check_damped(hessian, "ekfac")
     basis = _Eigenbasis(hessian, hessian.row_weights)
     return basis.inverse(basis.exact_spectrum(hessian))
+
+
+@torch.no_grad()
+def ekfac_response(hessian: LastLayerHessian) -> Response:
+    """`(H^-1 r a^T) a` of the approximation "ekfac", as a function of `r` `[B, K]` and `a` `[B, D+1]`.
+
+    Raises:
+        ValueError: If some column has neither damping nor decay.
+    """
+    check_damped(hessian, "ekfac")
+    basis = _Eigenbasis(hessian, hessian.row_weights)
+    spectrum = basis.exact_spectrum(hessian)
+
+    def respond(residuals: Tensor, rows: Tensor) -> Tensor:
+        shares = ((rows * basis.scale) @ basis.Qb).square() @ (1 / (spectrum + 1)).T  # [B, K]
+        response: Tensor = ((residuals @ basis.Qc) * shares) @ basis.Qc.T
+        return response
+
+    return respond
 
 
 class _Eigenbasis:

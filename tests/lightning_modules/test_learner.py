@@ -245,7 +245,7 @@ def test_label_smoothing_is_that_of_the_training_samples_only() -> None:
 
     assert torch.equal(update.solution.value, hard.solution.value)
     features, logits = FeatureCapture(model, model.head)(augmented)  # type: ignore[arg-type]
-    targets = 0.8 * nn.functional.one_hot(labels, logits.shape[1]) + 0.2 / logits.shape[1]
+    targets = 0.8 * nn.functional.one_hot(labels, logits.shape[1]).double() + 0.2 / logits.shape[1]
     rows = torch.nn.functional.pad(features, (0, 1), value=1.0)
     expected = -torch.einsum("bk,kd,bd->b", logits.softmax(dim=1) - targets, update.solution.value, rows)
     torch.testing.assert_close(update.influence, expected.detach(), rtol=1e-10, atol=1e-12)

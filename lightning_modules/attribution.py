@@ -1,0 +1,137 @@
+"""Scores of every training image: the pass through the network, then `influence.attribution` on its features.
+
+Features are averaged over shifted (and mirrored) views of each image: a network that has memorised an image with its
+label knows it best as it is. Loss, margin and prediction are those of the network on the image as it is.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from augnet.baselines import FlipCrop
+from influence.attribution import attribute
+from influence.refit import Samples
+from lightning_modules.attribution_table import AttributionTable
+from lightning_modules.classifier import Classifier
+from lightning_modules.data import InfluenceDataModule, LabelledImages, validate_images
+from lightning_modules.data.checks import check_labels
+from lightning_modules.data.labelled_images import make_loader
+from lightning_modules.feature_capture import FeatureCapture, find_last_linear
+from lightning_modules.frozen import frozen
+
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Views:
+    """What the features are averaged over.
+
+    Args:
+        count: Views of each image, >= 0; 0 takes the image as it is.
+        mirror: Whether half of the views are mirrored: right where a mirrored image keeps its class.
+    """
+
+    count: int
+    mirror: bool
+
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            raise ValueError(f"views must be at least 0, got {self.count}; 8 is usual.")
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How images pass through the network: its floating type, and autocast if it is trained with it."""
+
+    convert: Callable[[Tensor], Tensor]
+    context: Callable[[], AbstractContextManager[Any]]
+
+
+def attribute_images(
+    model: Classifier, data: InfluenceDataModule, views: Views, precision: Precision, show_progress: bool = True
+) -> AttributionTable:
+    """Score the training images of a data module.
+
+    Args:
+        model: The trained classifier, on its device; left as it is.
+        data: The data it was trained with.
+        views: What the features are averaged over.
+        precision: How images pass through the network.
+        show_progress: Whether to show a progress bar.
+
+    Returns:
+        The table.
+
+    Raises:
+        ValueError: If images or labels are invalid, or the network does not end in a linear layer.
+    """
+    train, held_out = data.splits.train, data.splits.influence
+    for images in (train, held_out):
+        validate_images(images.__getitems__(range(min(len(images), 64)))[0])
+        check_labels(images.labels, model.num_classes)
+    with frozen(model), torch.no_grad(), _bar(show_progress) as bar:
+        reader = _Reader(model, data, views, precision)
+        features, logits = reader.read(train, bar, "training images")
+        held_out_features, _ = reader.read(held_out, bar, "influence set")
+        task = bar.add_task("refit and scores", total=len(train))
+        scores = attribute(
+            Samples(features, train.labels),
+            Samples(held_out_features, held_out.labels),
+            model.num_classes,
+            on_rows=lambda rows: bar.advance(task, rows),
+        )
+    return AttributionTable(
+        images=train,
+        class_names=data.class_names,
+        predicted=logits.argmax(dim=1),
+        loss=nn.functional.cross_entropy(logits, train.labels, reduction="none"),
+        margin=_margin(logits, train.labels),
+        scores=scores,
+    )
+
+
+class _Reader:
+    """Reads features and logits of whole splits, in order."""
+
+    def __init__(self, model: Classifier, data: InfluenceDataModule, views: Views, precision: Precision) -> None:
+        self.model, self.data, self.views, self.precision = model, data, views, precision
+        self.policy = FlipCrop(flip=0.5 if views.mirror else 0.0).train()
+        images, _ = data.splits.influence.__getitems__(range(min(len(data.splits.influence), 2)))
+        with precision.context():
+            head = find_last_linear(model.network, precision.convert(images.to(model.device)))
+        self.capture = FeatureCapture(model.network, head)
+
+    def read(self, images: LabelledImages, bar: Progress, name: str) -> tuple[Tensor, Tensor]:
+        """Features `[N, D]` averaged over the views, logits `[N, K]` of the images as they are; on the CPU."""
+        generator = torch.Generator().manual_seed(_SEED)
+        features, logits = [], []
+        task = bar.add_task(name, total=len(images))
+        for batch, _ in make_loader(images, self.data.batch_size, self.data.num_workers):
+            originals = self.precision.convert(batch.to(self.model.device))
+            own, scores = self._pass(originals)
+            drawn = [self._pass(self.policy(originals, generator=generator))[0] for _ in range(self.views.count)]
+            features.append(torch.stack(drawn or [own]).mean(dim=0).cpu())
+            logits.append(scores.cpu())
+            bar.advance(task, len(batch))
+        return torch.cat(features), torch.cat(logits)
+
+    def _pass(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        with self.precision.context():
+            features, logits = self.capture(images.contiguous(memory_format=self.model.memory_format))
+        return features.float(), logits.float()
+
+
+def _margin(logits: Tensor, labels: Tensor) -> Tensor:
+    own = logits.gather(1, labels[:, None])
+    others = logits.scatter(1, labels[:, None], float("-inf")).amax(dim=1)
+    return own[:, 0] - others
+
+
+def _bar(show: bool) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, disable=not show)
