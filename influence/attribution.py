@@ -8,14 +8,10 @@ brings their mean variance to 1, so that its decay means the same for every netw
     self-influence   <g_i, H^-1 g_i>      how far the sample bends the head towards itself
     mislabel         -log p_-i(y_i)       the sample's loss under the head fitted without it
 
-Labels flipped at random are ranked best by the probability that a classifier *which has not seen the sample* gives
-to its label; what spoils the plain loss is memory. The head's part of it is removed in closed form (`p_-i`), that of
-the features by averaging them over augmented views. Measured by `python -m benchmarks.mislabelled` on CIFAR-10,
-5,000 images, 5 % flipped; share of the flipped labels among the 5 % ranked worst, mean of three seeds:
-
-MEASURED
-Influence on the held-out loss, and the fall of it predicted for the best relabelling, find fewer than the loss does:
-they ask what matters to the held-out set, and a wrong label of an unimportant sample does not.
+Labels flipped at random are expected to be ranked best by the probability that a classifier *which has not seen the
+sample* gives to its label; what spoils the plain loss is memory. The head's part of it is removed in closed form
+(`p_-i`), that of the features by averaging them over augmented views. Influence on the held-out loss asks what
+matters to the held-out set, and a wrong label of an unimportant sample does not.
 
 Axes: N training samples, M held-out samples, D features, K classes.
 """

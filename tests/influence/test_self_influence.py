@@ -135,7 +135,7 @@ def test_extreme_rows_stay_finite() -> None:
     features, labels = clusters(30, seed=0)
     logits = 1e3 * append_bias(features) @ torch.randn(CLASSES, 7, dtype=torch.float64).T
     for method in ("dense", "ekfac"):
-        response = SelfResponse(LastLayerHessian(features, logits, damping=1e-3), method=method)(  # type: ignore[arg-type]
+        response = SelfResponse(LastLayerHessian(features, logits, damping=1e-3), method=method)(
             features, logits, labels
         )
         assert bool(torch.isfinite(leave_one_out_logits(response, logits, labels, num_rows=30)).all())

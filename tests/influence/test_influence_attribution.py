@@ -10,7 +10,7 @@ from influence.attribution import Attribution, attribute
 CLASSES = 3
 
 
-def problem(rows: int = 80, wrong: int = 0) -> tuple[Samples, Samples, Tensor]:
+def problem(rows: int = 120, wrong: int = 0) -> tuple[Samples, Samples, Tensor]:
     """Training samples of which the first `wrong` are mislabelled, held-out samples, the true labels."""
     features, labels = clusters(rows, seed=0, spread=0.5)
     given = labels.clone()
@@ -18,7 +18,7 @@ def problem(rows: int = 80, wrong: int = 0) -> tuple[Samples, Samples, Tensor]:
     return Samples(features, given), Samples(*clusters(50, seed=1, spread=0.5)), labels
 
 
-def scores_of(rows: int = 80, wrong: int = 0) -> Attribution:
+def scores_of(rows: int = 120, wrong: int = 0) -> Attribution:
     training, held_out, _ = problem(rows, wrong)
     return attribute(training, held_out, CLASSES)
 
@@ -64,7 +64,7 @@ def test_influence_predicts_what_removal_does_to_the_held_out_loss() -> None:
     training, held_out = standardised(*problem(wrong=4)[:2])
     full, heads = refits(training)
     actual = torch.stack([(losses(head, held_out) - losses(full, held_out)).mean() for head in heads])
-    assert float(torch.corrcoef(torch.stack([-scores.influence / 80, actual]))[0, 1]) > 0.98
+    assert float(torch.corrcoef(torch.stack([-scores.influence / 120, actual]))[0, 1]) > 0.98
     assert int(scores.influence.argmax()) == int(actual.argmin())  # the most harmful one
 
 
@@ -107,7 +107,7 @@ def test_wrong_labels_that_the_head_has_memorised_are_found() -> None:
 
 def test_order_of_the_samples_does_not_matter() -> None:
     training, held_out, _ = problem(wrong=4)
-    order = torch.randperm(80, generator=torch.Generator().manual_seed(1))
+    order = torch.randperm(120, generator=torch.Generator().manual_seed(1))
     scores = attribute(training, held_out, CLASSES)
     shuffled = attribute(Samples(*(part[order] for part in training)), Samples(*(p.flip(0) for p in held_out)), CLASSES)
     close(shuffled.mislabel, scores.mislabel[order], 1e-5)
@@ -125,8 +125,8 @@ def test_scale_and_origin_of_the_features_do_not_matter() -> None:
 def test_float32_and_progress() -> None:
     training, held_out, _ = problem(rows=1100)
     done: list[int] = []
-    single = (Samples(s.features.float(), s.targets) for s in (training, held_out))
-    scores = attribute(*single, CLASSES, on_rows=done.append)
+    single = [Samples(s.features.float(), s.targets) for s in (training, held_out)]
+    scores = attribute(single[0], single[1], CLASSES, on_rows=done.append)
     assert len(done) > 1
     assert sum(done) == 1100
     close(scores.mislabel, attribute(training, held_out, CLASSES).mislabel, 1e-4)
@@ -142,7 +142,7 @@ def test_float32_and_progress() -> None:
         (lambda s: Samples(s.features[:, :-1], s.targets), ValueError, "5 in training and 6 held out"),
         (lambda s: Samples(s.features * float("nan"), s.targets), ValueError, "finite training features"),
         (lambda s: Samples(torch.ones_like(s.features), s.targets), ValueError, "features that vary"),
-        (lambda s: Samples(s.features, s.targets[1:]), ValueError, "80"),
+        (lambda s: Samples(s.features, s.targets[1:]), ValueError, "120"),
     ],
 )
 def test_errors(change: object, error: type[Exception], message: str) -> None:
