@@ -119,7 +119,7 @@ def test_order_of_the_samples_does_not_matter() -> None:
 def test_scale_and_origin_of_the_features_do_not_matter() -> None:
     training, held_out, _ = problem(wrong=4)
     moved = [Samples(1e3 * s.features - 50, s.targets) for s in (training, held_out)]
-    close(attribute(*moved, CLASSES).mislabel, attribute(training, held_out, CLASSES).mislabel, 1e-5)
+    close(attribute(moved[0], moved[1], CLASSES).mislabel, attribute(training, held_out, CLASSES).mislabel, 1e-5)
 
 
 def test_float32_and_progress() -> None:
