@@ -1,7 +1,7 @@
 """Differentiable augmentation whose strength can be learned: image in, augmented image out."""
 
 from augnet.network import AugNet
-from augnet.policy import RangePolicy
+from augnet.policies import RangePolicy
 from augnet.policy_file import load_policy, save_policy
 from augnet.space import TransformSpace
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Any, Self, overload
 
 import torch
 from torch import Tensor, nn
 
-from augnet.policy import RangePolicy
+from augnet.batch import Batch
+from augnet.policies import RangePolicy
 from augnet.space import TransformSpace
 
 
@@ -23,6 +24,7 @@ class AugNet(nn.Module):
         >>> net = AugNet.from_ops({"rotation": 45.0}, initial=0.2)
         >>> net.describe()["rotation"]["unit"]
         'degrees'
+        >>> images, boxes = net(torch.rand(2, 3, 8, 8), boxes=torch.tensor([[[1.0, 1, 4, 5]], [[0.0, 0, 8, 8]]]))
     """
 
     def __init__(self, space: TransformSpace, policy: RangePolicy) -> None:
@@ -34,25 +36,57 @@ class AugNet(nn.Module):
     def from_ops(cls, ops: Mapping[str, float] | Sequence[str], initial: float = 0.1) -> Self:
         """A learned range for each op; see `TransformSpace` and `RangePolicy` for the arguments and errors."""
         space = TransformSpace(ops)
-        return cls(space, RangePolicy(space.bounds, initial))
+        return cls(space, RangePolicy(space.bounds, initial, space.signed))
 
-    def sample(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Draw magnitudes `[B, P]` for a batch; they carry gradient to the policy."""
-        return self.policy.sample(len(images), generator)
+    def sample(self, images: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Draw magnitudes `[B, P]` for a batch, see `Policy.sample`; they carry gradient to the policy."""
+        return self.policy.sample(images, labels, generator)
 
-    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Augment each image by a draw of its own.
+    @overload
+    def forward(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor: ...
+
+    @overload
+    def forward(
+        self,
+        images: Tensor,
+        labels: Tensor | None = None,
+        masks: Tensor | None = None,
+        boxes: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Any: ...
+
+    def forward(
+        self,
+        images: Tensor,
+        labels: Tensor | None = None,
+        masks: Tensor | None = None,
+        boxes: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Any:
+        """Augment each image by a draw of its own; labels, masks and boxes follow.
 
         Args:
             images: `[B, C, H, W]` in [0, 1]; carries gradient.
+            labels: `[B]` class numbers, or `[B, K]` probabilities, which mixup and CutMix need and mix.
+            masks: `[B, H, W]` or `[B, N, H, W]` of any type: moved by the same geometry, nearest pixel, 0 outside.
+            boxes: `[B, N, 4]` as (left, top, right, bottom) in pixels: the boxes around the moved corners.
             generator: Source of the draws; `None` is torch's default generator.
 
         Returns:
-            `[B, C, H, W]` in [0, 1]; carries gradient to the policy. In evaluation mode the input itself.
+            The images `[B, C, H, W]` in [0, 1], carrying gradient to the policy; if labels, masks or boxes were
+            given, a tuple of the images and of these, in this order. In evaluation mode the input itself.
+
+        Raises:
+            ValueError: If shapes do not fit, or an op mixes images and the labels are missing or class numbers.
         """
-        if not self.training:
-            return images
-        return self.space.apply(images, self.sample(images, generator))
+        batch = Batch(images, labels, masks, boxes)
+        if self.training:
+            if self.space.mixes and labels is None:
+                raise ValueError("this policy mixes images: call it with their labels [B, K] too, and train on both.")
+            batch = self.space.apply_to(batch, self.sample(images, labels, generator), generator=generator)
+        parts = (batch.images, batch.labels, batch.masks, batch.boxes)
+        given = tuple(part for part in parts if part is not None)
+        return given if len(given) > 1 else batch.images
 
     @torch.no_grad()
     def describe(self) -> dict[str, dict[str, float | str]]:

@@ -1,20 +1,23 @@
 """A transform space: which ops, in which order, how strong at most; applies them fused.
 
 All geometry is composed into one matrix and one resampling, all linear colour into one matrix per image. The order is
-that of `augnet.ops.OPS`, whatever the order in which the names are given: rotation, translation, scale, aspect,
-shear, then brightness, contrast, saturation, hue. The result is clamped to [0, 1].
+that of `augnet.ops.OPS`, whatever the order in which the names are given: mirrors, geometry, linear colour, tone
+curves, filters, occlusion, mixing. The result is clamped to [0, 1].
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from augnet.ops import OPS, ColourOp, SpatialOp, find_op
-from augnet.ops.colour import compose, recolour
-from augnet.ops.spatial import warp
+from augnet.batch import Batch
+from augnet.fused import Noise, change_pixels, geometry, mix_channels, move
+from augnet.ops import OPS, MixingOp, find_op
+from augnet.ops.mixing import partners_of
+from augnet.ops.spatial import Interpolation
 
 
 class TransformSpace:
@@ -23,9 +26,12 @@ class TransformSpace:
     Args:
         ops: Op names (default bounds), or a mapping from op name to its bound: the largest absolute magnitude, > 0,
             in the op's unit.
+        interpolation: Of the resampling; `nearest` is what torchvision's automatic policies use, and carries no
+            gradient to spatial magnitudes.
 
     Raises:
-        ValueError: If there is no op, a name is unknown or given twice, or a bound is not a positive number.
+        ValueError: If there is no op, a name is unknown or given twice, or a bound is not a positive number within
+            the op's limit.
 
     Example:
         >>> space = TransformSpace({"rotation": 45.0, "brightness": 0.2})
@@ -33,7 +39,7 @@ class TransformSpace:
         ('degrees', 'fraction of the full range')
     """
 
-    def __init__(self, ops: Sequence[str] | Mapping[str, float]) -> None:
+    def __init__(self, ops: Sequence[str] | Mapping[str, float], interpolation: Interpolation = "bilinear") -> None:
         if not ops:
             raise ValueError(f"ops: expected at least one op, found none. Known ops: {', '.join(OPS)}.")
         if len(set(ops)) < len(ops):
@@ -42,12 +48,14 @@ class TransformSpace:
         self.ops = tuple(op for name, op in OPS.items() if name in chosen)
         bounds = [ops[op.name] if isinstance(ops, Mapping) else op.bound for op in self.ops]
         for op, bound in zip(self.ops, bounds, strict=True):
-            if not 0 < bound < float("inf"):
+            if not 0 < bound <= op.limit or bound == float("inf"):
                 raise ValueError(
-                    f"ops: the bound of {op.name!r} is the largest absolute magnitude in {op.unit} and must be > 0, "
-                    f"found {bound}; {op.bound} is the default. Leave the op out to switch it off."
+                    f"ops: the bound of {op.name!r} is the largest absolute magnitude in {op.unit} and must be > 0"
+                    f"{'' if op.limit == float('inf') else f' and at most {op.limit:g}'}, found {bound}; {op.bound} "
+                    "is the default. Leave the op out to switch it off."
                 )
         self.bounds = tuple(float(bound) for bound in bounds)
+        self.interpolation = interpolation
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,24 +67,52 @@ class TransformSpace:
         """Unit of each magnitude."""
         return tuple(op.unit for op in self.ops)
 
+    @property
+    def signed(self) -> tuple[bool, ...]:
+        """For each op, whether negative magnitudes mean something."""
+        return tuple(op.signed for op in self.ops)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether an op mixes images, and so labels."""
+        return any(isinstance(op, MixingOp) for op in self.ops)
+
     def __len__(self) -> int:
         return len(self.ops)
 
     def check_channels(self, channels: int) -> None:
         """Raise ValueError if an op needs red, green, blue and images have another number of channels."""
-        wrong = [op.name for op in self.ops if isinstance(op, ColourOp) and op.needs_rgb and channels != 3]
+        wrong = [op.name for op in self.ops if op.needs_rgb and channels != 3]
         if wrong:
             raise ValueError(
                 f"ops: {', '.join(wrong)} need images with 3 channels (red, green, blue), found {channels}; "
                 "remove them from the ops."
             )
 
-    def apply(self, images: Tensor, magnitudes: Tensor) -> Tensor:
+    def noise(self, images: Tensor, generator: torch.Generator | None = None) -> Noise:
+        """Draw what the ops need besides their magnitudes, for every image whether it is used or not.
+
+        So the draws of one image do not depend on the magnitudes of another.
+
+        Args:
+            images: `[B, C, H, W]`; only shape, type and device matter.
+            generator: Source of the draws; `None` is torch's default generator.
+
+        Returns:
+            `[B, ...]` for each op that draws, by name.
+        """
+        return {op.name: op.noise(images, generator) for op in self.ops if op.noise is not None}
+
+    def apply(
+        self, images: Tensor, magnitudes: Tensor, noise: Noise | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Transform each image by its own magnitudes, in float32 whatever autocast says.
 
         Args:
             images: `[B, C, H, W]` in [0, 1]; carries gradient.
             magnitudes: `[B, P]` in the ops' units, columns as `names`; carries gradient.
+            noise: What `noise` returned, to repeat a draw; by default it is drawn here.
+            generator: Source of that draw; `None` is torch's default generator.
 
         Returns:
             `[B, C, H, W]` in [0, 1], of the dtype of `images`.
@@ -84,36 +120,57 @@ class TransformSpace:
         Raises:
             ValueError: If the shapes do not match, the images are integers or an op needs three channels.
         """
-        if images.ndim != 4 or magnitudes.shape != (len(images), len(self)):
-            raise ValueError(
-                f"expected images [B, C, H, W] and magnitudes [B, {len(self)}], "
-                f"found {tuple(images.shape)} and {tuple(magnitudes.shape)}"
-            )
-        if not images.is_floating_point():
-            raise ValueError(
-                f"expected floating-point images in [0, 1], found {images.dtype}; divide 8-bit ones by 255"
-            )
-        self.check_channels(images.shape[1])
+        return self.apply_to(Batch(images), magnitudes, noise, generator).images
+
+    def apply_to(
+        self, batch: Batch, magnitudes: Tensor, noise: Noise | None = None, generator: torch.Generator | None = None
+    ) -> Batch:
+        """As `apply`, with the labels, masks and boxes of the images following them.
+
+        Raises:
+            ValueError: As for `apply`; or if an op mixes images and there are masks, boxes, or class numbers where
+                probabilities are needed.
+        """
+        self._check(batch, magnitudes)
+        images = batch.images
         precise = torch.promote_types(images.dtype, torch.float32)
         with torch.autocast(images.device.type, enabled=False):
+            noise = self.noise(images, generator) if noise is None else noise
             columns = dict(zip(self.names, magnitudes.to(precise).unbind(1), strict=True))
-            moved = self._move(images.to(precise), columns)
-            return self._recolour(moved, columns).clamp(0, 1).to(images.dtype)
+            if batch.masks is not None or batch.boxes is not None:
+                batch = self._follow(batch, columns, noise)
+            result = images.to(precise) if images.requires_grad else images.to(precise, copy=True)
+            result = move(result, self.ops, columns, noise, self.interpolation)
+            result = mix_channels(result, self.ops, columns, noise).clamp(0, 1)
+            result = change_pixels(result, self.ops, columns, noise)
+            batch = replace(batch, images=result)
+            for op in self.ops:
+                if isinstance(op, MixingOp):
+                    partners = partners_of(noise[op.name])
+                    mixed = op.apply(batch.images, batch.images[partners], columns[op.name], noise[op.name])
+                    batch = batch.mixed(*mixed, partners)
+        return replace(batch, images=batch.images.to(images.dtype))
 
-    def _move(self, images: Tensor, magnitudes: Mapping[str, Tensor]) -> Tensor:
-        matrix: Tensor | None = None
-        for op in self.ops:
-            if isinstance(op, SpatialOp):
-                step = op.matrix(magnitudes[op.name])
-                matrix = step if matrix is None else step @ matrix
-        return images if matrix is None else warp(images, matrix)
+    def _follow(self, batch: Batch, columns: dict[str, Tensor], noise: Noise) -> Batch:
+        """Masks and boxes moved as the images will be."""
+        matrix, affine = geometry(self.ops, columns, noise)
+        return batch if matrix is None else batch.moved(matrix, affine)
 
-    def _recolour(self, images: Tensor, magnitudes: Mapping[str, Tensor]) -> Tensor:
-        matrix: Tensor | None = None
-        mean_colour = images.mean(dim=(2, 3))
-        for op in self.ops:
-            if isinstance(op, ColourOp):
-                step = op.matrix(magnitudes[op.name], mean_colour)
-                mean_colour = torch.baddbmm(step[..., -1:], step[..., :-1], mean_colour[..., None])[..., 0]
-                matrix = step if matrix is None else compose(matrix, step)
-        return images if matrix is None else recolour(images, matrix)
+    def _check(self, batch: Batch, magnitudes: Tensor) -> None:
+        if batch.images.ndim != 4 or magnitudes.shape != (len(batch.images), len(self)):
+            raise ValueError(
+                f"expected images [B, C, H, W] and magnitudes [B, {len(self)}], "
+                f"found {tuple(batch.images.shape)} and {tuple(magnitudes.shape)}"
+            )
+        batch.check()
+        self.check_channels(batch.images.shape[1])
+        if not self.mixes:
+            return
+        mixing = ", ".join(op.name for op in self.ops if isinstance(op, MixingOp))
+        if batch.masks is not None or batch.boxes is not None:
+            raise ValueError(f"ops: {mixing} cannot mix masks or boxes; leave them out of the ops for such data.")
+        if batch.labels is not None and not batch.labels.is_floating_point():
+            raise ValueError(
+                f"ops: {mixing} mix labels: expected probabilities [B, K], found class numbers "
+                f"{tuple(batch.labels.shape)}; give torch.nn.functional.one_hot(labels, num_classes).float()."
+            )

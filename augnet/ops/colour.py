@@ -7,12 +7,14 @@ kornia and torchvision) and the mean of the channels otherwise.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from augnet.ops.base import ColourOp
+from augnet.ops.base import ColourOp, uniform
 
+_SHARE = "share"
 _LUMA = (0.299, 0.587, 0.114)
 # RGB -> YIQ: luma and the two axes of the chroma plane; its inverse takes back
 _YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
@@ -33,6 +35,11 @@ def brightness(offset: Tensor, mean_colour: Tensor) -> Tensor:
     channels = mean_colour.shape[1]
     eye = torch.eye(channels, dtype=offset.dtype, device=offset.device).expand(len(offset), -1, -1)
     return _affine(eye, offset[:, None].expand(-1, channels))
+
+
+def exposure(stops: Tensor, mean_colour: Tensor) -> Tensor:
+    """Multiply every channel by `2 ** stops` `[B]`; returns `[B, C, C+1]`."""
+    return _gains(torch.exp2(stops)[:, None].expand_as(mean_colour), torch.zeros_like(mean_colour))
 
 
 def contrast(stops: Tensor, mean_colour: Tensor) -> Tensor:
@@ -67,6 +74,49 @@ def hue(degrees: Tensor, mean_colour: Tensor) -> Tensor:
     return _affine(eye + torch.linalg.inv(to_yiq) @ turn @ to_yiq, torch.zeros_like(mean_colour))
 
 
+def grey(share: Tensor, mean_colour: Tensor) -> Tensor:
+    """Blend each pixel with its grey by a `share` `[B]` in [0, 1]; returns `[B, C, C+1]`."""
+    channels = mean_colour.shape[1]
+    grey = grey_weights(channels, mean_colour).expand(channels, channels)
+    eye = torch.eye(channels, dtype=share.dtype, device=share.device)
+    return _affine(eye + share[:, None, None] * (grey - eye), torch.zeros_like(mean_colour))
+
+
+def invert(share: Tensor, mean_colour: Tensor) -> Tensor:
+    """Blend with the negative by a `share` `[B]` in [0, 1]; returns `[B, C, C+1]`."""
+    return _gains(1 - 2 * share[:, None].expand_as(mean_colour), share[:, None].expand_as(mean_colour))
+
+
+def channel_gain(stops: Tensor, mean_colour: Tensor, directions: Tensor) -> Tensor:
+    """Multiply every channel by a random factor of its own, up to `2 ** stops` `[B]` up or down; `[B, C, C+1]`.
+
+    Args:
+        stops: `[B]`.
+        mean_colour: `[B, C]`.
+        directions: `[B, C]`, uniform in [0, 1).
+    """
+    factors = torch.exp2(stops[:, None] * (2 * directions - 1))
+    return _gains(factors, torch.zeros_like(mean_colour))
+
+
+def _gain_of(channel: int) -> Callable[[Tensor, Tensor], Tensor]:
+    def gain(stops: Tensor, mean_colour: Tensor) -> Tensor:
+        """Multiply one channel by `2 ** stops` `[B]`; returns `[B, 3, 4]`."""
+        chosen = torch.nn.functional.one_hot(torch.tensor(channel), mean_colour.shape[1]).to(stops)
+        return _gains(torch.exp2(stops[:, None] * chosen), torch.zeros_like(mean_colour))
+
+    return gain
+
+
+def _gains(factors: Tensor, offset: Tensor) -> Tensor:
+    """A factor and an offset for each channel, both `[B, C]`, to `[B, C, C+1]`."""
+    return _affine(torch.diag_embed(factors), offset)
+
+
+def _one_number_a_channel(images: Tensor, generator: torch.Generator | None) -> Tensor:
+    return uniform(images.shape[1])(images, generator)
+
+
 def compose(first: Tensor, second: Tensor) -> Tensor:
     """The matrix `[B, C, C+1]` that applies `first`, then `second`."""
     linear = second[..., :-1] @ first
@@ -88,8 +138,32 @@ def recolour(images: Tensor, matrix: Tensor) -> Tensor:
 
 
 COLOUR_OPS = (
-    ColourOp("brightness", "fraction of the full range", 0.3, "add m to every channel", brightness),
-    ColourOp("contrast", "stops", 1.0, "distance from the mean grey times 2^m", contrast),
-    ColourOp("saturation", "stops", 1.0, "distance from grey times 2^m", saturation, needs_rgb=True),
-    ColourOp("hue", "degrees", 60.0, "turn the chroma plane by m, yellow to red to magenta", hue, needs_rgb=True),
+    ColourOp("brightness", "fraction of the full range", 0.3, "add m to every channel", limit=1.0, matrix=brightness),
+    ColourOp("exposure", "stops", 1.0, "every channel times 2^m", limit=8.0, matrix=exposure),
+    ColourOp("contrast", "stops", 1.0, "distance from the mean grey times 2^m", limit=8.0, matrix=contrast),
+    ColourOp("saturation", "stops", 1.0, "distance from grey times 2^m", limit=8.0, needs_rgb=True, matrix=saturation),
+    ColourOp(
+        "hue",
+        "degrees",
+        60.0,
+        "turn the chroma plane by m, yellow to red to magenta",
+        limit=180.0,
+        needs_rgb=True,
+        matrix=hue,
+    ),
+    ColourOp("grey", _SHARE, 1.0, "blend with grey by m", signed=False, limit=1.0, needs_rgb=True, matrix=grey),
+    ColourOp("red", "stops", 0.5, "red times 2^m", limit=6.0, needs_rgb=True, matrix=_gain_of(0)),
+    ColourOp("green", "stops", 0.5, "green times 2^m", limit=6.0, needs_rgb=True, matrix=_gain_of(1)),
+    ColourOp("blue", "stops", 0.5, "blue times 2^m", limit=6.0, needs_rgb=True, matrix=_gain_of(2)),
+    ColourOp(
+        "channel_gain",
+        "stops",
+        0.5,
+        "each channel times a random factor from 2^-m to 2^m",
+        signed=False,
+        limit=6.0,
+        noise=_one_number_a_channel,
+        matrix=channel_gain,
+    ),
+    ColourOp("invert", _SHARE, 1.0, "blend with the negative by m", signed=False, limit=1.0, matrix=invert),
 )

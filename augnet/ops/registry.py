@@ -1,4 +1,4 @@
-"""All ops by name, in the order in which a space applies them: geometry first, then colour."""
+"""All ops by name, in the order in which a space applies them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,22 @@ from types import MappingProxyType
 
 from augnet.ops.base import Op
 from augnet.ops.colour import COLOUR_OPS
-from augnet.ops.spatial import SPATIAL_OPS
+from augnet.ops.filters import FILTER_OPS
+from augnet.ops.mixing import MIXING_OPS
+from augnet.ops.occlusion import OCCLUSION_OPS
+from augnet.ops.pointwise import POINTWISE_OPS
+from augnet.ops.spatial import MIRROR_OPS, SPATIAL_OPS
 
-OPS = MappingProxyType({op.name: op for op in (*SPATIAL_OPS, *COLOUR_OPS)})
+_ORDER: tuple[Op, ...] = (
+    *MIRROR_OPS,
+    *SPATIAL_OPS,
+    *COLOUR_OPS,
+    *POINTWISE_OPS,
+    *FILTER_OPS,
+    *OCCLUSION_OPS,
+    *MIXING_OPS,
+)
+OPS = MappingProxyType({op.name: op for op in _ORDER})
 
 
 def find_op(name: str) -> Op:

@@ -1,4 +1,4 @@
-"""Spatial ops as homogeneous matrices, and the one resampling that applies their product.
+"""Spatial ops as homogeneous matrices, the one resampling that applies their product, and mirrors.
 
 Coordinates: origin in the image centre, x to the right, y downwards, one unit = the shorter side of the image. A
 matrix maps the content: a point of the input at `v` is found at `matrix @ v` in the output. Angles turn
@@ -8,12 +8,13 @@ counter-clockwise on the screen, as in kornia and torchvision's tensor functions
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from augnet.ops.base import SpatialOp
+from augnet.ops.base import MirrorOp, SpatialOp, straight_through, uniform
 
 
 def _matrix(rows: list[list[Tensor | float]]) -> Tensor:
@@ -63,32 +64,164 @@ def shear_y(degrees: Tensor) -> Tensor:
     return _matrix([[1.0, 0.0, 0.0], [torch.tan(degrees * (math.pi / 180)), 1.0, 0.0], [0.0, 0.0, 1.0]])
 
 
-def warp(images: Tensor, matrix: Tensor) -> Tensor:
-    """Resample `images` so that their content is moved by `matrix`: bilinear, zero outside.
+def perspective_x(tilt: Tensor) -> Tensor:
+    """Turn the picture plane about its vertical axis: the right side moves away by `tilt` `[B]`; returns `[B, 3, 3]`.
+
+    A point at x is divided by `1 + tilt * x`; the right edge of a square image (x = 1/2) shrinks to
+    `1 / (1 + tilt / 2)`.
+    """
+    return _matrix([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [tilt, 0.0, 1.0]])
+
+
+def perspective_y(tilt: Tensor) -> Tensor:
+    """Turn the picture plane about its horizontal axis: the bottom moves away by `tilt` `[B]`; returns `[B, 3, 3]`."""
+    return _matrix([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, tilt, 1.0]])
+
+
+def crop(share: Tensor, place: Tensor) -> Tensor:
+    """Cut the share `[B]` off each side, at a random place, and enlarge what is left; returns `[B, 3, 3]`.
+
+    Args:
+        share: In [0, 1): the window has `1 - share` of the width and of the height.
+        place: `[B, 2]` in [0, 1): where the window lies between left and right, top and bottom. The offsets are
+            fractions of the shorter side, so that windows of long images stay around the middle of the longer side.
+    """
+    factor = 1 / (1 - share)
+    x, y = ((0.5 - place) * (share * factor)[:, None]).unbind(1)
+    return _matrix([[factor, 0.0, x], [0.0, factor, y], [0.0, 0.0, 1.0]])
+
+
+def mirror(images: Tensor, probability: Tensor, chance: Tensor, dim: int) -> Tensor:
+    """Turn images round along one axis where `chance` is below the probability.
+
+    Args:
+        images: `[B, C, H, W]`; carries gradient.
+        probability: `[B]`; its gradient is that of the expected image, `mirrored - image`, which is straight-through
+            for a single draw.
+        chance: `[B, 1]`, uniform in [0, 1).
+        dim: -1 or -2.
+    """
+    mirrored = images.flip(dim)
+    turned = torch.where((chance < probability[:, None])[..., None, None], mirrored, images)
+    return straight_through(turned, probability, mirrored - images)
+
+
+def mirror_matrix(probability: Tensor, chance: Tensor, dim: int) -> Tensor:
+    """The matrices `[B, 3, 3]` of what `mirror` does; without gradient."""
+    sign = 1 - 2 * (chance[:, 0] < probability).to(probability)
+    return _matrix([[sign if dim == -1 else 1.0, 0.0, 0.0], [0.0, sign if dim == -2 else 1.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+def inverse(matrix: Tensor) -> Tensor:
+    """Inverse of `[B, 3, 3]` by cofactors: on small matrices several times faster than a factorisation."""
+    first, second, third = matrix.unbind(-2)
+    columns = torch.stack([_cross(second, third), _cross(third, first), _cross(first, second)], dim=-1)
+    return columns / (first * columns[..., 0]).sum(-1)[..., None, None]
+
+
+def _cross(a: Tensor, b: Tensor) -> Tensor:
+    return a.roll(-1, -1) * b.roll(-2, -1) - a.roll(-2, -1) * b.roll(-1, -1)
+
+
+Interpolation = Literal["bilinear", "nearest"]
+
+
+def warp(images: Tensor, matrix: Tensor, affine: bool = True, interpolation: Interpolation = "bilinear") -> Tensor:
+    """Resample `images` so that their content is moved by `matrix`; zero outside.
 
     Args:
         images: `[B, C, H, W]` floating point; carries gradient.
-        matrix: `[B, 3, 3]`, affine (last row 0, 0, 1), invertible, in the coordinates of this module; carries
-            gradient.
+        matrix: `[B, 3, 3]`, invertible, in the coordinates of this module; carries gradient if bilinear.
+        affine: Whether the last rows of all matrices are 0, 0, 1; if not, what lies behind the viewer stays empty.
+        interpolation: `nearest` for masks.
 
     Returns:
         `[B, C, H, W]`.
     """
     height, width = images.shape[-2:]
     shorter = min(height, width)
-    # affine_grid wants the map from output to input, in coordinates that run from -1 to 1 along each side
+    # the map from output to input, in coordinates that run from -1 to 1 along each side
     to_unit = matrix.new_tensor([2 * shorter / width, 2 * shorter / height, 1.0])
-    inverse = torch.linalg.inv(matrix) * to_unit[:, None] / to_unit[None, :]
-    grid = F.affine_grid(inverse[:, :2], list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    backwards = inverse(matrix) * to_unit[:, None] / to_unit[None, :]
+    if affine:
+        grid = F.affine_grid(backwards[:, :2], list(images.shape), align_corners=False)
+    else:
+        grid = _projective_grid(backwards, height, width)
+    return F.grid_sample(images, grid, mode=interpolation, padding_mode="zeros", align_corners=False)
 
 
+def _projective_grid(backwards: Tensor, height: int, width: int) -> Tensor:
+    """Where each output pixel comes from, `[B, H, W, 2]`."""
+    x, y = (
+        torch.linspace(1 / side - 1, 1 - 1 / side, side, dtype=backwards.dtype, device=backwards.device)
+        for side in (width, height)
+    )
+    points = torch.stack([*torch.meshgrid(x, y, indexing="xy"), torch.ones_like(x).expand(height, width)], dim=-1)
+    sources = points.view(-1, 3) @ backwards.mT
+    depth = sources[..., 2:]
+    grid = torch.where(depth > 1e-6, sources[..., :2] / depth.clamp(min=1e-6), torch.full_like(depth, 1e6))
+    return grid.view(-1, height, width, 2)
+
+
+_SIDE = "fraction of the shorter side"
+MIRROR_OPS = (
+    MirrorOp(
+        "horizontal_flip",
+        "probability",
+        1.0,
+        "mirror left and right with probability m",
+        signed=False,
+        limit=1.0,
+        gradient="straight-through",
+        noise=uniform(1),
+        dim=-1,
+    ),
+    MirrorOp(
+        "vertical_flip",
+        "probability",
+        1.0,
+        "mirror top and bottom with probability m",
+        signed=False,
+        limit=1.0,
+        gradient="straight-through",
+        noise=uniform(1),
+        dim=-2,
+    ),
+)
 SPATIAL_OPS = (
-    SpatialOp("rotation", "degrees", 90.0, "turn counter-clockwise by m", rotation),
-    SpatialOp("translate_x", "fraction of the shorter side", 0.2, "shift right by m", translate_x),
-    SpatialOp("translate_y", "fraction of the shorter side", 0.2, "shift down by m", translate_y),
-    SpatialOp("scale", "octaves", 0.7, "enlarge by 2^m", scale),
-    SpatialOp("aspect", "octaves", 0.7, "width : height times 2^m, same area", aspect),
-    SpatialOp("shear_x", "degrees", 30.0, "lean vertical lines counter-clockwise by m", shear_x),
-    SpatialOp("shear_y", "degrees", 30.0, "lean horizontal lines clockwise by m", shear_y),
+    SpatialOp(
+        "crop",
+        "fraction of each side",
+        0.5,
+        "cut off m of each side, enlarge the rest",
+        signed=False,
+        limit=0.95,
+        noise=uniform(2),
+        matrix=crop,
+    ),
+    SpatialOp("rotation", "degrees", 90.0, "turn counter-clockwise by m", limit=180.0, matrix=rotation),
+    SpatialOp("translate_x", _SIDE, 0.2, "shift right by m", matrix=translate_x),
+    SpatialOp("translate_y", _SIDE, 0.2, "shift down by m", matrix=translate_y),
+    SpatialOp("scale", "octaves", 0.7, "enlarge by 2^m", limit=6.0, matrix=scale),
+    SpatialOp("aspect", "octaves", 0.7, "width : height times 2^m, same area", limit=6.0, matrix=aspect),
+    SpatialOp("shear_x", "degrees", 30.0, "lean vertical lines counter-clockwise by m", limit=80.0, matrix=shear_x),
+    SpatialOp("shear_y", "degrees", 30.0, "lean horizontal lines clockwise by m", limit=80.0, matrix=shear_y),
+    SpatialOp(
+        "perspective_x",
+        "depth per shorter side",
+        0.8,
+        "tilt the right side away by m",
+        limit=1.8,
+        affine=False,
+        matrix=perspective_x,
+    ),
+    SpatialOp(
+        "perspective_y",
+        "depth per shorter side",
+        0.8,
+        "tilt the bottom away by m",
+        limit=1.8,
+        affine=False,
+        matrix=perspective_y,
+    ),
 )

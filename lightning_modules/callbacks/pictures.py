@@ -68,7 +68,7 @@ class PolicyPictures(pl.Callback):
         generator = torch.Generator().manual_seed(0)
         images = self.images.to(module.device)
         with torch.no_grad():
-            magnitudes = [module.augnet.sample(images, generator) for _ in range(_DRAWS)]
+            magnitudes = [module.augnet.sample(images, generator=generator) for _ in range(_DRAWS)]
             draws = [module.augnet.space.apply(images, row) for row in magnitudes]
         return torch.stack([images, *draws]).cpu()
 

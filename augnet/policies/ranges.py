@@ -1,8 +1,8 @@
-"""Distributions over op magnitudes.
+"""Ranges: one learned half-width per op.
 
-`RangePolicy`: the magnitude of op p is uniform in `[-w_p, w_p]`; the half-width `w_p = bound_p * sigmoid(theta_p)` is
-learned. A draw is `w_p * u`, `u ~ Uniform(-1, 1)`, so the gradient reaches `theta` through the magnitude
-(reparametrisation).
+The magnitude of op p is uniform in `[-w_p, w_p]`, or in `[0, w_p]` where the op has no negative ones; the
+half-width `w_p = bound_p * sigmoid(theta_p)` is learned. A draw is `w_p * u`, `u` uniform in (-1, 1) or (0, 1), so the
+gradient reaches `theta` through the magnitude (reparametrisation).
 """
 
 from __future__ import annotations
@@ -12,28 +12,34 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from augnet.policies.base import Policy
 
-class RangePolicy(nn.Module):
+
+class RangePolicy(Policy):
     """One learned half-width per op, shared by all images; every image has its own draw.
 
     Args:
         bounds: The largest half-width of each of the P ops, > 0, in the ops' units.
         initial: Half-widths at the start, as a fraction of the bounds, in (0, 1]. At 0 there would be no gradient: the
             loss is even in the magnitude there. 1 is the uniform policy over the whole space.
+        signed: For each op, whether it has negative magnitudes; by default all have.
 
     Raises:
         ValueError: If `initial` is outside (0, 1].
     """
 
     bounds: Tensor
+    lowest: Tensor
 
-    def __init__(self, bounds: Sequence[float], initial: float = 0.1) -> None:
+    def __init__(self, bounds: Sequence[float], initial: float = 0.1, signed: Sequence[bool] | None = None) -> None:
         super().__init__()
         if not 0 < initial <= 1:
             raise ValueError(
                 f"initial: expected a fraction of the bounds in (0, 1], found {initial}; 0.1 is a usual start"
             )
         self.register_buffer("bounds", torch.tensor(bounds, dtype=torch.float32))
+        lowest = [-1.0 if negative else 0.0 for negative in signed or [True] * len(bounds)]
+        self.register_buffer("lowest", torch.tensor(lowest), persistent=False)  # a fact of the ops, not learned
         start = torch.full((len(bounds),), initial)
         self.theta = nn.Parameter(torch.logit(start))  # infinite at 1: exactly the bounds, and no gradient
 
@@ -45,13 +51,8 @@ class RangePolicy(nn.Module):
         """Half-widths as a fraction of their bounds, `[P]` in (0, 1]; detached."""
         return torch.sigmoid(self.theta.detach())
 
-    def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draw magnitudes `[count, P]`, one row per image; they carry gradient to the policy.
-
-        Args:
-            count: Number of images.
-            generator: Source of the draws; `None` is the default generator of the policy's device.
-        """
+    def sample(self, images: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Draw magnitudes `[B, P]`, one row per image; they carry gradient to the policy. Labels are not looked at."""
         device = self.bounds.device if generator is None else generator.device
-        uniform = torch.rand(count, len(self.bounds), generator=generator, device=device)
-        return (2 * uniform - 1).to(self.bounds) * self.half_widths()
+        uniform = torch.rand(len(images), len(self.bounds), generator=generator, device=device)
+        return torch.lerp(self.lowest, torch.ones_like(self.lowest), uniform.to(self.bounds)) * self.half_widths()

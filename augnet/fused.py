@@ -1,0 +1,113 @@
+"""How a space applies its ops: few passes over the pixels, and only over the images that an op touches.
+
+Axes: B images, C channels. `columns` holds the magnitudes `[B]` of each op by name, `noise` what it draws besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from augnet.ops import ColourOp, MirrorOp, Op, PixelOp, SpatialOp
+from augnet.ops.colour import compose, recolour
+from augnet.ops.spatial import Interpolation, mirror, mirror_matrix, warp
+
+Columns = Mapping[str, Tensor]
+Noise = Mapping[str, Tensor]
+
+
+def geometry(ops: Sequence[Op], columns: Columns, noise: Noise, mirrors: bool = True) -> tuple[Tensor | None, bool]:
+    """The product of all spatial matrices `[B, 3, 3]`, None if there is none, and whether it is affine.
+
+    Args:
+        ops: In the order of application.
+        columns: Magnitudes by op name; carry gradient.
+        noise: Other draws by op name.
+        mirrors: Whether to count mirrors in; their matrices carry no gradient.
+    """
+    matrix, affine = None, True
+    for op in ops:
+        if isinstance(op, MirrorOp) and mirrors:
+            step = mirror_matrix(columns[op.name], noise[op.name], op.dim)
+        elif isinstance(op, SpatialOp):
+            step = op.matrix(columns[op.name], *drawn(op, noise))
+            affine = affine and op.affine
+        else:
+            continue
+        matrix = step if matrix is None else step @ matrix
+    return matrix, affine
+
+
+def move(
+    images: Tensor, ops: Sequence[Op], columns: Columns, noise: Noise, interpolation: Interpolation = "bilinear"
+) -> Tensor:
+    """Mirror without interpolation, then one resampling by the product of all other matrices."""
+    for op in ops:
+        if isinstance(op, MirrorOp):
+            images = on_active(_mirror(op), images, columns[op.name], *drawn(op, noise))
+    matrix, affine = geometry(ops, columns, noise, mirrors=False)
+    if matrix is None:
+        return images
+    active = torch.stack([columns[op.name] for op in ops if isinstance(op, SpatialOp)]).abs().amax(dim=0)
+    return on_active(lambda rows, _, maps: warp(rows, maps, affine, interpolation), images, active, matrix)
+
+
+def _mirror(op: MirrorOp) -> Callable[..., Tensor]:
+    return lambda images, probability, chance: mirror(images, probability, chance, op.dim)
+
+
+def mix_channels(images: Tensor, ops: Sequence[Op], columns: Columns, noise: Noise) -> Tensor:
+    """One product of every pixel with the product of all colour matrices; not clamped."""
+    chosen = [op for op in ops if isinstance(op, ColourOp)]
+    if not chosen:
+        return images
+    active = torch.stack([columns[op.name] for op in chosen]).abs().amax(dim=0)
+    arguments = [argument for op in chosen for argument in (columns[op.name], *drawn(op, noise))]
+
+    def product(rows: Tensor, _: Tensor, *arguments: Tensor) -> Tensor:
+        remaining, steps, mean_colour = list(arguments), [], rows.mean(dim=(2, 3))
+        for op in chosen:
+            magnitudes, extra = remaining.pop(0), [remaining.pop(0) for _ in drawn(op, noise)]
+            step = op.matrix(magnitudes, mean_colour, *extra)
+            mean_colour = torch.baddbmm(step[..., -1:], step[..., :-1], mean_colour[..., None])[..., 0]
+            steps.append(step)
+        return recolour(rows, reduce(compose, steps))
+
+    return on_active(product, images, active, *arguments)
+
+
+def change_pixels(images: Tensor, ops: Sequence[Op], columns: Columns, noise: Noise) -> Tensor:
+    """The pixel ops one after the other, each clamped to [0, 1]."""
+    for op in ops:
+        if isinstance(op, PixelOp):
+            images = on_active(_clamped(op.apply), images, columns[op.name], *drawn(op, noise))
+    return images
+
+
+def _clamped(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda *arguments: function(*arguments).clamp(0, 1)
+
+
+def on_active(function: Callable[..., Tensor], images: Tensor, magnitudes: Tensor, *others: Tensor) -> Tensor:
+    """Call `function(images, magnitudes, *others)` for the images whose magnitude is not 0, and leave the others.
+
+    Where the magnitudes carry gradient all images are treated: there is one at 0 too. The images are overwritten
+    unless they carry gradient.
+    """
+    if magnitudes.requires_grad or torch.compiler.is_compiling():
+        return function(images, magnitudes, *others)
+    rows = magnitudes.nonzero()[:, 0]
+    if len(rows) == len(images):
+        return function(images, magnitudes, *others)
+    if len(rows) == 0:
+        return images
+    changed = function(images[rows], magnitudes[rows], *(other[rows] for other in others))
+    return images.index_copy(0, rows, changed) if images.requires_grad else images.index_copy_(0, rows, changed)
+
+
+def drawn(op: Op, noise: Noise) -> tuple[Tensor, ...]:
+    """The noise of an op as arguments: one or none."""
+    return () if op.noise is None else (noise[op.name],)

@@ -1,0 +1,78 @@
+"""Sharpness, blur and noise."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from augnet.ops.base import PixelOp, gaussian
+
+_SMOOTHING = ((1.0, 1.0, 1.0), (1.0, 5.0, 1.0), (1.0, 1.0, 1.0))  # over 13, as in PIL and torchvision
+_SMALLEST = 1e-2  # pixels; below it a Gaussian is one pixel, and its derivative zero
+
+
+def smoothed(images: Tensor) -> Tensor:
+    """The 3 x 3 smoothing of PIL and torchvision on `[B, C, H, W]`; the outermost pixels stay as they are."""
+    height, width = images.shape[-2:]
+    if height < 3 or width < 3:
+        return images
+    kernel = images.new_tensor(_SMOOTHING) / 13
+    inside = F.conv2d(images.reshape(-1, 1, height, width), kernel[None, None]).view(*images.shape[:2], height - 2, -1)
+    result = images.clone()
+    result[..., 1:-1, 1:-1] = inside
+    return result
+
+
+def sharpness(images: Tensor, amount: Tensor) -> Tensor:
+    """Add `amount` `[B]` times the difference from a smoothed copy; negative amounts smooth."""
+    return images + amount[:, None, None, None] * (images - smoothed(images))
+
+
+def blur(images: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur of standard deviation `sigma` `[B]`, a fraction of the shorter side.
+
+    Each axis is one product with a band matrix per image, so any width costs the same. At the border the weights of
+    the pixels inside are divided by their sum.
+    """
+    height, width = images.shape[-2:]
+    pixels = sigma * min(height, width)
+    rows, columns = _gaussians(pixels, height), _gaussians(pixels, width)
+    return rows[:, None] @ images @ columns[:, None].mT
+
+
+def _gaussians(sigma: Tensor, side: int) -> Tensor:
+    """Row-normalised Gaussian weights `[B, side, side]` of `sigma` `[B]` pixels."""
+    position = torch.arange(side, dtype=sigma.dtype, device=sigma.device)
+    squares = (position - position[:, None]).square()
+    weights = torch.exp(-squares / (2 * sigma.clamp(min=_SMALLEST).square())[:, None, None])
+    return weights / weights.sum(dim=2, keepdim=True)
+
+
+def noise(images: Tensor, deviation: Tensor, field: Tensor) -> Tensor:
+    """Add white noise of standard deviation `deviation` `[B]`; `field` `[B, C, H, W]` is standard normal."""
+    return images + deviation[:, None, None, None] * field
+
+
+FILTER_OPS = (
+    PixelOp("sharpness", "share", 1.0, "add m times the difference from a smoothed copy", limit=10.0, apply=sharpness),
+    PixelOp(
+        "blur",
+        "fraction of the shorter side",
+        0.05,
+        "Gaussian blur of standard deviation m",
+        signed=False,
+        limit=1.0,
+        apply=blur,
+    ),
+    PixelOp(
+        "noise",
+        "fraction of the full range",
+        0.2,
+        "add white noise of standard deviation m",
+        signed=False,
+        limit=1.0,
+        noise=gaussian,
+        apply=noise,
+    ),
+)

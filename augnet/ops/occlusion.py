@@ -1,0 +1,54 @@
+"""Cutout: a patch of the image is covered."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from augnet.ops.base import PixelOp, uniform
+
+
+def coverage(side: Tensor, place: Tensor, height: int, width: int) -> Tensor:
+    """How much of each pixel a rectangle covers, in [0, 1]: what makes its size differentiable.
+
+    Args:
+        side: `[B]`, width and height of the rectangle as a fraction of those of the image; carries gradient.
+        place: `[B, 2]` in [0, 1): the centre, x and y. What lies outside the image is cut off.
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
+
+    Returns:
+        `[B, H, W]`.
+    """
+    across, down = (_overlap(side, place[:, axis], pixels) for axis, pixels in ((0, width), (1, height)))
+    return down[:, :, None] * across[:, None, :]
+
+
+def _overlap(side: Tensor, centre: Tensor, pixels: int) -> Tensor:
+    """Length of the overlap of each pixel with an interval, `[B, pixels]`."""
+    left = torch.arange(pixels, dtype=side.dtype, device=side.device)
+    start, end = ((centre + sign * side / 2)[:, None] * pixels for sign in (-1, 1))
+    return (torch.minimum(end, left + 1) - torch.maximum(start, left)).clamp(min=0)
+
+
+def cutout(images: Tensor, side: Tensor, place: Tensor) -> Tensor:
+    """Cover a rectangle of `side` `[B]` (fraction of width and height) by the mean colour of the image.
+
+    DeVries and Taylor (2017) cover by the mean of the data set; the image's own needs no data set.
+    """
+    covered = coverage(side, place, *images.shape[-2:])[:, None]
+    return images + covered * (images.mean(dim=(2, 3), keepdim=True) - images)
+
+
+OCCLUSION_OPS = (
+    PixelOp(
+        "cutout",
+        "fraction of each side",
+        0.5,
+        "cover a patch of m of width and height",
+        signed=False,
+        limit=2.0,
+        noise=uniform(2),
+        apply=cutout,
+    ),
+)
