@@ -158,7 +158,7 @@ class LastLayerHessian:
             self.spread = self.weighted_probs * complement(self.probs, self.top)  # w p (1 - p)
             decay = decay_per_column(weight_decay, self.rows)
             self.num_rows = int(self.all_reduce(torch.tensor(len(features), device=features.device)))
-            trace = self.all_reduce(self.spread.sum(1) @ self.rows.square().sum(1))
+            trace = self.all_reduce(self.spread.sum(1) @ torch.linalg.vector_norm(self.rows, dim=1).square())
             self.mean_eigenvalue = float(trace) / (self.shape[0] * self.shape[1])
         self.damping = damping * (self.mean_eigenvalue if damping_mode == "relative" else 1.0)
         self.diagonal = decay + self.damping  # [D+1], what is added to every class's columns
@@ -173,8 +173,8 @@ class LastLayerHessian:
         with full_precision(self.rows):
             matrix = matrix.to(self.rows)
             scores = self.rows @ matrix.T  # [N, K]
-            product = (self.weighted_probs * deviation(scores, self.probs, self.top)).T @ self.rows
-            return self.all_reduce(product) + matrix * self.diagonal
+            product = deviation(scores, self.probs, self.top).mul_(self.weighted_probs).T @ self.rows
+            return self.all_reduce(product).addcmul_(matrix, self.diagonal)
 
     @torch.no_grad()
     def dense(self) -> Tensor:

@@ -24,9 +24,9 @@ def complement(probs: Tensor, top: Tensor) -> Tensor:
 
 
 def deviation(scores: Tensor, probs: Tensor, top: Tensor) -> Tensor:
-    """Scores `[N, K]` minus their mean under `p`; times `p` this is the product with `C`."""
-    scores = scores - scores.gather(1, top)
-    return scores - (probs * scores).sum(dim=1, keepdim=True)
+    """Scores `[N, K]`, which are overwritten, minus their mean under `p`; times `p` this is the product with `C`."""
+    scores.sub_(scores.gather(1, top))
+    return scores.sub_((probs * scores).sum(dim=1, keepdim=True))
 
 
 def class_curvature(weighted_probs: Tensor, probs: Tensor, spread: Tensor) -> Tensor:
