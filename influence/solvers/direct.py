@@ -79,7 +79,7 @@ def woodbury(hessian: LastLayerHessian, gradient: Tensor, tol: float, max_iterat
 
     def inverse(matrix: Tensor) -> Tensor:
         scaled = matrix.double() / diagonal
-        scores = root * deviation(rows @ scaled.T, probs, hessian.top)  # R L^-1 g
+        scores = root * deviation(scaled @ rows.T, probs.T, hessian.top.T).T  # R L^-1 g
         inside = torch.cholesky_solve(scores.reshape(samples, 1), factor).view_as(root)
         inside = torch.einsum("nkl,nk->nl", halves, inside)  # B^T
         correction: Tensor = (inside.T @ rows) / diagonal

@@ -20,6 +20,7 @@ from influence.solvers.solution import Iterate, Solution, finish, warn_if_unconv
 
 Method = Literal["auto", "cholesky", "woodbury", "cg", "kronecker_cg", "neumann", "kfac", "ekfac", "identity"]
 CONTROLS = ("identity", "kfac", "ekfac")  # not solvers: they never warn
+_BREAK_EVEN = 5.0  # damping over mean eigenvalue at which the preconditioner repays its making; measured
 _DENSE = 512  # rows of a matrix whose factorisation costs no more than about 50 products
 
 
@@ -73,9 +74,9 @@ def choose(hessian: LastLayerHessian) -> Method:
     """What "auto" stands for.
 
     Dense where a side of the square root has at most 512 entries: exact at the price of a few products. Else
-    conjugate gradients, preconditioned where that takes less time: if damping and decay are below the mean
-    eigenvalue (the condition number is then large enough), and further below it with less than two rows a column
-    (the Kronecker factors then describe the Hessian badly).
+    conjugate gradients, preconditioned where that takes less time: if damping and decay are below five times the
+    mean eigenvalue (the condition number is then large enough), and further below it with less than two rows a
+    column (the Kronecker factors then describe the Hessian badly).
     """
     classes, columns = hessian.shape
     damped = hessian.diagonal > 0
@@ -85,8 +86,9 @@ def choose(hessian: LastLayerHessian) -> Method:
         return "cg"
     if hessian.num_rows * classes <= _DENSE and hessian.process_group is None:
         return "woodbury"
-    described = min(1.0, hessian.num_rows / (2 * columns)) ** 3  # the break-even damping; power measured
-    return "kronecker_cg" if float(hessian.diagonal.min()) < described * hessian.mean_eigenvalue else "cg"
+    described = min(1.0, hessian.num_rows / (2 * columns)) ** 3
+    break_even = _BREAK_EVEN * described * hessian.mean_eigenvalue
+    return "kronecker_cg" if float(hessian.diagonal.min()) < break_even else "cg"
 
 
 def _iterate(

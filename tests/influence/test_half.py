@@ -30,7 +30,7 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return product(self, matrix)
 
     monkeypatch.setattr(half, "_SMALLEST", 0)
-    monkeypatch.setattr(half, "_has_matrix_units", lambda device: True)
+    monkeypatch.setattr(half, "_is_fast", lambda device: True)
     monkeypatch.setattr(HalfHessian, "__matmul__", counted)
     return calls
 
@@ -82,9 +82,9 @@ def test_small_or_float64_problems_and_plain_processors_do_without(monkeypatch: 
     hessian, _ = problem()
     assert half_hessian(hessian) is None  # small
     monkeypatch.setattr(half, "_SMALLEST", 0)
-    monkeypatch.setattr(half, "_has_matrix_units", lambda device: False)
+    monkeypatch.setattr(half, "_is_fast", lambda device: False)
     assert half_hessian(hessian) is None
-    monkeypatch.setattr(half, "_has_matrix_units", lambda device: True)
+    monkeypatch.setattr(half, "_is_fast", lambda device: True)
     assert half_hessian(hessian) is not None
     tiny = case()
     assert half_hessian(LastLayerHessian(tiny.features, tiny.logits)) is None  # float64
