@@ -17,6 +17,11 @@ def noise(*shape: int, low: float = 0.0, high: float = 1.0, dtype: torch.dtype =
     return (low + (high - low) * images).to(dtype)
 
 
+def constant(count: int, value: float) -> Tensor:
+    """The same magnitude for each image, `[count]`, not rounded to float32."""
+    return torch.full((count,), value, dtype=torch.float64)
+
+
 def blob(side: int = 33) -> Tensor:
     """One image `[1, 3, side, side]`: a smooth, slanted, off-centre, coloured ellipse on black.
 

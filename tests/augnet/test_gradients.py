@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from augnet_images import applied, draw, generator, noise
+from augnet_images import applied, constant, draw, generator, noise
 from torch import Tensor
 
 from augnet import TransformSpace
@@ -40,7 +40,7 @@ def test_gradient_in_the_image_by_finite_differences(name: str) -> None:
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
 def test_eight_bit_ops_pass_the_gradient_of_the_image_on_as_it_is(name: str, share: float) -> None:
     images, weights = middle(2, 3, 6, 5).requires_grad_(), noise(2, 3, 6, 5, low=-1)
-    result = applied(name, images, torch.full((2,), share * OPS[name].bound).double())
+    result = applied(name, images, constant(2, share * OPS[name].bound))
     inside = (result > 0) & (result < 1)  # the others are stopped by the clamp
     assert inside.double().mean() > 0.8
     (gradient,) = torch.autograd.grad((result * weights).sum(), images)
@@ -76,7 +76,7 @@ def test_every_magnitude_of_every_image_has_a_gradient(name: str, dtype: torch.d
 
 def test_every_magnitude_has_a_gradient_when_all_ops_are_at_work() -> None:
     space = TransformSpace(NAMES)
-    images, weights = middle(6, 3, 22, 24), noise(6, 3, 22, 24, low=-1)
+    images, weights = noise(6, 3, 22, 24, low=0.05, high=0.95), noise(6, 3, 22, 24, low=-1)
     magnitudes = draw(space, 6, 0.15).requires_grad_()
     loss = (space.apply(images, magnitudes, generator=generator()) * weights).sum()
     (gradient,) = torch.autograd.grad(loss, magnitudes)
@@ -89,7 +89,7 @@ def test_stand_in_of_a_mirror_is_the_derivative_of_the_expected_image(op: Mirror
     images, weights = noise(4, 3, 5, 6), noise(4, 3, 5, 6, low=-1)
     expected = ((images.flip(op.dim) - images) * weights).sum((1, 2, 3))
     for probability in (0.0, 0.5, 1.0):
-        found = slope(op.name, images, torch.full((4,), probability).double(), weights)
+        found = slope(op.name, images, constant(4, probability), weights)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
@@ -98,7 +98,7 @@ def test_stand_in_of_posterise_is_what_is_cut_off_times_ln_2(bits: float) -> Non
     levels = torch.randint(40, 250, (4, 1, 5, 6), generator=generator())
     cut = levels % 2 ** round(bits)
     expected = -math.log(2) * cut.double().clamp(min=0.5) / 255
-    found = slope("posterise", levels.double() / 255, torch.full((4,), bits).double(), torch.ones(1).double())
+    found = slope("posterise", levels.double() / 255, constant(4, bits), torch.ones(1).double())
     torch.testing.assert_close(found, expected.sum((1, 2, 3)), rtol=0, atol=1e-10)
 
 

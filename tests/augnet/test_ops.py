@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from augnet_images import applied, blob, draw, generator, in_units, noise, rows
+from augnet_images import applied, blob, constant, draw, generator, in_units, noise, rows
 
 from augnet import TransformSpace
 from augnet.ops import OPS, ColourOp, MirrorOp, MixingOp, PixelOp, SpatialOp, find_op
@@ -66,7 +66,7 @@ def test_strength_grows_with_the_magnitude_up_to_the_bound(name: str, sign: int)
     """On average over places and partners; steps that a rounded op cannot take may be left out."""
     images = blob() * torch.linspace(0.4, 1, 24, dtype=torch.float64)[:, None, None, None]
     strengths = [
-        float((applied(name, images, torch.full((24,), sign * share * OPS[name].bound)) - images).norm()) / 24**0.5
+        float((applied(name, images, constant(24, sign * share * OPS[name].bound)) - images).norm()) / 24**0.5
         for share in torch.linspace(0, 1, 9).tolist()
     ]
     steps = torch.tensor(strengths).diff()
