@@ -172,6 +172,6 @@ class TransformSpace:
         labels = batch.labels
         if labels is not None and (labels.ndim != 2 or not labels.is_floating_point()):
             raise ValueError(
-                f"ops: {mixing} mix labels: expected probabilities [B, K], found {labels.dtype} of shape "
-                f"{tuple(labels.shape)}; for class numbers give torch.nn.functional.one_hot(labels, num_classes).float()."
+                f"ops: {mixing} mix labels: expected probabilities [B, K], found {labels.dtype} {tuple(labels.shape)}; "
+                "for class numbers give torch.nn.functional.one_hot(labels, num_classes).float()."
             )

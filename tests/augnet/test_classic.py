@@ -9,7 +9,9 @@ from torchvision.transforms.v2 import InterpolationMode, TrivialAugmentWide
 from augnet.classic import CLASSIC_OPS, ClassicOp, classic_magnitudes, classic_space
 
 SIDES = [(32, 32), (20, 28), (28, 20)]
-TORCHVISION = {name.lower(): name for name in ("AutoContrast", "Brightness", "Color", "Contrast", "Equalize", "Identity")}
+TORCHVISION = {
+    name.lower(): name for name in ("AutoContrast", "Brightness", "Color", "Contrast", "Equalize", "Identity")
+}
 TORCHVISION |= {name.lower(): name for name in ("Invert", "Posterize", "Rotate", "Sharpness", "Solarize")}
 TORCHVISION |= {f"{name}_{axis}": f"{name.title()}{axis.upper()}" for name in ("shear", "translate") for axis in "xy"}
 STRENGTHS = {
@@ -37,7 +39,9 @@ def pictures(height: int, width: int) -> Tensor:
 
 
 def strengths_of(op: ClassicOp) -> Tensor:
-    changes = torch.linspace(-0.99, 0.99, 61) if op in ("brightness", "contrast", "color", "sharpness") else torch.ones(1)
+    changes = (
+        torch.linspace(-0.99, 0.99, 61) if op in ("brightness", "contrast", "color", "sharpness") else torch.ones(1)
+    )
     return STRENGTHS.get(op, changes)
 
 

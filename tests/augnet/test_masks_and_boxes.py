@@ -83,7 +83,10 @@ def test_masks_keep_their_shape_and_largest_numbers(shape: tuple[int, ...]) -> N
 @pytest.mark.parametrize("names", [STILL, MOVING])
 def test_masks_and_boxes_stay_where_images_stay(names: tuple[str, ...]) -> None:
     space = TransformSpace(names)
-    masks, boxes = torch.randint(0, 9, (3, 9, 14), generator=generator()), torch.tensor([[[1.0, 2, 6, 7]]]).repeat(3, 1, 1)
+    masks, boxes = (
+        torch.randint(0, 9, (3, 9, 14), generator=generator()),
+        torch.tensor([[[1.0, 2, 6, 7]]]).repeat(3, 1, 1),
+    )
     magnitudes = draw(space, 3) * (names is STILL)  # ops that move nothing, or move by 0
     result = moved(space, Batch(noise(3, 3, 9, 14), masks=masks, boxes=boxes), magnitudes)
     assert torch.equal(masks_of(result), masks)
@@ -175,14 +178,33 @@ def test_a_box_contains_every_moved_pixel_of_its_mask(
     magnitudes = torch.rand(1, len(space), generator=generator(seed), dtype=torch.float64) * 2 - 1
     magnitudes = share * torch.where(torch.tensor(space.signed), magnitudes, magnitudes.abs())
     magnitudes = magnitudes * torch.tensor(space.bounds, dtype=torch.float64)
-    result = space.apply_to(
-        Batch(noise(1, 1, *sides), masks=masks, boxes=boxes), magnitudes, generator=generator(seed)
-    )
+    result = space.apply_to(Batch(noise(1, 1, *sides), masks=masks, boxes=boxes), magnitudes, generator=generator(seed))
     low_x, low_y, high_x, high_y = boxes_of(result)[0, 0].tolist()
     assert 0 <= low_x <= high_x <= width
     assert 0 <= low_y <= high_y <= height
     y, x = masks_of(result)[0].nonzero().double().add(0.5).unbind(1)  # the middles of pixels
     assert ((x >= low_x - 1e-3) & (x <= high_x + 1e-3) & (y >= low_y - 1e-3) & (y <= high_y + 1e-3)).all()
+
+
+def test_boxes_equal_the_hull_of_all_their_points_in_front_of_the_viewer() -> None:
+    space = TransformSpace({"scale": 3.0, "rotation": 180.0, "perspective_x": 1.8, "perspective_y": 1.8})
+    magnitudes = draw(space, 60)
+    edge = torch.linspace(0, 1, 4001, dtype=torch.float64)
+    left, top, right, bottom = 3.0, 5.0, 20.0, 21.0
+    x = torch.cat([left + (right - left) * edge] * 2 + [left + 0 * edge, right + 0 * edge])
+    y = torch.cat([top + 0 * edge, bottom + 0 * edge] + [top + (bottom - top) * edge] * 2)
+    matrix, _ = geometry(space.ops, dict(zip(space.names, magnitudes.unbind(1), strict=True)), {})
+    assert matrix is not None
+    points = matrix @ torch.stack([x / 24 - 0.5, y / 24 - 0.5, torch.ones_like(x)])  # [60, 3, points]
+    pixels, in_front = points[:, :2] / points[:, 2:] * 24 + 12, points[:, 2:] > 0
+    partly = in_front.any(2) & ~in_front.all(2)
+    assert partly.sum() > 5  # else the case could not tell
+    low = torch.where(in_front, pixels, 24).amin(2).clamp(0, 24)
+    high = torch.where(in_front, pixels, 0).amax(2).clamp(0, 24)
+    boxes = torch.tensor([[[left, top, right, bottom]]], dtype=torch.float64).expand(60, -1, -1)
+    result = boxes_of(moved(space, Batch(noise(60, 3, 24, 24), boxes=boxes), magnitudes))[:, 0]
+    expected = torch.cat([low, torch.maximum(low, high)], dim=1)
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-6)
 
 
 def test_a_box_pushed_out_of_the_picture_is_empty() -> None:

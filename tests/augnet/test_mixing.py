@@ -14,7 +14,9 @@ from augnet.ops.mixing import partners_of
 MIXING = ("cutmix", "mixup")
 
 
-def mixed(names: tuple[str, ...], images: Tensor, labels: Tensor, magnitudes: Tensor, draws: dict[str, Tensor]) -> Batch:
+def mixed(
+    names: tuple[str, ...], images: Tensor, labels: Tensor, magnitudes: Tensor, draws: dict[str, Tensor]
+) -> Batch:
     return TransformSpace(names).apply_to(Batch(images, labels), magnitudes, draws)
 
 
@@ -123,9 +125,7 @@ def test_labels_carry_the_gradient_of_the_share(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MIXING)
-@pytest.mark.parametrize(
-    ("labels", "found"), [(torch.tensor([1, 0]), "int64"), (torch.tensor([0.2, 0.7]), "float32")]
-)
+@pytest.mark.parametrize(("labels", "found"), [(torch.tensor([1, 0]), "int64"), (torch.tensor([0.2, 0.7]), "float32")])
 def test_labels_that_cannot_be_mixed(name: str, labels: Tensor, found: str) -> None:
     with pytest.raises(ValueError, match=rf"ops: {name} mix labels: expected probabilities \[B, K\], .*one_hot"):
         TransformSpace([name]).apply_to(Batch(noise(2, 3, 4, 4), labels), torch.zeros(2, 1))

@@ -134,9 +134,7 @@ def test_any_number_of_channels_unless_an_op_needs_colours(name: str, channels: 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shape", [(3, 3, 5, 11), (1, 3, 1, 1), (2, 3, 1, 6), (2, 3, 6, 2)])
 @pytest.mark.parametrize("learned", [False, True])
-def test_extreme_magnitudes_on_small_images_stay_in_range(
-    name: str, shape: tuple[int, ...], learned: bool
-) -> None:
+def test_extreme_magnitudes_on_small_images_stay_in_range(name: str, shape: tuple[int, ...], learned: bool) -> None:
     """Flat images too: no range to stretch, no histogram to flatten, nothing to divide by."""
     op = OPS[name]
     space = TransformSpace({name: min(op.limit, 1e3)})

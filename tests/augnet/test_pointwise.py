@@ -77,7 +77,9 @@ def test_autocontrast_equals_torchvision(images: Tensor) -> None:
     exact = tv.autocontrast(images.double() / 255) * 255
     torch.testing.assert_close(on_levels("autocontrast", images, 1.0), exact, rtol=0, atol=1e-4)  # float32 inside
     whole = tv.autocontrast(images).double()
-    torch.testing.assert_close(on_levels("autocontrast", images, 1.0), whole, rtol=0, atol=1 + 1e-9)  # fractions cut off
+    torch.testing.assert_close(
+        on_levels("autocontrast", images, 1.0), whole, rtol=0, atol=1 + 1e-9
+    )  # fractions cut off
 
 
 @pytest.mark.parametrize("name", ["equalise", "autocontrast"])

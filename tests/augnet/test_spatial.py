@@ -205,15 +205,15 @@ def test_crop_equals_that_of_kornia_at_the_same_window(share: float, sides: tupl
     size = (1 - share) * torch.tensor([width, height], dtype=torch.float64)
     start = middle - size / 2 + size / torch.tensor([width, height]) / 2 - 0.5  # where the first output pixel lies
     end = middle + size / 2 - size / torch.tensor([width, height]) / 2 - 0.5
-    corners = torch.stack([start, torch.stack([end[:, 0], start[:, 1]], 1), end, torch.stack([start[:, 0], end[:, 1]], 1)], 1)
+    corners = torch.stack(
+        [start, torch.stack([end[:, 0], start[:, 1]], 1), end, torch.stack([start[:, 0], end[:, 1]], 1)], 1
+    )
     expected = kg.crop_and_resize(images, corners, sides, align_corners=True)
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("place", "left", "top"), [((0.0, 0.0), 0, 0), ((1.0, 0.5), 8, 4), ((0.25, 0.75), 2, 6)])
-def test_crop_equals_that_of_torchvision_away_from_the_border(
-    place: tuple[float, float], left: int, top: int
-) -> None:
+def test_crop_equals_that_of_torchvision_away_from_the_border(place: tuple[float, float], left: int, top: int) -> None:
     """At the border torchvision repeats the last pixels of the window, here the picture goes on."""
     images = noise(2, 3, 16, 16)
     expected = tv.resized_crop(images, top, left, 8, 8, [16, 16], antialias=False)
