@@ -156,7 +156,7 @@ def test_boxes_in_perspective_equal_torchvision(tilt: float, sides: tuple[int, i
     torch.testing.assert_close(result, expected.as_subclass(Tensor), rtol=0, atol=1e-3)  # solves in float32
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(
     sides=st.sampled_from([(24, 24), (16, 40), (33, 15)]),
     corners=st.tuples(*[st.floats(0, 1, width=32)] * 4),

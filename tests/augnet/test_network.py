@@ -66,7 +66,7 @@ def test_describe() -> None:
 
 
 def test_gradient_to_the_policy_by_finite_differences() -> None:
-    net, images = AugNet.from_ops(EXACT, initial=0.3).double(), noise(2, 3, 4, 5, low=0.25, high=0.75)
+    net, images = AugNet.from_ops(EXACT, initial=0.3).double(), noise(2, 3, 3, 4, low=0.25, high=0.75)
 
     def augmented(theta: Tensor) -> Tensor:
         result: Tensor = torch.func.functional_call(net, {"policy.theta": theta}, (images,), {"generator": generator()})
