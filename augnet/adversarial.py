@@ -48,10 +48,11 @@ class Discriminators(nn.Module):
         self, channels: int, height: int, width: int, features: int | None, generator: torch.Generator | None = None
     ) -> None:
         super().__init__()
-        views: list[nn.Module] = [conv_stack(channels, height, width, 1, lambda: nn.LeakyReLU(0.2))]
-        if features is not None:
-            views.append(nn.Linear(features, 1))
-        self.views = nn.ModuleList(views)
+        with torch.device("meta"):  # no memory and no draws yet
+            views: list[nn.Module] = [conv_stack(channels, height, width, 1, lambda: nn.LeakyReLU(0.2))]
+            if features is not None:
+                views.append(nn.Linear(features, 1))
+        self.views = nn.ModuleList(views).to_empty(device="cpu")
         for parameter in self.parameters():
             if parameter.ndim > 1:  # uniform with a variance of 1 / inputs
                 spread = (12 / parameter[0].numel()) ** 0.5

@@ -35,6 +35,11 @@ class Fields(NamedTuple):
     filter: Tensor | None = None
     bias: Tensor | None = None
 
+    def to(self, dtype: torch.dtype) -> Fields:
+        """The same in another floating-point type."""
+        weights, bias = (None if part is None else part.to(dtype) for part in (self.filter, self.bias))
+        return Fields(self.matrix.to(dtype), self.shift.to(dtype), weights, bias)
+
 
 def pool(maps: Tensor) -> Tensor:
     """4x4 average of `[B, N, H, W]` at stride 1 and equal size, edges repeated [SECOND].
@@ -196,7 +201,7 @@ class FieldDecoder(nn.Module):
 
     def forward(self, codes: Tensor) -> Fields:
         """Decode `[B, 128]`; the codes and the parameters carry gradient."""
-        maps = self.layers(F.relu(self.dense(codes)).view(-1, 128, 4, 4))
+        maps = self.layers(F.relu(self.dense(codes)).unflatten(1, (128, 4, 4)))
         top, left = (maps.shape[-2] - self.height) // 2, (maps.shape[-1] - self.width) // 2
         maps = maps[..., top : top + self.height, left : left + self.width]
         matrix, shift = maps[:, :4].unflatten(1, (2, 2)), maps[:, 4:6]

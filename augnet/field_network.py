@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from augnet.batch import Batch
 from augnet.code_encoder import CodeEncoder, drop_codes
-from augnet.field import CODE_SIZE, Composition, FieldDecoder, smooth_change, smooth_displacement, transform
+from augnet.field import CODE_SIZE, Composition, FieldDecoder, Fields, smooth_change, smooth_displacement, transform
 
 SATURATED = 0.95
 
@@ -173,9 +173,9 @@ class FieldAugNet(nn.Module):
     def describe(self) -> dict[str, dict[str, float | str]]:
         """What the network does to the latest batch it augmented: `{fact: {value, unit}}`; empty before the first.
 
-        The mean length of the displacement, the mean absolute change of colour before clamping, and the share of
-        components of tau with `|tau| >= 0.95` among those that dropout kept. A share near 1 means that E has lost its
-        gradient.
+        The mean length of the displacement, the mean absolute change of the given images' colours before clamping, and
+        the share of components of tau with `|tau| >= 0.95` among those that dropout kept. A share near 1 means that
+        the gradient to E has vanished.
         """
         if self._latest is None:
             return {}
@@ -189,11 +189,11 @@ class FieldAugNet(nn.Module):
         }
         return {name: {"value": float(f"{value.item():.6g}"), "unit": unit} for name, (value, unit) in facts.items()}
 
-    def _decode(self, images: Tensor, codes: Tensor) -> tuple[Tensor, Any]:
+    def _decode(self, images: Tensor, codes: Tensor) -> tuple[Tensor, Fields]:
         """The images and their fields in one dtype, at least float32."""
         fields = self.decoder(codes.to(self.decoder.dense.weight.dtype))
         dtype = torch.promote_types(torch.promote_types(images.dtype, fields.shift.dtype), torch.float32)
-        return images.to(dtype), type(fields)(*(None if field is None else field.to(dtype) for field in fields))
+        return images.to(dtype), fields.to(dtype)
 
     def _check(self, images: Tensor) -> None:
         expected = (self.decoder.channels, self.decoder.height, self.decoder.width)

@@ -29,6 +29,8 @@ def pretrain_field(
     the discriminators and one of G; no dropout on the random codes (both this project's choice). The encoder takes no
     part and keeps its weights, the discriminators are thrown away: only the decoder carries over.
 
+    As in every adversarial game the losses swing and need not fall; judge by the images.
+
     Args:
         network: Its decoder learns; on the device where the work is to be done.
         batches: Pairs of images to be transformed and images as they should look, such as the same ones under a fixed
