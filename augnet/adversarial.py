@@ -1,0 +1,70 @@
+"""Relativistic average adversarial losses, and the discriminators that pretrain the field decoder.
+
+Jolicoeur-Martineau, "The relativistic discriminator" (ICLR 2019): a score counts by how far it lies above the mean
+score of the other kind. [SECOND] marks what is known from independent re-implementations of the field network only.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from augnet.code_encoder import conv_stack, uniform
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """`mean softplus(-(r - mean f)) + mean softplus(f - mean r)`; 2 ln 2 where all scores are equal.
+
+    Args:
+        real: Scores `[B]` of wanted images; carry gradient.
+        fake: Scores `[B']` of made images; carry gradient.
+
+    Returns:
+        A scalar, to be minimised by the discriminator.
+    """
+    return F.softplus(fake.mean() - real).mean() + F.softplus(fake - real.mean()).mean()
+
+
+def generator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """As `discriminator_loss` with the two kinds exchanged: to be minimised by the generator, through `fake`."""
+    return discriminator_loss(fake, real)
+
+
+class Discriminators(nn.Module):
+    """Scores of images: one of the pixels and, given their number, one of the features of a classifier [SECOND].
+
+    The first has the layers of the encoder with LeakyReLU 0.2 and one output, the second is one linear layer.
+
+    Args:
+        channels: C of the images.
+        height: Of the images, in pixels.
+        width: Of the images, in pixels.
+        features: D of the classifier's features, or None for pixels only.
+        generator: Source of the initial weights; `None` is torch's default generator.
+    """
+
+    def __init__(
+        self, channels: int, height: int, width: int, features: int | None, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        with torch.device("meta"):  # no memory and no draws yet
+            views: list[nn.Module] = [conv_stack(channels, height, width, 1, lambda: nn.LeakyReLU(0.2))]
+            if features is not None:
+                views.append(nn.Linear(features, 1))
+        self.views = nn.ModuleList(views).to_empty(device="cpu")
+        for parameter in self.parameters():
+            if parameter.ndim > 1:  # uniform with a variance of 1 / inputs
+                spread = (12 / parameter[0].numel()) ** 0.5
+                parameter.data.copy_((uniform(parameter, parameter.shape, generator) - 0.5) * spread)
+            else:
+                nn.init.zeros_(parameter)
+
+    def forward(self, *views: Tensor) -> list[Tensor]:
+        """The scores `[B]` of each discriminator.
+
+        Args:
+            views: The images `[B, C, H, W]` and, where there is a discriminator for them, their features `[B, D]`;
+                carry gradient.
+        """
+        return [scorer(view)[:, 0] for scorer, view in zip(self.views, views, strict=True)]

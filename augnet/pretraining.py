@@ -1,0 +1,125 @@
+"""Adversarial pretraining of the field decoder: what random codes make should look like a usual augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from augnet.adversarial import Discriminators, discriminator_loss, generator_loss
+from augnet.code_encoder import uniform
+from augnet.field import CODE_SIZE
+from augnet.field_network import FieldAugNet
+
+Features = Callable[[Tensor], Tensor]
+
+
+def pretrain_field(
+    network: FieldAugNet,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    feature_extractor: Features | None = None,
+    steps: int = 2000,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Train `network.decoder` in place so that `G(x, tau)`, `tau ~ U(-1, 1)^128`, looks like augmented images.
+
+    Relativistic average losses of both discriminators with weight 1 each; Adam at 2e-4, betas (0.5, 0.999); 2,000
+    steps for CIFAR (all from independent re-implementations of Lee et al., CVPR 2020). Each batch serves one step of
+    the discriminators and one of G; no dropout on the random codes (both this project's choice). The encoder takes no
+    part and keeps its weights, the discriminators are thrown away: only the decoder carries over.
+
+    As in every adversarial game the losses swing and need not fall; judge by the images.
+
+    Args:
+        network: Its decoder learns; on the device where the work is to be done.
+        batches: Pairs of images to be transformed and images as they should look, such as the same ones under a fixed
+            baseline, both `[B, C, H, W]` in [0, 1]; started again when they run out.
+        feature_extractor: Images to features `[B, D]` of a trained classifier in evaluation mode; it stays as it is.
+        steps: Of the optimiser.
+        generator: Source of the codes and of the discriminators' initial weights; `None` is torch's default.
+
+    Returns:
+        The losses of each step, `[steps, 2]` on the CPU: of the discriminators, of G.
+
+    Raises:
+        ValueError: If the extractor is in training mode, the decoder is frozen, or the batches run out.
+    """
+    _check(network, feature_extractor)
+    weights = list(network.decoder.parameters())
+    discriminators = _discriminators(network, feature_extractor, generator)
+    decoder_adam, discriminator_adam = _adam(weights), _adam(discriminators.parameters())
+    losses = torch.empty(steps, 2)
+    for step, batch in enumerate(_repeat(batches, steps)):
+        images, wanted = (part.to(weights[0]) for part in batch)
+        codes = 2 * uniform(images, (len(images), CODE_SIZE), generator) - 1
+        made = network.apply_codes(images, codes)
+        with torch.no_grad():
+            wanted_views = _views(wanted, feature_extractor)
+        made_views = _views(made, feature_extractor)
+        detached = [view.detach() for view in made_views]
+        losses[step, 0] = _step(discriminator_adam, _total(discriminator_loss, discriminators, wanted_views, detached))
+        losses[step, 1] = _step(decoder_adam, _total(generator_loss, discriminators, wanted_views, made_views))
+    return losses
+
+
+def _check(network: FieldAugNet, feature_extractor: Features | None) -> None:
+    if not all(parameter.requires_grad for parameter in network.decoder.parameters()):
+        raise ValueError("expected a decoder that can learn, found frozen parameters; call requires_grad_(True).")
+    if isinstance(feature_extractor, nn.Module) and any(module.training for module in feature_extractor.modules()):
+        raise ValueError("expected a feature extractor in evaluation mode, found training mode; call its eval().")
+
+
+def _discriminators(
+    network: FieldAugNet, feature_extractor: Features | None, generator: torch.Generator | None
+) -> Discriminators:
+    decoder, weight = network.decoder, network.decoder.dense.weight
+    size = (decoder.channels, decoder.height, decoder.width)
+    features = None
+    if feature_extractor is not None:
+        with torch.no_grad():
+            features = feature_extractor(weight.new_zeros(1, *size)).shape[1]
+    return Discriminators(*size, features, generator).to(weight)
+
+
+def _views(images: Tensor, feature_extractor: Features | None) -> list[Tensor]:
+    """What each discriminator looks at."""
+    return [images] if feature_extractor is None else [images, feature_extractor(images)]
+
+
+def _total(
+    loss: Callable[[Tensor, Tensor], Tensor], discriminators: Discriminators, real: list[Tensor], fake: list[Tensor]
+) -> Tensor:
+    pairs = zip(discriminators(*real), discriminators(*fake), strict=True)
+    return torch.stack([loss(*pair) for pair in pairs]).sum()
+
+
+def _adam(parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:
+    return torch.optim.Adam(parameters, lr=2e-4, betas=(0.5, 0.999))
+
+
+def _step(optimiser: torch.optim.Optimizer, loss: Tensor) -> Tensor:
+    """One step of these parameters alone: no other one, of the extractor or the encoder, receives a gradient."""
+    parameters = optimiser.param_groups[0]["params"]
+    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        parameter.grad = gradient
+    optimiser.step()
+    optimiser.zero_grad()
+    return loss.detach()
+
+
+def _repeat(batches: Iterable[tuple[Tensor, Tensor]], count: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The first `count` batches, from the beginning again when they run out."""
+    done = 0
+    while done < count:
+        before = done
+        for batch in batches:
+            yield batch
+            done += 1
+            if done == count:
+                return
+        if done == before:
+            raise ValueError(
+                f"batches: expected {count}, found {done} and no more; give a list or a DataLoader, which can be "
+                "started again, or fewer steps."
+            )
