@@ -35,7 +35,7 @@ def export_onnx(
     magnitudes; and for each op OP that draws something besides, `OP_uniform` `[B, ...]` or, for the noise of each
     pixel, `OP_normal` `[B, C, H, W]`. All are float32; uniform means independent in [0, 1), normal standard normal.
     With classes there is an input `labels` `[B, K]` of probabilities as well. The outputs are `augmented`
-    `[B, C, H, W]` and, with classes, `mixed_labels` `[B, K]`, which differ from the labels if an op mixes images.
+    `[B, C, H, W]` and, if an op mixes images, `mixed_labels` `[B, K]`.
 
     Args:
         augnet: The policy and its space.
@@ -72,10 +72,10 @@ class _Graph(nn.Module):
     def forward(
         self, images: Tensor, uniform: Tensor, noise: Noise | None = None, labels: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """Augmented images, and mixed labels if there are labels."""
+        """Augmented images, and mixed labels if an op mixes images."""
         magnitudes = self.augnet.policy.magnitudes(images, labels, uniform)
         batch = self.augnet.space.apply_to(Batch(images, labels), magnitudes, noise)
-        return (batch.images,) if batch.labels is None else (batch.images, batch.labels)
+        return (batch.images, batch.labels) if self.augnet.space.mixes and batch.labels is not None else (batch.images,)
 
     def examples(self, channels: int, height: int, width: int, num_classes: int) -> dict[str, Any]:
         """Arguments of `forward`, for tracing."""
@@ -121,10 +121,10 @@ def _to_onnx(graph: _Graph, arguments: dict[str, Any]) -> Any:
     exported = torch.export.export(graph, (), arguments, dynamic_shapes=shapes, strict=False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "# The axis name")  # all inputs have the same axis, as they should
-        program = torch.onnx.export(
+        program: Any = torch.onnx.export(
             exported,
             input_names=names,
-            output_names=["augmented", "mixed_labels"][: 1 + ("labels" in arguments)],
+            output_names=["augmented", "mixed_labels"][: 1 + graph.augnet.space.mixes],
             dynamic_shapes=shapes,
             dynamo=True,
             optimize=False,  # its rewriting takes most of the time, and runtimes do it anyway

@@ -100,19 +100,18 @@ def _is_image(part: Any) -> bool:
 
 def _to_batch(image: PIL.Image.Image | Tensor) -> Tensor:
     """A batch `[1, C, H, W]` of one image, floating point in [0, 1]."""
-    if isinstance(image, PIL.Image.Image):
-        if image.mode not in _MODES:
-            raise ValueError(f"expected a PIL image of mode L or RGB, found {image.mode}; use image.convert('RGB')")
-        image = F.pil_to_tensor(image)
-    if image.ndim != 3:
+    if isinstance(image, PIL.Image.Image) and image.mode not in _MODES:
+        raise ValueError(f"expected a PIL image of mode L or RGB, found {image.mode}; use image.convert('RGB')")
+    pixels: Tensor = F.pil_to_tensor(image) if isinstance(image, PIL.Image.Image) else image.as_subclass(Tensor)
+    if pixels.ndim != 3:
         raise ValueError(
-            f"expected one image [C, H, W], found {tuple(image.shape)}; for batches call the policy itself, in train()"
+            f"expected one image [C, H, W], found {tuple(pixels.shape)}; for batches call the policy itself, in train()"
         )
-    plain = image.as_subclass(Tensor)[None]
+    plain = pixels[None]
     return plain / 255 if plain.dtype == torch.uint8 else plain
 
 
-def _from_batch(images: Tensor, like: PIL.Image.Image | Tensor) -> PIL.Image.Image | Tensor:
+def _from_batch(images: Tensor, like: PIL.Image.Image | Tensor) -> Any:
     """The one image of a batch, as the type and dtype of `like`."""
     image = images[0]
     if isinstance(like, PIL.Image.Image) or like.dtype == torch.uint8:

@@ -12,10 +12,13 @@ from torch import Tensor
 
 from augnet import AugNet
 from augnet.export import export_onnx
-from augnet.ops import OPS, MixingOp
+from augnet.ops import OPS
 
 NAMES = tuple(OPS)
-GREY = tuple(name for name, op in OPS.items() if not op.needs_rgb and not isinstance(op, MixingOp))
+GREY = (
+    *("horizontal_flip", "crop", "rotation", "perspective_x", "contrast", "channel_gain"),
+    *("gamma", "posterise", "solarise", "equalise", "autocontrast", "sharpness", "blur", "noise", "cutout"),
+)
 # a pixel on the edge of a step may fall to either side, and the slope of gamma at black is infinite: each on its own
 SENSITIVE = ("posterise", "solarise", "equalise", "gamma")
 SIZE, CLASSES = (27, 20), 4
@@ -92,10 +95,10 @@ def test_same_pixels_and_labels_for_any_batch(case: Case, count: int) -> None:
 @pytest.mark.parametrize("name", [*SENSITIVE, "rotation", "noise"])
 def test_each_op_on_its_own(case: Case, name: str) -> None:
     inputs = case.without(case.draw(6), tuple(other for other in case.net.space.names if other != name))
-    inputs["images"] = (inputs["images"] * 255).round() / 255
+    inputs["images"] = ((0.1 + 0.8 * inputs["images"]) * 255).round() / 255
     expected = case.expected(inputs)[0]
     torch.testing.assert_close(case.run(inputs)[0], expected, rtol=0, atol=1e-5)
-    assert (expected - inputs["images"]).flatten(1).abs().amax(dim=1).min() > 1 / 512
+    assert (expected - inputs["images"]).abs().max() > 0.01
 
 
 def test_the_random_numbers_are_those_of_the_policy(colour: Case) -> None:
