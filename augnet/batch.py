@@ -38,11 +38,13 @@ class Batch:
             raise ValueError(
                 f"expected floating-point images in [0, 1], found {images.dtype}; divide 8-bit ones by 255"
             )
-        count, size = len(images), tuple(images.shape[-2:])
-        if self.labels is not None and (self.labels.ndim not in (1, 2) or len(self.labels) != count):
+        count, size = images.shape[0], tuple(images.shape[-2:])
+        if self.labels is not None and (self.labels.ndim not in (1, 2) or self.labels.shape[0] != count):
             raise ValueError(f"expected labels [{count}] or [{count}, K], found {tuple(self.labels.shape)}")
         masks = self.masks
-        if masks is not None and (masks.ndim not in (3, 4) or len(masks) != count or tuple(masks.shape[-2:]) != size):
+        if masks is not None and (
+            masks.ndim not in (3, 4) or masks.shape[0] != count or tuple(masks.shape[-2:]) != size
+        ):
             raise ValueError(f"expected masks [{count}, (N,) {size[0]}, {size[1]}], found {tuple(masks.shape)}")
         if self.boxes is not None and (self.boxes.ndim != 3 or self.boxes.shape[::2] != (count, 4)):
             raise ValueError(f"expected boxes [{count}, N, 4] in pixels, found {tuple(self.boxes.shape)}")

@@ -57,6 +57,10 @@ class TransformSpace:
         self.bounds = tuple(float(bound) for bound in bounds)
         self.interpolation = interpolation
 
+    def __reduce__(self) -> tuple[type[TransformSpace], tuple[dict[str, float], Interpolation]]:
+        """Pickle by name: ops are functions, some of them closures, and travel to no other process."""
+        return TransformSpace, (dict(zip(self.names, self.bounds, strict=True)), self.interpolation)
+
     @property
     def names(self) -> tuple[str, ...]:
         """Op names in the order of application, which is the order of the magnitudes."""
@@ -136,9 +140,9 @@ class TransformSpace:
         precise = torch.promote_types(images.dtype, torch.float32)
         with torch.autocast(images.device.type, enabled=False):
             noise = self.noise(images, generator) if noise is None else noise
-            columns = dict(zip(self.names, magnitudes.to(precise).unbind(1), strict=True))
+            columns = self._columns(images, magnitudes)
             if batch.masks is not None or batch.boxes is not None:
-                batch = self._follow(batch, columns, noise)
+                batch = self.follow(batch, magnitudes, noise)
             result = images.to(precise) if images.requires_grad else images.to(precise, copy=True)
             result = move(result, self.ops, columns, noise, self.interpolation)
             result = mix_channels(result, self.ops, columns, noise).clamp(0, 1)
@@ -151,13 +155,24 @@ class TransformSpace:
                     batch = batch.mixed(*mixed, partners)
         return replace(batch, images=batch.images.to(images.dtype))
 
-    def _follow(self, batch: Batch, columns: dict[str, Tensor], noise: Noise) -> Batch:
-        """Masks and boxes moved as the images will be."""
-        matrix, affine = geometry(self.ops, columns, noise)
+    def follow(self, batch: Batch, magnitudes: Tensor, noise: Noise) -> Batch:
+        """Masks and boxes moved as `apply` moves the images; the images as they are.
+
+        Args:
+            batch: Images, of which only the shape and type matter, with masks or boxes.
+            magnitudes: `[B, P]`, as for `apply`.
+            noise: What `noise` returned.
+        """
+        matrix, affine = geometry(self.ops, self._columns(batch.images, magnitudes), noise)
         return batch if matrix is None else batch.moved(matrix, affine)
 
+    def _columns(self, images: Tensor, magnitudes: Tensor) -> dict[str, Tensor]:
+        """Magnitudes `[B]` by op name, in float32 or the type of the images if that is wider."""
+        precise = torch.promote_types(images.dtype, torch.float32)
+        return dict(zip(self.names, magnitudes.to(precise).unbind(1), strict=True))
+
     def _check(self, batch: Batch, magnitudes: Tensor) -> None:
-        if batch.images.ndim != 4 or magnitudes.shape != (len(batch.images), len(self)):
+        if batch.images.ndim != 4 or magnitudes.shape != (batch.images.shape[0], len(self)):
             raise ValueError(
                 f"expected images [B, C, H, W] and magnitudes [B, {len(self)}], "
                 f"found {tuple(batch.images.shape)} and {tuple(magnitudes.shape)}"

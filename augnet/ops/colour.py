@@ -16,8 +16,9 @@ from augnet.ops.base import ColourOp, uniform
 
 _SHARE = "share"
 _LUMA = (0.299, 0.587, 0.114)
-# RGB -> YIQ: luma and the two axes of the chroma plane; its inverse takes back
+# RGB -> YIQ: luma and the two axes of the chroma plane; and back
 _YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+_RGB = torch.tensor(_YIQ, dtype=torch.float64).inverse().tolist()
 
 
 def grey_weights(channels: int, like: Tensor) -> Tensor:
@@ -33,7 +34,7 @@ def _affine(linear: Tensor, offset: Tensor) -> Tensor:
 def brightness(offset: Tensor, mean_colour: Tensor) -> Tensor:
     """Add `offset` `[B]` (1 = from black to white) to every channel; returns `[B, C, C+1]`."""
     channels = mean_colour.shape[1]
-    eye = torch.eye(channels, dtype=offset.dtype, device=offset.device).expand(len(offset), -1, -1)
+    eye = torch.eye(channels, dtype=offset.dtype, device=offset.device).expand(offset.shape[0], -1, -1)
     return _affine(eye, offset[:, None].expand(-1, channels))
 
 
@@ -69,9 +70,9 @@ def hue(degrees: Tensor, mean_colour: Tensor) -> Tensor:
     angle = degrees * (math.pi / 180)
     change, sin, zero = angle.cos() - 1, angle.sin(), torch.zeros_like(angle)
     turn = torch.stack([zero, zero, zero, zero, change, -sin, zero, sin, change], dim=-1).unflatten(-1, (3, 3))
-    to_yiq = degrees.new_tensor(_YIQ)
+    to_yiq, to_rgb = degrees.new_tensor(_YIQ), degrees.new_tensor(_RGB)
     eye = torch.eye(3, dtype=degrees.dtype, device=degrees.device)  # apart, so that 0 degrees change no bit
-    return _affine(eye + torch.linalg.inv(to_yiq) @ turn @ to_yiq, torch.zeros_like(mean_colour))
+    return _affine(eye + to_rgb @ turn @ to_yiq, torch.zeros_like(mean_colour))
 
 
 def grey(share: Tensor, mean_colour: Tensor) -> Tensor:

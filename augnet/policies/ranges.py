@@ -51,8 +51,11 @@ class RangePolicy(Policy):
         """Half-widths as a fraction of their bounds, `[P]` in (0, 1]; detached."""
         return torch.sigmoid(self.theta.detach())
 
-    def sample(self, images: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """Draw magnitudes `[B, P]`, one row per image; they carry gradient to the policy. Labels are not looked at."""
-        device = self.bounds.device if generator is None else generator.device
-        uniform = torch.rand(len(images), len(self.bounds), generator=generator, device=device)
+    @property
+    def draws(self) -> int:
+        """One random number for each op."""
+        return self.bounds.shape[0]
+
+    def magnitudes(self, images: Tensor, labels: Tensor | None, uniform: Tensor) -> Tensor:
+        """Magnitudes `[B, P]`, carrying gradient to the policy; images and labels are not looked at."""
         return torch.lerp(self.lowest, torch.ones_like(self.lowest), uniform.to(self.bounds)) * self.half_widths()

@@ -1,0 +1,149 @@
+"""A policy as an ONNX graph, for any runtime: images and random numbers in, augmented images out.
+
+ONNX has no generator of random numbers that gives the same on all runtimes. So they are inputs of the graph: the caller
+draws them, and equal numbers give equal pixels everywhere. What each input is, and what the policy learned, is written
+into the metadata of the file as JSON under the key `augfluence`.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from augnet.atomic_file import write_atomically
+from augnet.batch import Batch
+from augnet.fused import Noise
+from augnet.network import AugNet
+from augnet.ops.base import gaussian
+
+METADATA = "augfluence"
+VERSION = 1
+
+
+def export_onnx(
+    augnet: AugNet, path: str | Path, height: int, width: int, channels: int = 3, num_classes: int = 0
+) -> None:
+    """Write a policy, as it is now, as an ONNX graph for images of one size and batches of any.
+
+    The inputs are `images` `[B, C, H, W]` float32 in [0, 1]; `policy_uniform` `[B, U]`, from which the policy makes the
+    magnitudes; and for each op OP that draws something besides, `OP_uniform` `[B, ...]` or, for the noise of each
+    pixel, `OP_normal` `[B, C, H, W]`. All are float32; uniform means independent in [0, 1), normal standard normal.
+    With classes there is an input `labels` `[B, K]` of probabilities as well. The outputs are `augmented`
+    `[B, C, H, W]` and, if an op mixes images, `mixed_labels` `[B, K]`.
+
+    Args:
+        augnet: The policy and its space.
+        path: The file, ending in `.onnx`; replaced only when the new one is complete.
+        height: Of the images, in pixels.
+        width: Of the images, in pixels.
+        channels: C, of the images.
+        num_classes: K, for a policy that mixes images or looks at their class; 0 for no labels.
+
+    Raises:
+        ImportError: If the packages of the extra `export` are missing.
+        ValueError: If `path` does not end in `.onnx`, the images do not fit the ops, or labels are needed.
+        OSError: If the file cannot be written; what was there before is then kept.
+    """
+    path = Path(path)
+    if path.suffix != ".onnx":
+        raise ValueError(f"expected a file ending in .onnx, found {str(path)!r}")
+    if augnet.space.mixes and not num_classes:
+        raise ValueError("this policy mixes images and their labels: give num_classes, the number of classes.")
+    _require_packages()
+    graph = _Graph(augnet)
+    inputs = graph.examples(channels, height, width, num_classes)
+    graph(**inputs)  # what does not fit fails here, in plain words
+    write_atomically(path, _to_onnx(graph, inputs).SerializeToString())
+
+
+class _Graph(nn.Module):
+    """A frozen copy of a policy and its space as a pure function of images and random numbers."""
+
+    def __init__(self, augnet: AugNet) -> None:
+        super().__init__()
+        self.augnet = deepcopy(augnet).cpu().float().requires_grad_(False).eval()
+
+    def forward(
+        self, images: Tensor, uniform: Tensor, noise: Noise | None = None, labels: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Augmented images, and mixed labels if an op mixes images."""
+        magnitudes = self.augnet.policy.magnitudes(images, labels, uniform)
+        batch = self.augnet.space.apply_to(Batch(images, labels), magnitudes, noise)
+        return (batch.images, batch.labels) if self.augnet.space.mixes and batch.labels is not None else (batch.images,)
+
+    def examples(self, channels: int, height: int, width: int, num_classes: int) -> dict[str, Any]:
+        """Arguments of `forward`, for tracing."""
+        images = torch.rand(2, channels, height, width)
+        arguments = {
+            "images": images,
+            "uniform": torch.rand(2, self.augnet.policy.draws),
+            "noise": self.augnet.space.noise(images),
+            "labels": torch.full((2, num_classes), 1 / num_classes) if num_classes else None,
+        }
+        return {name: value for name, value in arguments.items() if value is not None and len(value)}
+
+    def input_names(self, arguments: dict[str, Any]) -> list[str]:
+        """Names of the inputs, in the order of the arguments."""
+        drawn = [f"{op.name}_{_distribution(op.noise)}" for op in self.augnet.space.ops if op.noise is not None]
+        return ["images", "policy_uniform", *drawn, *(["labels"] if "labels" in arguments else [])]
+
+    def metadata(self, names: list[str]) -> str:
+        """What the file says about itself, as JSON."""
+        meanings = {"images": "in [0, 1]", "labels": "probabilities", "uniform": "uniform in [0, 1)"}
+        meanings["normal"] = "standard normal"
+        facts = {
+            "version": VERSION,
+            "ops": [{"name": name, **facts} for name, facts in self.augnet.describe().items()],
+            "inputs": {name: meanings[name.rsplit("_", 1)[-1]] for name in names},
+        }
+        return json.dumps(facts)
+
+
+def _distribution(noise: Any) -> str:
+    return "normal" if noise is gaussian else "uniform"
+
+
+def _to_onnx(graph: _Graph, arguments: dict[str, Any]) -> Any:
+    """The graph as an ONNX model, with metadata and without the traces of the source that torch leaves in it."""
+    import onnxscript.optimizer
+
+    rows = {0: torch.export.Dim("batch")}
+    shapes = {
+        name: dict.fromkeys(value, rows) if isinstance(value, dict) else rows for name, value in arguments.items()
+    }
+    names = graph.input_names(arguments)
+    exported = torch.export.export(graph, (), arguments, dynamic_shapes=shapes, strict=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "# The axis name")  # all inputs have the same axis, as they should
+        program: Any = torch.onnx.export(
+            exported,
+            input_names=names,
+            output_names=["augmented", "mixed_labels"][: 1 + graph.augnet.space.mixes],
+            dynamic_shapes=shapes,
+            dynamo=True,
+            optimize=False,  # its rewriting takes most of the time, and runtimes do it anyway
+            verbose=False,
+        )
+    onnxscript.optimizer.fold_constants(program.model)
+    onnxscript.optimizer.remove_unused_nodes(program.model)
+    model = program.model_proto
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):
+        del part.metadata_props[:]
+    model.metadata_props.add(key=METADATA, value=graph.metadata(names))
+    return model
+
+
+def _require_packages() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"export_onnx needs the packages onnx and onnxscript ({error}): pip install 'augfluence[export]'"
+        ) from error
