@@ -141,7 +141,8 @@ class TransformSpace:
                 batch = self._follow(batch, columns, noise)
             result = images.to(precise) if images.requires_grad else images.to(precise, copy=True)
             result = move(result, self.ops, columns, noise, self.interpolation)
-            result = mix_channels(result, self.ops, columns, noise).clamp(0, 1)
+            result = mix_channels(result, self.ops, columns, noise)
+            result = result.clamp(0, 1) if result.requires_grad else result.clamp_(0, 1)
             result = change_pixels(result, self.ops, columns, noise)
             batch = replace(batch, images=result)
             for op in self.ops:
