@@ -5,7 +5,7 @@ The numbers are those of torchvision's automatic policies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -15,7 +15,6 @@ from augnet.classic import CLASSIC_OPS, ClassicOp, classic_magnitudes
 
 _FACTORS = ("brightness", "color", "contrast", "sharpness")
 _UNSIGNED = ("identity", "posterize", "solarize", "autocontrast", "equalize", "invert")
-_QUARTER_LEVEL = 0.25 / 255
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,9 @@ class Scale:
             first, last = self.bits
             return first + (torch.arange(self.bins) / ((self.bins - 1) / (last - first))).round().double()
         if op == "solarize":
-            # a threshold between two levels, so that 8-bit images see torchvision's `>=` whatever the rounding
-            return 1 - torch.linspace(1.0, 0.0, self.bins).double() + _QUARTER_LEVEL
+            # midway between two levels, so that 8-bit images see torchvision's `>=` whatever the precision
+            thresholds = (torch.linspace(1.0, 0.0, self.bins).double() * 255).float().ceil() - 0.5
+            return 1 - thresholds.double() / 255
         if op in _UNSIGNED:
             return torch.ones(self.bins, dtype=torch.float64)
         if op.startswith("translate"):
@@ -74,5 +74,5 @@ def table(scale: Scale, ops: tuple[ClassicOp, ...], height: int, width: int) -> 
 RAND_OPS: tuple[ClassicOp, ...] = tuple(op for op in CLASSIC_OPS if op != "invert")  # of Trivial- and RandAugment
 TRIVIAL = Scale(bins=31, shear=0.99, rotation=135.0, factor=0.99, bits=(0, 6), pixels=32.0)
 RAND = Scale(bins=31, shear=0.3, rotation=30.0, factor=0.9, bits=(0, 4), fraction=150 / 331)
-AUTO = Scale(bins=10, shear=0.3, rotation=30.0, factor=0.9, bits=(0, 4), fraction=150 / 331)
+AUTO = replace(RAND, bins=10)
 MIX = Scale(bins=10, shear=0.3, rotation=30.0, factor=0.9, bits=(4, 8), fraction=1 / 3)

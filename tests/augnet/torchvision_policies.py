@@ -53,13 +53,18 @@ def row(draw: Draw, height: int, width: int) -> tuple[float, ...]:
     if name == "Posterize":
         magnitude = 8 - magnitude
     elif name == "Solarize":
-        magnitude = 1 - magnitude + 0.25 / 255
+        magnitude = 1 - between_levels(magnitude)
     elif name.startswith("Translate"):
         magnitude = float(int(magnitude))
     elif name in ("AutoContrast", "Equalize", "Invert"):
         magnitude = 1.0
     strength = torch.tensor([magnitude], dtype=torch.float64)
     return key(classic_magnitudes(NAMES[name], strength, height, width)[0])
+
+
+def between_levels(threshold: float) -> float:
+    """A threshold that parts the 256 levels as torch compares bytes with it, in float32, and equals none of them."""
+    return (float(torch.tensor(255 * threshold).ceil()) - 0.5) / 255
 
 
 def key(magnitudes: Tensor) -> tuple[float, ...]:
@@ -94,7 +99,7 @@ def on_floats(image: Tensor, draw: Draw, interpolation: str = "nearest") -> Tens
     if name == "Posterize":
         return (image - (rounded - on_bytes(image, draw))).clamp(min=0)
     if name == "Solarize":
-        solarised: Tensor = TF.solarize(image, threshold=magnitude - 0.25 / 255)
+        solarised: Tensor = TF.solarize(image, threshold=between_levels(magnitude))
         return solarised
     policy = _torchvision(interpolation)
     result: Tensor = policy._apply_image_or_video_transform(image, name, magnitude, policy.interpolation, policy._fill)
