@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from augnet.ops.base import ColourOp, uniform
@@ -110,7 +111,8 @@ def _gain_of(channel: int) -> Callable[[Tensor, Tensor], Tensor]:
 
 def _gains(factors: Tensor, offset: Tensor) -> Tensor:
     """A factor and an offset for each channel, both `[B, C]`, to `[B, C, C+1]`."""
-    return _affine(torch.diag_embed(factors), offset)
+    eye = torch.eye(factors.shape[1], dtype=factors.dtype, device=factors.device)
+    return _affine(factors[:, None] * eye, offset)
 
 
 def _one_number_a_channel(images: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -119,8 +121,8 @@ def _one_number_a_channel(images: Tensor, generator: torch.Generator | None) -> 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:
     """The matrix `[B, C, C+1]` that applies `first`, then `second`."""
-    linear = second[..., :-1] @ first
-    return torch.cat([linear[..., :-1], linear[..., -1:] + second[..., -1:]], dim=-1)
+    offset = F.pad(second[..., -1:], (first.shape[1], 0))
+    return torch.baddbmm(offset, second[..., :-1], first)
 
 
 def recolour(images: Tensor, matrix: Tensor) -> Tensor:

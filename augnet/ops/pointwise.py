@@ -31,14 +31,14 @@ def solarise(images: Tensor, share: Tensor) -> Tensor:
 
     Straight-through: a pixel near the threshold counts as partly inverted in the derivative.
     """
-    share = _per_image(share)
-    distance = images - (1 - share)
+    threshold = _per_image(torch.where(share > 0, 1 - share, torch.inf))
+    result = torch.where(images >= threshold, 1 - images, images)
 
     def slope() -> Tensor:
+        distance = images - (1 - _per_image(share))
         return (1 - 2 * images) * (1 - distance.abs() / _STEP_WIDTH).clamp(min=0) / _STEP_WIDTH
 
-    result = torch.where((distance >= 0) & (share > 0), 1 - images, images)
-    return straight_through(result, share.flatten(), slope)
+    return straight_through(result, share, slope)
 
 
 def posterise(images: Tensor, bits: Tensor) -> Tensor:
@@ -70,16 +70,16 @@ def equalise(images: Tensor, share: Tensor) -> Tensor:
 
 def equalised(images: Tensor) -> Tensor:
     """Images `[B, C, H, W]`, taken as 8-bit, with flat histograms; no gradient."""
-    planes = torch.round(images * 255).long().clamp(0, 255).flatten(0, 1).flatten(1)  # [BC, HW]
+    planes = torch.round(images * 255).clamp_(0, 255).flatten(0, 1).flatten(1).long()  # [BC, HW]
     count, pixels = planes.shape
     # one histogram of all planes: the levels of plane p are 256 p to 256 p + 255
     levels = planes + 256 * torch.arange(count, device=images.device)[:, None]
     counts = torch.bincount(levels.flatten(), minlength=256 * count).view(count, 256)
     highest = counts.gather(1, planes.amax(dim=1, keepdim=True))
-    step = (pixels - highest) // 255  # [BC, 1]
-    curve = ((counts.cumsum(1) - counts + step // 2) // step.clamp(min=1)).clamp(max=255)
+    step = ((pixels - highest) // 255).double()  # [BC, 1]; doubles divide faster than integers, and as exactly
+    curve = ((counts.cumsum(1) - counts + (step / 2).floor()) / step.clamp(min=1)).floor().clamp(max=255)
     curve = torch.where(step > 0, curve, torch.arange(256, device=images.device))
-    return (curve.to(images.dtype) / 255).take(levels).view(images.shape)
+    return (curve / 255).to(images.dtype).take(levels).view(images.shape)
 
 
 def autocontrast(images: Tensor, share: Tensor) -> Tensor:

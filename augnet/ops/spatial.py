@@ -156,8 +156,7 @@ def _grid(backwards: Tensor, height: int, width: int, affine: bool) -> Tensor:
     sources = (across * x)[:, :, None] + (down * y + offset)[..., None]  # [B, 2 or 3, H, W]
     if not affine:
         depth = sources[:, 2:]
-        seen = sources[:, :2] / depth.clamp(min=_BEHIND)
-        sources = torch.where(depth > _BEHIND, seen, seen.new_full((), _FAR))
+        sources = (sources[:, :2] * depth.clamp(min=_BEHIND).reciprocal()).masked_fill_(depth <= _BEHIND, _FAR)
     return sources.permute(0, 2, 3, 1)
 
 
