@@ -17,8 +17,11 @@ from augnet.ops.base import ColourOp, uniform
 
 _SHARE = "share"
 _LUMA = (0.299, 0.587, 0.114)
-# RGB -> YIQ: luma and the two axes of the chroma plane; its inverse takes back
-_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+# RGB -> YIQ: luma and the two axes of the chroma plane
+_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]], dtype=torch.float64)
+# in RGB: the chroma plane, and the same turned by 90 degrees
+_CHROMA = (_YIQ.inverse() @ torch.diag(torch.tensor([0.0, 1.0, 1.0]).double()) @ _YIQ).tolist()
+_TURNED = (_YIQ.inverse() @ torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]).double() @ _YIQ).tolist()
 
 
 def grey_weights(channels: int, like: Tensor) -> Tensor:
@@ -67,12 +70,10 @@ def hue(degrees: Tensor, mean_colour: Tensor) -> Tensor:
     Linear in the pixel, unlike the hue of HSV, so that it composes with the other colour ops. Positive takes yellow
     to red to magenta, the opposite sense of HSV.
     """
-    angle = degrees * (math.pi / 180)
-    change, sin, zero = angle.cos() - 1, angle.sin(), torch.zeros_like(angle)
-    turn = torch.stack([zero, zero, zero, zero, change, -sin, zero, sin, change], dim=-1).unflatten(-1, (3, 3))
-    to_yiq = degrees.new_tensor(_YIQ)
+    angle = (degrees * (math.pi / 180))[:, None, None]
+    change = (angle.cos() - 1) * degrees.new_tensor(_CHROMA) + angle.sin() * degrees.new_tensor(_TURNED)
     eye = torch.eye(3, dtype=degrees.dtype, device=degrees.device)  # apart, so that 0 degrees change no bit
-    return _affine(eye + torch.linalg.inv(to_yiq) @ turn @ to_yiq, torch.zeros_like(mean_colour))
+    return _affine(eye + change, torch.zeros_like(mean_colour))
 
 
 def grey(share: Tensor, mean_colour: Tensor) -> Tensor:
@@ -103,7 +104,7 @@ def channel_gain(stops: Tensor, mean_colour: Tensor, directions: Tensor) -> Tens
 def _gain_of(channel: int) -> Callable[[Tensor, Tensor], Tensor]:
     def gain(stops: Tensor, mean_colour: Tensor) -> Tensor:
         """Multiply one channel by `2 ** stops` `[B]`; returns `[B, 3, 4]`."""
-        chosen = torch.nn.functional.one_hot(torch.tensor(channel), mean_colour.shape[1]).to(stops)
+        chosen = torch.eye(mean_colour.shape[1], dtype=stops.dtype, device=stops.device)[channel]
         return _gains(torch.exp2(stops[:, None] * chosen), torch.zeros_like(mean_colour))
 
     return gain
