@@ -88,6 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="one small batch, two calls, to see that it works")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads of torch")
     parser.add_argument("--rounds", type=int, default=31, help="calls of each row")
+    parser.add_argument("--cases", type=int, default=len(CASES), help="how many batches, smallest first")
     parser.add_argument("--limit", type=float, default=20.0, help="seconds for a row, after which it has fewer calls")
     parser.add_argument(
         "--output", type=Path, default=Path("benchmarks/results/augment.json"), help="JSON; beside it .md"
@@ -95,7 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     setting, rows = versions(options.threads), []
-    for case in QUICK if options.quick else CASES:
+    for case in QUICK if options.quick else CASES[: options.cases]:
         rows += measure(case, 2 if options.quick else options.rounds, options.limit)
     text = markdown(setting, rows)
     write_atomically(options.output, json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n")

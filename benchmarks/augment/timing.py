@@ -19,7 +19,7 @@ def seconds(rows: Mapping[str, Make], case: Case, rounds: int, limit: float) -> 
     Args:
         rows: By name, what builds the call for a case.
         case: The batch.
-        rounds: Calls of each row, after two that are not counted.
+        rounds: Calls of each row, after one that is not counted.
         limit: Seconds that one row may take in all; a slow row has fewer calls.
     """
     torch.manual_seed(0)
@@ -28,8 +28,7 @@ def seconds(rows: Mapping[str, Make], case: Case, rounds: int, limit: float) -> 
     for name, make in rows.items():
         try:
             calls[name] = make(case)
-            for _ in range(2):
-                _timed(calls[name])
+            _timed(calls[name])
         except ImportError as error:
             results[name] = f"not installed: {error.name}"
             calls.pop(name, None)
