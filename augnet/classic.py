@@ -13,6 +13,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from augnet.ops.spatial import Interpolation
 from augnet.space import TransformSpace
 
 ClassicOp = Literal[
@@ -38,9 +39,9 @@ _SMALLEST = 2.0**-8  # factor, in place of 0
 _WHITE = 2.0**-10  # share of the range that only the highest of 256 levels lies in
 
 
-def classic_space() -> TransformSpace:
-    """The space in which all classic ops lie; nearest-pixel resampling, as in torchvision's policies."""
-    return TransformSpace(_SPACE, interpolation="nearest")
+def classic_space(interpolation: Interpolation = "nearest") -> TransformSpace:
+    """The space in which all classic ops lie; resamples as torchvision's policies do, AugMix `bilinear`."""
+    return TransformSpace(_SPACE, interpolation)
 
 
 def classic_magnitudes(op: ClassicOp, magnitudes: Tensor, height: int, width: int) -> Tensor:

@@ -143,9 +143,10 @@ class TransformSpace:
             columns = self._columns(images, magnitudes)
             if batch.masks is not None or batch.boxes is not None:
                 batch = self.follow(batch, magnitudes, noise)
-            result = images.to(precise) if images.requires_grad else images.to(precise, copy=True)
+            result = images.to(precise, copy=_leaves_some_out(images, magnitudes))
             result = move(result, self.ops, columns, noise, self.interpolation)
-            result = mix_channels(result, self.ops, columns, noise).clamp(0, 1)
+            result = mix_channels(result, self.ops, columns, noise)
+            result = result.clamp(0, 1) if result is images or result.requires_grad else result.clamp_(0, 1)
             result = change_pixels(result, self.ops, columns, noise)
             batch = replace(batch, images=result)
             for op in self.ops:
@@ -190,3 +191,10 @@ class TransformSpace:
                 f"ops: {mixing} mix labels: expected probabilities [B, K], found {labels.dtype} {tuple(labels.shape)}; "
                 "for class numbers give torch.nn.functional.one_hot(labels, num_classes).float()."
             )
+
+
+def _leaves_some_out(images: Tensor, magnitudes: Tensor) -> bool:
+    """Whether `on_active` may write into the images, so that the caller's must be copied."""
+    if images.requires_grad or magnitudes.requires_grad or torch.compiler.is_compiling():
+        return False
+    return bool((magnitudes == 0).any())

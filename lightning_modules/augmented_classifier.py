@@ -8,14 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from augnet import AugNet, load_policy
-from augnet.baselines import FlipCrop
+from augnet.baselines import Baseline, make_baseline
 from lightning_modules.classifier import Classifier, check_choice
 from lightning_modules.data.checks import check_labels, validate_images
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner, PolicyUpdate
 
 Control = Literal["none", "plain", "uniform", "shuffled", "flipped", "identity_hessian"]
-BasePolicy = Literal["none", "flip_crop"]
 _STATE = "policy_learner"
 
 
@@ -29,7 +28,9 @@ class AugmentedClassifier(Classifier):
         ops: What the learned policy may do: a list of op names, or a mapping from op name to its bound, the largest
             magnitude in the op's unit. Units and names: see the README.
         initial_range: Ranges at the start, as a fraction of the bounds, in (0, 1]. At 0 there would be no gradient.
-        base_policy: A fixed policy in front of the learned one: `none`, or `flip_crop` (mirror, shift by up to 1/8).
+        base_policy: A fixed policy in front of the learned one: `none`, the name of a baseline (`flip_crop`,
+            `trivial_augment`, `rand_augment`, `auto_augment`, `augmix`, `cutout`), or several joined by `+`, for
+            instance `flip_crop+trivial_augment`.
         policy_file: A saved policy to train with, frozen, instead of learning one; its ops replace `ops`.
         learner: How the policy is learned.
         control: `none` is the method. `plain` has no policy at all, `uniform` draws uniformly up to the bounds of the
@@ -42,19 +43,18 @@ class AugmentedClassifier(Classifier):
         self,
         ops: list[str] | dict[str, float],
         initial_range: float = 0.1,
-        base_policy: BasePolicy = "none",
+        base_policy: str = "none",
         policy_file: str | None = None,
         learner: LearnerSettings = LearnerSettings(),  # noqa: B008 - frozen
         control: Control = "none",
         **kwargs: Any,
     ) -> None:
         check_choice("control", control, Control)
-        check_choice("base_policy", base_policy, BasePolicy)
         if policy_file is not None and control != "none":
             raise ValueError(f"policy_file fixes the policy: control must be none, found {control!r}.")
         if policy_file is not None and not Path(policy_file).is_file():
             raise FileNotFoundError(f"policy_file: there is no file {policy_file}.")
-        base = FlipCrop() if base_policy == "flip_crop" else None
+        base = _base(base_policy)
         if policy_file is None:
             augnet = AugNet.from_ops(ops, 1.0 if control == "uniform" else initial_range)
         else:
@@ -157,6 +157,16 @@ class AugmentedClassifier(Classifier):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the learner's state until the learner is built."""
         self._resumed = checkpoint.get(_STATE)
+
+
+def _base(name: str) -> Baseline | None:
+    """The policy in front of the learned one, None for `none`."""
+    if name == "none":
+        return None
+    baseline = make_baseline(name)
+    if not isinstance(baseline, Baseline):
+        raise ValueError(f"base_policy {name!r} mixes labels, which training does not follow yet; choose another.")
+    return baseline
 
 
 def _settings(value: Any) -> LearnerSettings:

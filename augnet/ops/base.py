@@ -124,15 +124,16 @@ def gaussian(images: Tensor, generator: torch.Generator | None) -> Tensor:
     return field.to(images.device, torch.promote_types(images.dtype, torch.float32))
 
 
-def straight_through(result: Tensor, magnitudes: Tensor, slope: Tensor) -> Tensor:
+def straight_through(result: Tensor, magnitudes: Tensor, slope: Callable[[], Tensor]) -> Tensor:
     """The result `[B, ...]` as it is, with a given derivative in the magnitudes `[B]`.
 
     Args:
         result: `[B, ...]`; carries gradient to whatever it came from.
         magnitudes: `[B]`; carries gradient.
-        slope: `[B, ...]`, taken as the derivative of the result in the magnitude; a constant.
+        slope: Gives `[B, ...]`, taken as the derivative of the result in the magnitude, a constant; called only where
+            a gradient is asked for.
     """
     if not magnitudes.requires_grad:
         return result
     nothing = (magnitudes - magnitudes.detach()).view(-1, *[1] * (result.ndim - 1))
-    return result + nothing * slope.detach()
+    return result + nothing * slope().detach()

@@ -10,15 +10,18 @@ import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from augnet.ops.base import ColourOp, uniform
 
 _SHARE = "share"
 _LUMA = (0.299, 0.587, 0.114)
-# RGB -> YIQ: luma and the two axes of the chroma plane; and back
-_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
-_RGB = torch.tensor(_YIQ, dtype=torch.float64).inverse().tolist()
+# RGB -> YIQ: luma and the two axes of the chroma plane
+_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]], dtype=torch.float64)
+# in RGB: the chroma plane, and the same turned by 90 degrees
+_CHROMA = (_YIQ.inverse() @ torch.diag(torch.tensor([0.0, 1.0, 1.0]).double()) @ _YIQ).tolist()
+_TURNED = (_YIQ.inverse() @ torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]).double() @ _YIQ).tolist()
 
 
 def grey_weights(channels: int, like: Tensor) -> Tensor:
@@ -67,12 +70,10 @@ def hue(degrees: Tensor, mean_colour: Tensor) -> Tensor:
     Linear in the pixel, unlike the hue of HSV, so that it composes with the other colour ops. Positive takes yellow
     to red to magenta, the opposite sense of HSV.
     """
-    angle = degrees * (math.pi / 180)
-    change, sin, zero = angle.cos() - 1, angle.sin(), torch.zeros_like(angle)
-    turn = torch.stack([zero, zero, zero, zero, change, -sin, zero, sin, change], dim=-1).unflatten(-1, (3, 3))
-    to_yiq, to_rgb = degrees.new_tensor(_YIQ), degrees.new_tensor(_RGB)
+    angle = (degrees * (math.pi / 180))[:, None, None]
+    change = (angle.cos() - 1) * degrees.new_tensor(_CHROMA) + angle.sin() * degrees.new_tensor(_TURNED)
     eye = torch.eye(3, dtype=degrees.dtype, device=degrees.device)  # apart, so that 0 degrees change no bit
-    return _affine(eye + to_rgb @ turn @ to_yiq, torch.zeros_like(mean_colour))
+    return _affine(eye + change, torch.zeros_like(mean_colour))
 
 
 def grey(share: Tensor, mean_colour: Tensor) -> Tensor:
@@ -103,7 +104,7 @@ def channel_gain(stops: Tensor, mean_colour: Tensor, directions: Tensor) -> Tens
 def _gain_of(channel: int) -> Callable[[Tensor, Tensor], Tensor]:
     def gain(stops: Tensor, mean_colour: Tensor) -> Tensor:
         """Multiply one channel by `2 ** stops` `[B]`; returns `[B, 3, 4]`."""
-        chosen = torch.nn.functional.one_hot(torch.tensor(channel), mean_colour.shape[1]).to(stops)
+        chosen = torch.eye(mean_colour.shape[1], dtype=stops.dtype, device=stops.device)[channel]
         return _gains(torch.exp2(stops[:, None] * chosen), torch.zeros_like(mean_colour))
 
     return gain
@@ -111,7 +112,8 @@ def _gain_of(channel: int) -> Callable[[Tensor, Tensor], Tensor]:
 
 def _gains(factors: Tensor, offset: Tensor) -> Tensor:
     """A factor and an offset for each channel, both `[B, C]`, to `[B, C, C+1]`."""
-    return _affine(torch.diag_embed(factors), offset)
+    eye = torch.eye(factors.shape[1], dtype=factors.dtype, device=factors.device)
+    return _affine(factors[:, None] * eye, offset)
 
 
 def _one_number_a_channel(images: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -120,8 +122,8 @@ def _one_number_a_channel(images: Tensor, generator: torch.Generator | None) -> 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:
     """The matrix `[B, C, C+1]` that applies `first`, then `second`."""
-    linear = second[..., :-1] @ first
-    return torch.cat([linear[..., :-1], linear[..., -1:] + second[..., -1:]], dim=-1)
+    offset = F.pad(second[..., -1:], (first.shape[1], 0))
+    return torch.baddbmm(offset, second[..., :-1], first)
 
 
 def recolour(images: Tensor, matrix: Tensor) -> Tensor:

@@ -31,10 +31,13 @@ def solarise(images: Tensor, share: Tensor) -> Tensor:
 
     Straight-through: a pixel near the threshold counts as partly inverted in the derivative.
     """
-    distance = images - (1 - _per_image(share))
-    change = 1 - 2 * images
-    result = torch.where((distance >= 0) & (_per_image(share) > 0), images + change, images)
-    slope = change * (1 - distance.abs() / _STEP_WIDTH).clamp(min=0) / _STEP_WIDTH
+    threshold = _per_image(torch.where(share > 0, 1 - share, torch.inf))
+    result = torch.where(images >= threshold, 1 - images, images)
+
+    def slope() -> Tensor:
+        distance = images - (1 - _per_image(share))
+        return (1 - 2 * images) * (1 - distance.abs() / _STEP_WIDTH).clamp(min=0) / _STEP_WIDTH
+
     return straight_through(result, share, slope)
 
 
@@ -45,11 +48,13 @@ def posterise(images: Tensor, bits: Tensor) -> Tensor:
     nothing were cut.
     """
     cleared = torch.round(_per_image(bits.detach()))
-    step = torch.exp2(cleared)
     levels = torch.round(images.detach() * 255)
-    cut = torch.where(cleared > 0, levels - torch.floor(levels / step) * step, torch.zeros_like(levels)) / 255
-    # with no bit cleared yet, the stand-in for what one bit would cut: half a level
-    slope = -math.log(2) * cut.clamp(min=0.5 / 255)
+    cut = torch.remainder(levels, torch.exp2(cleared)) / 255  # 2^0 leaves nothing
+
+    def slope() -> Tensor:
+        # with no bit cleared yet, the stand-in for what one bit would cut: half a level
+        return -math.log(2) * cut.clamp(min=0.5 / 255)
+
     return straight_through((images - cut).clamp(min=0), bits, slope)
 
 
@@ -65,15 +70,16 @@ def equalise(images: Tensor, share: Tensor) -> Tensor:
 
 def equalised(images: Tensor) -> Tensor:
     """Images `[B, C, H, W]`, taken as 8-bit, with flat histograms; no gradient."""
-    levels = torch.round(images * 255).long().clamp(0, 255).flatten(2)  # [B, C, HW]
-    counts = torch.zeros(*levels.shape[:2], 256, dtype=torch.long, device=images.device)
-    counts.scatter_add_(2, levels, torch.ones_like(levels))
-    highest = levels.amax(dim=2, keepdim=True)
-    step = (levels.shape[2] - counts.gather(2, highest)) // 255  # [B, C, 1]
-    before = counts.cumsum(2) - counts
-    curve = ((before + step // 2) // step.clamp(min=1)).clamp(0, 255)
-    mapped = torch.where(step > 0, curve.gather(2, levels), levels)
-    return mapped.view(images.shape).to(images.dtype) / 255
+    planes = torch.round(images * 255).clamp_(0, 255).flatten(0, 1).flatten(1).long()  # [BC, HW]
+    count, pixels = planes.shape
+    # one histogram of all planes: the levels of plane p are 256 p to 256 p + 255
+    levels = planes + 256 * torch.arange(count, device=images.device)[:, None]
+    counts = torch.bincount(levels.flatten(), minlength=256 * count).view(count, 256)
+    highest = counts.gather(1, planes.amax(dim=1, keepdim=True))
+    step = ((pixels - highest) // 255).double()  # [BC, 1]; doubles divide faster than integers, and as exactly
+    curve = ((counts.cumsum(1) - counts + (step / 2).floor()) / step.clamp(min=1)).floor().clamp(max=255)
+    curve = torch.where(step > 0, curve, torch.arange(256, device=images.device))
+    return (curve / 255).to(images.dtype).take(levels).view(images.shape)
 
 
 def autocontrast(images: Tensor, share: Tensor) -> Tensor:

@@ -19,10 +19,12 @@ from augnet.ops.base import MirrorOp, SpatialOp, straight_through, uniform
 
 def _matrix(rows: list[list[Tensor | float]]) -> Tensor:
     """Stack entries, each a number or `[B]`, to `[B, 3, 3]`."""
-    reference = next(entry for row in rows for entry in row if isinstance(entry, Tensor))
-    flat = [entry if isinstance(entry, Tensor) else torch.full_like(reference, entry) for row in rows for entry in row]
-    matrix: Tensor = torch.stack(flat, dim=-1).unflatten(-1, (3, 3))
-    return matrix
+    flat = [entry for row in rows for entry in row]
+    reference = next(entry for entry in flat if isinstance(entry, Tensor))
+    numbers = {entry for entry in flat if not isinstance(entry, Tensor)}
+    constants = {number: torch.full_like(reference, number) for number in numbers}
+    entries = [entry if isinstance(entry, Tensor) else constants[entry] for entry in flat]
+    return torch.stack(entries, dim=-1).view(-1, 3, 3)
 
 
 def rotation(degrees: Tensor) -> Tensor:
@@ -103,7 +105,7 @@ def mirror(images: Tensor, probability: Tensor, chance: Tensor, dim: int) -> Ten
     """
     mirrored = images.flip(dim)
     turned = torch.where((chance < probability[:, None])[..., None, None], mirrored, images)
-    return straight_through(turned, probability, mirrored - images)
+    return straight_through(turned, probability, lambda: mirrored - images)
 
 
 def mirror_matrix(probability: Tensor, chance: Tensor, dim: int) -> Tensor:
@@ -114,16 +116,15 @@ def mirror_matrix(probability: Tensor, chance: Tensor, dim: int) -> Tensor:
 
 def inverse(matrix: Tensor) -> Tensor:
     """Inverse of `[B, 3, 3]` by cofactors: on small matrices several times faster than a factorisation."""
-    first, second, third = matrix.unbind(-2)
-    columns = torch.stack([_cross(second, third), _cross(third, first), _cross(first, second)], dim=-1)
-    return columns / (first * columns[..., 0]).sum(-1)[..., None, None]
-
-
-def _cross(a: Tensor, b: Tensor) -> Tensor:
-    return a.roll(-1, -1) * b.roll(-2, -1) - a.roll(-2, -1) * b.roll(-1, -1)
+    cofactors = torch.linalg.cross(matrix.roll(-1, 1), matrix.roll(-2, 1), dim=-1)
+    determinant = (matrix[:, :1] * cofactors[:, :1]).sum(-1, keepdim=True)
+    inverted: Tensor = cofactors.transpose(1, 2) / determinant
+    return inverted
 
 
 Interpolation = Literal["bilinear", "nearest"]
+_BEHIND = 1e-6  # depth at and below which a point is not seen
+_FAR = 1e6  # a place outside of any image
 
 
 def warp(images: Tensor, matrix: Tensor, affine: bool = True, interpolation: Interpolation = "bilinear") -> Tensor:
@@ -143,24 +144,22 @@ def warp(images: Tensor, matrix: Tensor, affine: bool = True, interpolation: Int
     # the map from output to input, in coordinates that run from -1 to 1 along each side
     to_unit = matrix.new_tensor([2 * shorter / width, 2 * shorter / height, 1.0])
     backwards = inverse(matrix) * to_unit[:, None] / to_unit[None, :]
-    if affine:
-        grid = F.affine_grid(backwards[:, :2], [len(images), 1, height, width], align_corners=False)
-    else:
-        grid = _projective_grid(backwards, height, width)
+    grid = _grid(backwards, height, width, affine)
     return F.grid_sample(images, grid, mode=interpolation, padding_mode="zeros", align_corners=False)
 
 
-def _projective_grid(backwards: Tensor, height: int, width: int) -> Tensor:
-    """Where each output pixel comes from, `[B, H, W, 2]`."""
+def _grid(backwards: Tensor, height: int, width: int, affine: bool) -> Tensor:
+    """Where each output pixel comes from, `[B, H, W, 2]`: one plane for x, one for y, and no product of matrices."""
     x, y = (
         torch.linspace(1 / side - 1, 1 - 1 / side, side, dtype=backwards.dtype, device=backwards.device)
         for side in (width, height)
     )
-    points = torch.stack([*torch.meshgrid(x, y, indexing="xy"), torch.ones_like(x).expand(height, width)], dim=-1)
-    sources = points.view(-1, 3) @ backwards.mT
-    depth = sources[..., 2:]
-    grid = torch.where(depth > 1e-6, sources[..., :2] / depth.clamp(min=1e-6), torch.full_like(depth, 1e6))
-    return grid.view(-1, height, width, 2)
+    across, down, offset = (backwards[:, :2] if affine else backwards)[..., None].unbind(2)
+    sources = (across * x)[:, :, None] + (down * y + offset)[..., None]  # [B, 2 or 3, H, W]
+    if not affine:
+        depth = sources[:, 2:]
+        sources = (sources[:, :2] * depth.clamp(min=_BEHIND).reciprocal()).masked_fill_(depth <= _BEHIND, _FAR)
+    return sources.permute(0, 2, 3, 1)
 
 
 _SIDE = "fraction of the shorter side"

@@ -65,7 +65,7 @@ def test_seed_decides_weights_and_policy() -> None:
     assert not torch.equal(theta(first), torch.logit(torch.full((2,), 0.1)))
 
 
-@pytest.mark.parametrize("base_policy", ["none", "flip_crop"])
+@pytest.mark.parametrize("base_policy", ["none", "flip_crop", "flip_crop+trivial_augment"])
 def test_learner_leaves_the_training_alone(base_policy: str) -> None:
     """With a learning rate too small to change the policy, a run is bit for bit one that never updates it."""
     updating = toy_classifier(base_policy=base_policy, learner=LearnerSettings(lr=1e-30, interval=1, warmup=0))
@@ -282,7 +282,8 @@ def test_models_without_a_linear_head(network: str, message: str) -> None:
         ({"ops": ["rotation", "hue"]}, r"hue need images with 3 channels \(red, green, blue\), found 1"),
         ({"initial_range": 0.0}, r"initial: expected a fraction of the bounds in \(0, 1\], found 0"),
         ({"control": "inverted"}, "control must be one of none, plain, .*, found 'inverted'"),
-        ({"base_policy": "flip"}, "base_policy must be one of none, flip_crop, found 'flip'"),
+        ({"base_policy": "flip"}, "unknown baseline 'flip'; did you mean flip_crop"),
+        ({"base_policy": "mixup"}, "base_policy 'mixup' mixes labels, which training does not follow yet"),
         ({"model": "toys.NoSuchNet"}, "module toys has no class or function 'NoSuchNet'"),
         ({"label_smoothing": 2.0}, "label_smoothing must lie in"),
         ({"policy_file": "x.json", "control": "plain"}, "policy_file fixes the policy: control must be none"),

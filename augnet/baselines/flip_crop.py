@@ -1,12 +1,15 @@
-"""Fixed policies people use today, per sample and on the whole batch at once."""
+"""Mirror and shift: what CIFAR networks are trained with."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from augnet.baselines.base import Baseline
+from augnet.baselines.draws import device_of
 
 
-class FlipCrop(nn.Module):
+class FlipCrop(Baseline):
     """Mirror half of the images and shift each by whole pixels: what CIFAR networks are trained with.
 
     The same as padding with zeros and cropping at random. Augments in `train()`, the identity in `eval()`.
@@ -26,13 +29,10 @@ class FlipCrop(nn.Module):
         self.padding = padding
         self.flip = flip
 
-    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Augment `[B, C, H, W]`; pixels are moved, never interpolated, and carry gradient."""
-        if not self.training:
-            return images
         count, _, height, width = images.shape
-        device = images.device if generator is None else generator.device
-        draws = torch.rand(3, count, generator=generator, device=device).to(images.device)
+        draws = torch.rand(3, count, generator=generator, device=device_of(images, generator)).to(images.device)
         rows, row_inside = self._source(height, draws[0])
         columns, column_inside = self._source(width, draws[1])
         mirrored = (draws[2] < self.flip)[:, None]

@@ -1,0 +1,27 @@
+"""Fixed policies people use today, per sample and on the whole batch at once."""
+
+from augnet.baselines.augmix import AugMix
+from augnet.baselines.auto_augment import AutoAugment
+from augnet.baselines.base import Baseline
+from augnet.baselines.cutout import Cutout
+from augnet.baselines.flip_crop import FlipCrop
+from augnet.baselines.mixing import CutMix, MixingBaseline, Mixup
+from augnet.baselines.rand_augment import RandAugment
+from augnet.baselines.registry import BASELINES, Sequence, make_baseline
+from augnet.baselines.trivial_augment import TrivialAugment
+
+__all__ = [
+    "BASELINES",
+    "AugMix",
+    "AutoAugment",
+    "Baseline",
+    "CutMix",
+    "Cutout",
+    "FlipCrop",
+    "MixingBaseline",
+    "Mixup",
+    "RandAugment",
+    "Sequence",
+    "TrivialAugment",
+    "make_baseline",
+]

@@ -1,0 +1,39 @@
+"""Cutout (DeVries and Taylor, 2017): a patch is covered."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from augnet.baselines.base import Baseline
+from augnet.baselines.draws import uniform
+from augnet.space import TransformSpace
+
+
+class Cutout(Baseline):
+    """Cover a patch of every image, centred on any of its pixels, by the image's mean colour.
+
+    The edges lie between pixels where the patch has an even number of them; elsewhere its rim is half covered.
+
+    Args:
+        side: Of the patch, as a fraction of height and width, in (0, 2]; 1/2 is 16 of 32 pixels, as in the paper.
+
+    Raises:
+        ValueError: If `side` is out of range.
+    """
+
+    def __init__(self, side: float = 0.5) -> None:
+        super().__init__()
+        if not 0 < side <= 2:
+            raise ValueError(f"side: expected a fraction of the image in (0, 2], found {side}")
+        self.side = side
+        self.space = TransformSpace({"cutout": side})
+
+    def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Augment `[B, C, H, W]`."""
+        count, _, height, width = images.shape
+        size = torch.tensor([width, height], device=images.device)
+        centres = (uniform((count, 2), images, generator) * size).floor() / size
+        magnitudes = torch.full((count, 1), self.side, device=images.device)
+        place = centres.to(torch.promote_types(images.dtype, torch.float32))
+        return self.space.apply(images, magnitudes, {"cutout": place})

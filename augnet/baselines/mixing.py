@@ -1,0 +1,69 @@
+"""mixup (Zhang et al., 2018) and CutMix (Yun et al., 2019): images and labels are mixed in pairs."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from augnet.baselines.draws import dirichlet
+from augnet.batch import Batch
+from augnet.space import TransformSpace
+
+
+class MixingBaseline(nn.Module):
+    """Mix every image and its label with those of another image of the batch.
+
+    The papers draw one share for a batch; here every image has its own. Augments in `train()`, the identity in
+    `eval()`.
+
+    Args:
+        alpha: The share of the other image is Beta(alpha, alpha), > 0.
+
+    Raises:
+        ValueError: If `alpha` is out of range.
+    """
+
+    op: ClassVar[str]
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__()
+        if not 0 < alpha < float("inf"):
+            raise ValueError(f"alpha: expected a number > 0, found {alpha}; 1 is usual")
+        self.alpha = alpha
+        self.space = TransformSpace([self.op])
+
+    def forward(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Mix in training mode.
+
+        Args:
+            images: `[B, C, H, W]`, floating point, in [0, 1]; carries gradient.
+            labels: `[B, K]`, probabilities.
+            generator: Source of all draws; `None` is torch's default generator.
+
+        Returns:
+            Images and labels, of the shapes and types given.
+
+        Raises:
+            ValueError: If the labels are class numbers.
+        """
+        if not self.training:
+            return images, labels
+        share = dirichlet(self.alpha, (len(images), 2), images, generator)[:, :1]
+        mixed = self.space.apply_to(Batch(images, labels), share, generator=generator)
+        return mixed.images, labels if mixed.labels is None else mixed.labels
+
+
+class Mixup(MixingBaseline):
+    """Blend each image with another one; the share of the other is Beta(alpha, alpha)."""
+
+    op = "mixup"
+
+
+class CutMix(MixingBaseline):
+    """Paste a patch of another image; its area is a Beta(alpha, alpha) share, cut off at the border."""
+
+    op = "cutmix"

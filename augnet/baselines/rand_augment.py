@@ -1,0 +1,43 @@
+"""RandAugment (Cubuk et al., 2020): a few ops in sequence, one strength for all."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from augnet.baselines.base import Baseline
+from augnet.baselines.draws import integers
+from augnet.baselines.rounds import apply_round
+from augnet.baselines.scale import RAND, RAND_OPS, table
+
+
+class RandAugment(Baseline):
+    """Ops drawn uniformly from 14, with replacement, one after the other, each with a random sign.
+
+    Args:
+        rounds: How many ops, >= 1.
+        magnitude: The strength of all, from 0 to 30.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(self, rounds: int = 2, magnitude: int = 9) -> None:
+        super().__init__()
+        if rounds < 1 or not 0 <= magnitude < RAND.bins:
+            raise ValueError(
+                f"expected rounds >= 1 and magnitude in 0 ... {RAND.bins - 1}, found {rounds} and {magnitude}"
+            )
+        self.rounds = rounds
+        self.magnitude = magnitude
+
+    def sample(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw the rows `[rounds, B, P]` of `classic_space()`, to be applied in this order."""
+        rows = table(RAND, RAND_OPS, *images.shape[-2:])[:, self.magnitude].flatten(0, 1)
+        return rows.to(images.device)[integers(len(rows), (self.rounds, len(images)), images, generator)]
+
+    def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Augment `[B, 3 or 1, H, W]`, see `apply_round`."""
+        for rows in self.sample(images, generator):
+            images = apply_round(images, rows)
+        return images

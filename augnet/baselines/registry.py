@@ -1,0 +1,81 @@
+"""All baselines by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from augnet.baselines.augmix import AugMix
+from augnet.baselines.auto_augment import AutoAugment
+from augnet.baselines.base import Baseline
+from augnet.baselines.cutout import Cutout
+from augnet.baselines.flip_crop import FlipCrop
+from augnet.baselines.mixing import CutMix, MixingBaseline, Mixup
+from augnet.baselines.rand_augment import RandAugment
+from augnet.baselines.trivial_augment import TrivialAugment
+
+BASELINES: Mapping[str, type[Baseline | MixingBaseline]] = MappingProxyType(
+    {
+        "flip_crop": FlipCrop,
+        "trivial_augment": TrivialAugment,
+        "rand_augment": RandAugment,
+        "auto_augment": AutoAugment,
+        "augmix": AugMix,
+        "cutout": Cutout,
+        "mixup": Mixup,
+        "cutmix": CutMix,
+    }
+)
+
+
+class Sequence(Baseline):
+    """Baselines one after the other.
+
+    Args:
+        baselines: In the order of application.
+    """
+
+    def __init__(self, *baselines: Baseline) -> None:
+        super().__init__()
+        self.baselines = nn.ModuleList(baselines)
+
+    def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Augment `[B, C, H, W]` by all of them."""
+        for baseline in self.baselines:
+            images = baseline(images, generator)
+        return images
+
+
+def make_baseline(name: str) -> Baseline | MixingBaseline:
+    """Build a baseline with its usual strength.
+
+    Args:
+        name: A key of `BASELINES`, or several joined by `+` and applied in this order; mixup and cutmix stand alone,
+            for they need labels.
+
+    Raises:
+        ValueError: If a name is unknown, or mixup or cutmix is joined with others.
+
+    Example:
+        >>> make_baseline("flip_crop+trivial_augment").training
+        True
+    """
+    made = [_find(part)() for part in name.split("+")]
+    if len(made) == 1:
+        return made[0]
+    images_only = [baseline for baseline in made if isinstance(baseline, Baseline)]
+    if len(images_only) < len(made):
+        raise ValueError(f"{name!r}: mixup and cutmix mix labels too and stand alone; call them after the others.")
+    return Sequence(*images_only)
+
+
+def _find(name: str) -> type[Baseline | MixingBaseline]:
+    if name in BASELINES:
+        return BASELINES[name]
+    close = difflib.get_close_matches(name, BASELINES, n=2)
+    hint = f"; did you mean {' or '.join(close)}?" if close else "."
+    raise ValueError(f"unknown baseline {name!r}{hint} Known baselines, to be joined by +: {', '.join(BASELINES)}.")
