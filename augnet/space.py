@@ -195,6 +195,7 @@ class TransformSpace:
 
 def _leaves_some_out(images: Tensor, magnitudes: Tensor) -> bool:
     """Whether `on_active` may write into the images, so that the caller's must be copied."""
-    if images.requires_grad or magnitudes.requires_grad or torch.compiler.is_compiling():
+    differentiated = torch.is_grad_enabled() and (images.requires_grad or magnitudes.requires_grad)
+    if differentiated or torch.compiler.is_compiling():
         return False
     return bool((magnitudes == 0).any())
