@@ -38,8 +38,8 @@ class FlipCrop(Baseline):
         mirrored = (draws[2] < self.flip)[:, None]
         columns = torch.where(mirrored, columns.flip(1), columns)
         column_inside = torch.where(mirrored, column_inside.flip(1), column_inside)
-        batch = torch.arange(count, device=images.device)[:, None, None]
-        moved = images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        moved = images.gather(2, rows[:, None, :, None].expand(images.shape))
+        moved = moved.gather(3, columns[:, None, None, :].expand(images.shape))
         return moved * (row_inside[:, None, :, None] & column_inside[:, None, None, :])
 
     def _source(self, side: int, draws: Tensor) -> tuple[Tensor, Tensor]:

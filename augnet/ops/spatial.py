@@ -116,10 +116,9 @@ def mirror_matrix(probability: Tensor, chance: Tensor, dim: int) -> Tensor:
 
 def inverse(matrix: Tensor) -> Tensor:
     """Inverse of `[B, 3, 3]` by cofactors: on small matrices several times faster than a factorisation."""
-    cofactors = torch.linalg.cross(matrix.roll(-1, 1), matrix.roll(-2, 1), dim=-1)
-    determinant = (matrix[:, :1] * cofactors[:, :1]).sum(-1, keepdim=True)
-    inverted: Tensor = cofactors.transpose(1, 2) / determinant
-    return inverted
+    cofactors: Tensor = torch.linalg.cross(matrix.roll(-1, 1), matrix.roll(-2, 1), dim=-1)
+    determinant: Tensor = (matrix[:, :1] * cofactors[:, :1]).sum(-1, keepdim=True)
+    return cofactors.transpose(1, 2) / determinant
 
 
 Interpolation = Literal["bilinear", "nearest"]
