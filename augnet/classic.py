@@ -8,12 +8,14 @@ with its own op, are one call. Strengths and conventions are those of torchvisio
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from augnet.space import TransformSpace
+from augnet.strengths import StrengthTable
 
 ClassicOp = Literal[
     "identity", "shear_x", "shear_y", "translate_x", "translate_y", "rotate", "brightness", "color", "contrast",
@@ -36,6 +38,20 @@ _SAME = {
     "invert": "invert",
 }
 _SMALLEST = 2.0**-8  # factor, in place of 0
+_STRENGTHS = 31
+_FACTOR, _TANGENT = "change of the factor", "tangent"
+# TrivialAugment's wide space: op -> unit, largest strength, whether its sign is drawn
+_TRIVIAL_AUGMENT: dict[ClassicOp, tuple[str, float, bool]] = {
+    "identity": ("none", 0.0, False),
+    "shear_x": (_TANGENT, 0.99, True), "shear_y": (_TANGENT, 0.99, True),
+    "translate_x": ("pixels", 32.0, True), "translate_y": ("pixels", 32.0, True),
+    "rotate": ("degrees", 135.0, True),
+    "brightness": (_FACTOR, 0.99, True), "color": (_FACTOR, 0.99, True),
+    "contrast": (_FACTOR, 0.99, True), "sharpness": (_FACTOR, 0.99, True),
+    "posterize": ("bits cleared", 6.0, False), "solarize": ("inverted share of the range", 1.0, False),
+    "autocontrast": ("share", 1.0, False), "equalize": ("share", 1.0, False),
+}  # fmt: skip
+_FIXED = ("identity", "autocontrast", "equalize")  # have no strength
 
 
 def classic_space() -> TransformSpace:
@@ -72,3 +88,33 @@ def classic_magnitudes(op: ClassicOp, magnitudes: Tensor, height: int, width: in
     elif op in _SAME:
         rows[_SAME[op]] = magnitudes
     return torch.stack([rows[name] for name in space.names], dim=1)
+
+
+def trivial_augment_table() -> StrengthTable:
+    """The 14 ops of TrivialAugment-Wide (Müller and Hutter, 2021) with torchvision's strengths, in `classic_space()`.
+
+    TrivialAugment itself draws op, strength and sign uniformly from it.
+    """
+    return StrengthTable(
+        kind="trivial_augment",
+        names=tuple(_TRIVIAL_AUGMENT),
+        units=tuple(unit for unit, _, _ in _TRIVIAL_AUGMENT.values()),
+        strongest=tuple(strongest for _, strongest, _ in _TRIVIAL_AUGMENT.values()),
+        adjustable=tuple(op not in _FIXED for op in _TRIVIAL_AUGMENT),
+        strengths=_STRENGTHS,
+        rows=_trivial_augment_rows,
+    )
+
+
+@lru_cache(maxsize=16)
+def _trivial_augment_rows(height: int, width: int) -> Tensor:
+    rows = []
+    for op, (_, strongest, signed) in _TRIVIAL_AUGMENT.items():
+        levels = torch.full((_STRENGTHS,), strongest) if op in _FIXED else torch.linspace(0, strongest, _STRENGTHS)
+        if op in ("translate_x", "translate_y"):
+            levels = levels.trunc()
+        elif op == "posterize":
+            levels = levels.round()
+        both = torch.cat([levels, -levels if signed else levels])
+        rows.append(classic_magnitudes(op, both, height, width).unflatten(0, (2, _STRENGTHS)))
+    return torch.stack(rows)
