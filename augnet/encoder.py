@@ -33,7 +33,7 @@ class Encoder(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Numbers `[B, outputs]`, in the precision of the parameters whatever autocast says.
+        """Numbers `[B, outputs]`.
 
         Args:
             images: `[B, C, H, W]` in [0, 1]; carries gradient.
@@ -42,11 +42,10 @@ class Encoder(nn.Module):
         Raises:
             ValueError: If labels are needed and missing.
         """
-        with torch.autocast(images.device.type, enabled=False):
-            features = self.body(2 * images.to(self.head.weight) - 1).mean(dim=(2, 3))
-            if self.num_classes:
-                features = torch.cat([features, class_weights(labels, self.num_classes).to(features)], dim=1)
-            result: Tensor = self.head(features)
+        features = self.body(2 * images.to(self.head.weight) - 1).mean(dim=(2, 3))
+        if self.num_classes:
+            features = torch.cat([features, class_weights(labels, self.num_classes).to(features)], dim=1)
+        result: Tensor = self.head(features)
         return result
 
 

@@ -42,8 +42,9 @@ class AugNet(nn.Module, Generic[PolicyT]):
         return AugNet(space, RangePolicy(space.bounds, initial, space.signed))
 
     def sample(self, images: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """Draw magnitudes `[B, P]` for a batch, see `Policy.sample`; they carry gradient to the policy."""
-        return self.policy.sample(images, labels, generator)
+        """Draw magnitudes `[B, P]` for a batch, see `Policy.sample`; autocast does not round them."""
+        with torch.autocast(images.device.type, enabled=False):
+            return self.policy.sample(images, labels, generator)
 
     @overload
     def forward(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor: ...

@@ -24,7 +24,8 @@ def fit(model: AugmentedClassifier, data: pl.LightningDataModule | None = None, 
 
 def theta(model: AugmentedClassifier) -> Tensor:
     assert model.augnet is not None
-    return model.augnet.policy.theta.detach().clone()
+    values: Tensor = model.augnet.policy.theta.detach().clone()
+    return values
 
 
 def half_widths(model: AugmentedClassifier) -> dict[str, float]:
@@ -277,7 +278,7 @@ def test_models_without_a_linear_head(network: str, message: str) -> None:
     ("arguments", "message"),
     [
         ({"ops": ["rotatoin"]}, "unknown op 'rotatoin'; did you mean rotation"),
-        ({"ops": {"rotation": -3.0}}, "the bound of 'rotation' .* must be > 0, found -3"),
+        ({"ops": {"rotation": -3.0}}, "the bound of 'rotation' .* must be > 0 .*found -3"),
         ({"ops": []}, "expected at least one op"),
         ({"ops": ["rotation", "hue"]}, r"hue need images with 3 channels \(red, green, blue\), found 1"),
         ({"initial_range": 0.0}, r"initial: expected a fraction of the bounds in \(0, 1\], found 0"),

@@ -52,7 +52,8 @@ def make(
 
 
 def theta(learner: PolicyLearner) -> Tensor:
-    return learner.augnet.policy.theta.detach().clone()
+    values: Tensor = learner.augnet.policy.theta.detach().clone()
+    return values
 
 
 def network(learner: PolicyLearner) -> ToyNet:
@@ -68,7 +69,7 @@ def oracle_network(learner: PolicyLearner) -> ToyNet:
 
 def policy_gradient(learner: PolicyLearner) -> Tensor:
     """The gradient that the latest update handed to the optimiser."""
-    gradient = learner.augnet.policy.theta.grad
+    gradient: Tensor | None = learner.augnet.policy.theta.grad
     assert gradient is not None
     return gradient.clone()
 
@@ -77,8 +78,8 @@ def watch_image_gradients(learner: PolicyLearner) -> list[Tensor]:
     """For each update two gradients at the augmented images: that of the objective, and the one sent on."""
     seen: list[Tensor] = []
 
-    def hook(module: nn.Module, args: Any, output: Tensor) -> None:
-        output.register_hook(lambda gradient: seen.append(gradient.clone()))
+    def hook(module: nn.Module, args: Any, output: Any) -> None:
+        output[0].register_hook(lambda gradient: seen.append(gradient.clone()))
 
     learner.augnet.register_forward_hook(hook)
     return seen
@@ -176,7 +177,7 @@ def test_gradient_is_that_of_an_independent_double_backward(clip: float) -> None
     learner = make(double=True, clip=clip, damping=0.05)
     images, labels = BATCH[0].double(), BATCH[1]
     batches: list[Tensor] = []
-    learner.augnet.register_forward_hook(lambda module, args, output: batches.append(output.detach()))
+    learner.augnet.register_forward_hook(lambda module, args, output: batches.append(output[0].detach()))
     learner.update(images, labels)
     oracle = copy.deepcopy(learner.augnet).train().requires_grad_(True)
     generator = torch.Generator()
@@ -315,7 +316,7 @@ def test_report_of_an_update() -> None:
     learner = make(initial=1.0)
     fitted(learner.capture.model)
     batches: list[Tensor] = []
-    learner.augnet.register_forward_hook(lambda module, args, output: batches.append(output.detach()))
+    learner.augnet.register_forward_hook(lambda module, args, output: batches.append(output[0].detach()))
     update = learner.update(*BATCH)
     model = oracle_network(learner)
     images, labels = INFLUENCE_SET
@@ -376,7 +377,7 @@ def test_refresh_counts_updates_between_solves() -> None:
 def test_hessian_is_that_of_the_newest_rows() -> None:
     learner = make(hessian_rows=20)
     batches: list[Tensor] = []
-    learner.augnet.register_forward_hook(lambda module, args, output: batches.append(output.detach()))
+    learner.augnet.register_forward_hook(lambda module, args, output: batches.append(output[0].detach()))
     for _ in range(3):
         learner.update(*BATCH)
     model = oracle_network(learner)
