@@ -5,30 +5,31 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-_WIDTHS = (16, 32, 64, 128)  # of METHODS' CIFAR profile: 4 x 4 convolutions, strides 1, 2, 2, 2
+_GROWTH = (1, 2, 4, 8)  # of the channels, from one convolution to the next
 _STRIDES = (1, 2, 2, 2)
 
 
 class Encoder(nn.Module):
     """Four convolutions, the mean over all places, and a linear layer that starts at zero.
 
-    The convolutions are those of Lee et al. (2020) for CIFAR; the mean in place of their flattening is this project's
-    choice, so that images of any size will do.
+    The convolutions, 4 x 4 with strides 1, 2, 2, 2, are those of Lee et al. (2020) for CIFAR; the mean in place of
+    their flattening is this project's choice, so that images of any size will do.
 
     Args:
         in_channels: Channels of the images.
         outputs: Numbers to return for each image.
         num_classes: Classes K of the labels that are looked at too; 0 looks at the image alone.
+        width: Channels of the first convolution; 16 in the paper.
     """
 
-    def __init__(self, in_channels: int, outputs: int, num_classes: int = 0) -> None:
+    def __init__(self, in_channels: int, outputs: int, num_classes: int = 0, width: int = 16) -> None:
         super().__init__()
-        channels = (in_channels, *_WIDTHS)
+        channels = (in_channels, *(width * factor for factor in _GROWTH))
         self.body = nn.Sequential()
         for before, after, stride in zip(channels, channels[1:], _STRIDES, strict=False):
             self.body.extend([nn.Conv2d(before, after, 4, stride, padding=2), nn.ReLU()])
         self.num_classes = num_classes
-        self.head = nn.Linear(_WIDTHS[-1] + num_classes, outputs)
+        self.head = nn.Linear(channels[-1] + num_classes, outputs)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 

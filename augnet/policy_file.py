@@ -70,11 +70,11 @@ def load_policy(path: str | Path) -> AugNet[Any]:
     path = _json_path(path)
     header = _read_header(path)
     try:
-        augnet = _build(header)
+        tensors = load_file(path.with_suffix(".safetensors"))
+        dtype = next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())
+        augnet = _build(header).to(dtype)
         written = {str(op["name"]): {str(fact): value for fact, value in op.items()} for op in header["ops"]}
         _compare(written, augnet.describe(), "under bounds", facts=("bound", "unit"))
-        tensors = load_file(path.with_suffix(".safetensors"))
-        augnet.to(next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()))
         augnet.policy.load_state_dict(tensors)
         _compare(written, augnet.describe(), "in the .safetensors file beside it")
     except _DisagreementError as error:

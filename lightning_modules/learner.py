@@ -65,7 +65,7 @@ class LearnerSettings:
     max_iterations: int = 100
     clip: float = 3.0
     estimator: Estimator = "score_function"
-    kl: float = 0.1
+    kl: float = 0.02
 
     def __post_init__(self) -> None:
         for name in ("interval", "refresh", "hessian_rows", "max_iterations"):

@@ -32,6 +32,7 @@ class ConditionalPolicy(BoundedPolicy):
         space: The ops.
         in_channels: Channels of the images.
         num_classes: Classes of the labels, if the encoder is to look at them; 0 for the image alone.
+        width: Channels of the encoder's first convolution.
         initial: Half-widths at the start, as a fraction of the bounds, in (0, 1]; at 1 nothing can be learned.
 
     Raises:
@@ -43,10 +44,12 @@ class ConditionalPolicy(BoundedPolicy):
     mean_half_width: Tensor
     mean_shift: Tensor
 
-    def __init__(self, space: TransformSpace, in_channels: int, num_classes: int = 0, initial: float = 0.1) -> None:
+    def __init__(
+        self, space: TransformSpace, in_channels: int, num_classes: int = 0, width: int = 16, initial: float = 0.1
+    ) -> None:
         super().__init__(space.bounds, space.signed)
-        self.in_channels, self.num_classes = in_channels, num_classes
-        self.encoder = Encoder(in_channels, 2 * len(space), num_classes)
+        self.in_channels, self.num_classes, self.width = in_channels, num_classes, width
+        self.encoder = Encoder(in_channels, 2 * len(space), num_classes, width)
         with torch.no_grad():
             self.encoder.head.bias[: len(space)] = start_of(initial, len(space))
         self.register_buffer("mean_half_width", initial * self.bounds)
@@ -79,10 +82,10 @@ class ConditionalPolicy(BoundedPolicy):
         return self.ranges(space, self.mean_half_width, shift=self.mean_shift)
 
     def config(self) -> dict[str, Any]:
-        """The encoder's input."""
-        return {"in_channels": self.in_channels, "num_classes": self.num_classes}
+        """The encoder's shape."""
+        return {"in_channels": self.in_channels, "num_classes": self.num_classes, "width": self.width}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], space: TransformSpace) -> Self:
         """See `Policy.from_config`."""
-        return cls(space, config["in_channels"], config["num_classes"])
+        return cls(space, config["in_channels"], config["num_classes"], config["width"])
