@@ -46,7 +46,7 @@ def learned(*names: str, seed: int = 0) -> AugNet:
 
 def of_every_kind() -> dict[str, AugNet[Any]]:
     """A learned policy of each kind, and TrivialAugment's mixture."""
-    kinds = {
+    kinds: dict[str, AugNet[Any]] = {
         "range": AugNet(SPACE, RangePolicy(SPACE.bounds, signed=SPACE.signed)),
         "mixture": AugNet(SPACE, MixturePolicy.over(SPACE, 7, levels=2, ops_per_image=2, floor=0.2)),
         "trivial_augment": AugNet(classic_space(), MixturePolicy.trivial_augment()),
