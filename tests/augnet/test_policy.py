@@ -22,11 +22,6 @@ def policy(*theta: float, bounds: tuple[float, ...] = BOUNDS) -> RangePolicy:
     return made
 
 
-def draw(policy: RangePolicy, count: int, source: torch.Generator | None = None) -> Tensor:
-    """A draw for images of which only the number matters."""
-    return policy.sample(torch.zeros(count, 1, 1, 1), None, source)
-
-
 def sigmoid(theta: float) -> float:
     return 1 / (1 + math.exp(-theta))
 
@@ -59,7 +54,7 @@ def test_theta_is_learned_and_bounds_are_stored() -> None:
 def test_samples_are_within_the_half_widths(ops: list[tuple[float, float]], count: int, seed: int) -> None:
     bounds, theta = zip(*ops, strict=True)
     made = policy(*theta, bounds=bounds)
-    sample = draw(made, count, generator(seed))
+    sample = made.sample(count, generator(seed))
     assert sample.shape == (count, len(ops))
     assert (sample.abs() <= made.half_widths()).all()
     assert (made.half_widths() <= made.bounds).all()
@@ -68,7 +63,7 @@ def test_samples_are_within_the_half_widths(ops: list[tuple[float, float]], coun
 def test_samples_are_uniform_and_independent() -> None:
     count = 20_000
     made = policy(-2.0, 0.0, 3.0)
-    fractions = (draw(made, count, generator(1)) / made.half_widths()).detach().double()
+    fractions = (made.sample(count, generator(1)) / made.half_widths()).detach().double()
     expected = torch.linspace(0, 1, count, dtype=torch.float64)[:, None]
     distance = (fractions.sort(dim=0).values / 2 + 0.5 - expected).abs().amax(dim=0)
     assert (distance < 1.63 / math.sqrt(count)).all(), distance  # Kolmogorov-Smirnov at 1 %
@@ -78,7 +73,7 @@ def test_samples_are_uniform_and_independent() -> None:
 
 def test_gradient_of_a_sample_equals_its_closed_form() -> None:
     made = policy(-2.0, 0.0, 3.0)
-    sample = draw(made, 5, generator())
+    sample = made.sample(5, generator())
     weights = torch.linspace(-1, 1, 15).reshape(5, 3)
     (gradient,) = torch.autograd.grad((sample * weights).sum(), made.theta)
     uniform = (sample / made.half_widths()).detach()
@@ -92,7 +87,7 @@ def test_the_uniform_policy_is_exact_and_stays_finite() -> None:
     assert made.half_widths().tolist() == made.bounds.tolist()
     optimiser = torch.optim.Adam(made.parameters(), lr=0.1)
     for _ in range(3):
-        sample = draw(made, 4)
+        sample = made.sample(4)
         assert sample.isfinite().all()
         sample.square().sum().backward()
         assert made.theta.grad is not None
@@ -104,7 +99,7 @@ def test_the_uniform_policy_is_exact_and_stays_finite() -> None:
 def test_the_generator_alone_decides_the_draw() -> None:
     made = RangePolicy(BOUNDS)
     state = torch.get_rng_state()
-    first, same, other = (draw(made, 4, generator(seed)) for seed in (0, 0, 1))
+    first, same, other = (made.sample(4, generator(seed)) for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(first, same)
     assert not (first == other).any()
@@ -113,17 +108,17 @@ def test_the_generator_alone_decides_the_draw() -> None:
 def test_without_a_generator_the_global_one_draws() -> None:
     made = RangePolicy(BOUNDS)
 
-    def seeded() -> Tensor:
+    def draw() -> Tensor:
         torch.manual_seed(3)
-        return draw(made, 4)
+        return made.sample(4)
 
     with torch.random.fork_rng():
-        assert torch.equal(seeded(), seeded())
-        assert not torch.equal(seeded(), draw(made, 4))
+        assert torch.equal(draw(), draw())
+        assert not torch.equal(draw(), made.sample(4))
 
 
 def test_each_image_has_its_own_draw() -> None:
-    assert len(draw(RangePolicy(BOUNDS), 50, generator()).unique(dim=0)) == 50
+    assert len(RangePolicy(BOUNDS).sample(50, generator()).unique(dim=0)) == 50
 
 
 @pytest.mark.parametrize("initial", [0.0, -0.1, 1.1, math.nan, math.inf])
@@ -134,5 +129,5 @@ def test_initial_out_of_range(initial: float) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_other_types(dtype: torch.dtype) -> None:
-    sample = draw(RangePolicy(BOUNDS).to(dtype), 3, generator())
+    sample = RangePolicy(BOUNDS).to(dtype).sample(3, generator())
     assert sample.dtype == dtype

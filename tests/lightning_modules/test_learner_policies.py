@@ -122,7 +122,7 @@ def test_where_all_images_share_a_range_the_gradient_is_that_of_the_range(corrup
     """At the start: the sum over the classes, and that of the encoder's bias, are the gradient of plain ranges."""
     found = {}
     for policy in ("ranges", "class_conditional", "conditional"):
-        learner = make(corruption, policy=policy, double=True)  # type: ignore[arg-type]
+        learner = make(corruption, policy=policy, double=True)
         learner.update(BATCH[0].double(), BATCH[1])
         found[policy] = learner.augnet.policy
     expected = found["ranges"].theta.grad
