@@ -10,6 +10,8 @@ from torch import Tensor
 
 from augnet.ops.spatial import warp
 
+_NEAREST = 1e-6  # depth in front of the viewer, as a share of that of the picture plane, at which boxes are cut off
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -53,8 +55,8 @@ class Batch:
             affine: Whether its last rows are 0, 0, 1.
 
         Returns:
-            Masks resampled to the nearest pixel, zero outside; boxes around the four moved corners, cut off at the
-            border (empty ones, of width or height 0, are gone from the picture).
+            Masks resampled to the nearest pixel, zero outside; boxes around the moved ones, cut off at the border
+            (empty ones, of width or height 0, are gone from the picture) and rounded if they are integers.
         """
         masks = None if self.masks is None else _move_masks(self.masks, matrix, affine)
         boxes = None if self.boxes is None else _move_boxes(self.boxes, matrix, *self.images.shape[-2:])
@@ -77,13 +79,33 @@ def _move_masks(masks: Tensor, matrix: Tensor, affine: bool) -> Tensor:
 
 
 def _move_boxes(boxes: Tensor, matrix: Tensor, height: int, width: int) -> Tensor:
+    size = torch.tensor([width, height], dtype=torch.float64, device=boxes.device)
     shorter = min(height, width)
-    x, y = boxes[..., 0::2].to(matrix), boxes[..., 1::2].to(matrix)
-    x = (x / width - 0.5) * (width / shorter)
-    y = (y / height - 0.5) * (height / shorter)
-    corners = torch.stack([x[..., [0, 1, 0, 1]], y[..., [0, 0, 1, 1]], torch.ones_like(x[..., [0, 1, 0, 1]])], dim=-1)
-    moved = corners @ matrix.detach()[:, None].mT  # [B, N, 4, 3]
-    flat = moved[..., :2] / moved[..., 2:].clamp(min=1e-6)
-    size = matrix.new_tensor([width, height])
-    pixels = torch.minimum((flat * shorter + size / 2).clamp(min=0), size)
-    return torch.cat([pixels.amin(dim=2), pixels.amax(dim=2)], dim=-1).to(boxes.dtype)
+    corners = (boxes.double()[..., [0, 1, 2, 1, 2, 3, 0, 3]].unflatten(-1, (4, 2)) - size / 2) / shorter  # going round
+    points = torch.cat([corners, torch.ones_like(corners[..., :1])], dim=-1) @ matrix.detach().double()[:, None].mT
+    points, seen = _in_front(points)
+    pixels = points[..., :2] / points[..., 2:] * shorter + size / 2
+    low = torch.where(seen, pixels, size).amin(dim=2)
+    high = torch.where(seen, pixels, 0.0).amax(dim=2)
+    low, high = (torch.minimum(corner.clamp(min=0), size) for corner in (low, torch.maximum(low, high)))
+    moved = torch.cat([low, high], dim=-1)
+    return (moved if boxes.is_floating_point() else moved.round()).to(boxes.dtype)
+
+
+def _in_front(corners: Tensor) -> tuple[Tensor, Tensor]:
+    """The part of quadrangles in front of the viewer: its corners are theirs, or lie where an edge passes the viewer.
+
+    Args:
+        corners: `[B, N, 4, 3]`, homogeneous, going round.
+
+    Returns:
+        Points `[B, N, 8, 3]` and which of them are in front `[B, N, 8, 1]`; the others are of no use.
+    """
+    following = corners.roll(-1, dims=2)
+    depth, next_depth = corners[..., 2:], following[..., 2:]
+    crosses = (depth > _NEAREST) != (next_depth > _NEAREST)
+    share = (_NEAREST - depth) / torch.where(crosses, next_depth - depth, 1.0)
+    crossings = torch.where(crosses, torch.lerp(corners, following, share), 1.0)
+    seen = torch.cat([depth > _NEAREST, crosses], dim=2)
+    points = torch.cat([corners, crossings], dim=2)
+    return torch.where(seen, points, 1.0), seen

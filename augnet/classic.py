@@ -32,7 +32,6 @@ _SAME = {
     "rotate": "rotation",
     "sharpness": "sharpness",
     "posterize": "posterise",
-    "solarize": "solarise",
     "autocontrast": "autocontrast",
     "equalize": "equalise",
     "invert": "invert",
@@ -52,6 +51,7 @@ _TRIVIAL_AUGMENT: dict[ClassicOp, tuple[str, float, bool]] = {
     "autocontrast": ("share", 1.0, False), "equalize": ("share", 1.0, False),
 }  # fmt: skip
 _FIXED = ("identity", "autocontrast", "equalize")  # have no strength
+_WHITE = 2.0**-10  # share of the range that only the highest of 256 levels lies in
 
 
 def classic_space() -> TransformSpace:
@@ -85,6 +85,8 @@ def classic_magnitudes(op: ClassicOp, magnitudes: Tensor, height: int, width: in
         rows[op] = magnitudes / shorter
     elif op in _FACTORS:
         rows[_FACTORS[op]] = torch.log2((1 + magnitudes).clamp(min=_SMALLEST))
+    elif op == "solarize":
+        rows["solarise"] = magnitudes.clamp(min=_WHITE)  # at 0 torchvision still inverts pure white
     elif op in _SAME:
         rows[_SAME[op]] = magnitudes
     return torch.stack([rows[name] for name in space.names], dim=1)

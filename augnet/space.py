@@ -169,8 +169,9 @@ class TransformSpace:
         mixing = ", ".join(op.name for op in self.ops if isinstance(op, MixingOp))
         if batch.masks is not None or batch.boxes is not None:
             raise ValueError(f"ops: {mixing} cannot mix masks or boxes; leave them out of the ops for such data.")
-        if batch.labels is not None and not batch.labels.is_floating_point():
+        labels = batch.labels
+        if labels is not None and (labels.ndim != 2 or not labels.is_floating_point()):
             raise ValueError(
-                f"ops: {mixing} mix labels: expected probabilities [B, K], found class numbers "
-                f"{tuple(batch.labels.shape)}; give torch.nn.functional.one_hot(labels, num_classes).float()."
+                f"ops: {mixing} mix labels: expected probabilities [B, K], found {labels.dtype} {tuple(labels.shape)}; "
+                "for class numbers give torch.nn.functional.one_hot(labels, num_classes).float()."
             )

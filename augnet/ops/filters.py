@@ -9,7 +9,7 @@ from torch import Tensor
 from augnet.ops.base import PixelOp, gaussian
 
 _SMOOTHING = ((1.0, 1.0, 1.0), (1.0, 5.0, 1.0), (1.0, 1.0, 1.0))  # over 13, as in PIL and torchvision
-_SMALLEST = 1e-2  # pixels; below it a Gaussian is one pixel, and its derivative zero
+_SMALLEST = 0.5  # pixels; below it a sampled Gaussian is one pixel, and its derivative vanishes
 
 
 def smoothed(images: Tensor) -> Tensor:
@@ -42,11 +42,16 @@ def blur(images: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _gaussians(sigma: Tensor, side: int) -> Tensor:
-    """Row-normalised Gaussian weights `[B, side, side]` of `sigma` `[B]` pixels."""
+    """Row-normalised Gaussian weights `[B, side, side]` of `sigma` `[B]` pixels.
+
+    Below half a pixel: those of half a pixel, blended with the identity so that the variance is proportional to
+    `sigma ** 2`.
+    """
     position = torch.arange(side, dtype=sigma.dtype, device=sigma.device)
     squares = (position - position[:, None]).square()
     weights = torch.exp(-squares / (2 * sigma.clamp(min=_SMALLEST).square())[:, None, None])
-    return weights / weights.sum(dim=2, keepdim=True)
+    share = (sigma / _SMALLEST).square().clamp(max=1)[:, None, None]
+    return torch.lerp((squares == 0).to(weights), weights / weights.sum(dim=2, keepdim=True), share)
 
 
 def noise(images: Tensor, deviation: Tensor, field: Tensor) -> Tensor:

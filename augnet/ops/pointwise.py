@@ -5,6 +5,8 @@ The 8-bit functions follow torchvision's on 8-bit images; a test holds them to i
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -47,7 +49,7 @@ def posterise(images: Tensor, bits: Tensor) -> Tensor:
     levels = torch.round(images.detach() * 255)
     cut = torch.where(cleared > 0, levels - torch.floor(levels / step) * step, torch.zeros_like(levels)) / 255
     # with no bit cleared yet, the stand-in for what one bit would cut: half a level
-    slope = -torch.log(torch.tensor(2.0)) * torch.maximum(cut, torch.full_like(cut, 0.5 / 255))
+    slope = -math.log(2) * cut.clamp(min=0.5 / 255)
     return straight_through((images - cut).clamp(min=0), bits, slope)
 
 

@@ -144,7 +144,7 @@ def warp(images: Tensor, matrix: Tensor, affine: bool = True, interpolation: Int
     to_unit = matrix.new_tensor([2 * shorter / width, 2 * shorter / height, 1.0])
     backwards = inverse(matrix) * to_unit[:, None] / to_unit[None, :]
     if affine:
-        grid = F.affine_grid(backwards[:, :2], list(images.shape), align_corners=False)
+        grid = F.affine_grid(backwards[:, :2], [len(images), 1, height, width], align_corners=False)
     else:
         grid = _projective_grid(backwards, height, width)
     return F.grid_sample(images, grid, mode=interpolation, padding_mode="zeros", align_corners=False)

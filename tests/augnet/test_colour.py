@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms.v2.functional as tv
-from augnet_images import noise
-from torch import Tensor
+from augnet_images import applied, constant, generator, noise
 
 from augnet import TransformSpace
 from augnet.ops.colour import compose, recolour
@@ -15,11 +14,8 @@ from augnet.ops.colour import compose, recolour
 LUMA = np.array([0.299, 0.587, 0.114])
 YIQ = np.array([LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 FRACTIONS = torch.tensor([0.0, 0.3, -0.45, 1.0, -1.0], dtype=torch.float64)
-BOUNDS = {"brightness": 0.3, "contrast": 1.0, "saturation": 1.0, "hue": 60.0}
-
-
-def applied(name: str, images: Tensor, magnitudes: Tensor) -> Tensor:
-    return TransformSpace([name]).apply(images, magnitudes[:, None])
+SHARES = torch.tensor([0.0, 0.25, 0.5, 0.8, 1.0], dtype=torch.float64)
+BOUNDS = {"brightness": 0.3, "exposure": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 60.0, "red": 0.5, "blue": 0.5}
 
 
 def by_hand(name: str, image: np.ndarray, magnitude: float) -> np.ndarray:
@@ -28,6 +24,11 @@ def by_hand(name: str, image: np.ndarray, magnitude: float) -> np.ndarray:
     match name:
         case "brightness":
             result = image + magnitude
+        case "exposure":
+            result = image * 2**magnitude
+        case "red" | "green" | "blue":
+            result = image.copy()
+            result[..., ("red", "green", "blue").index(name)] *= 2**magnitude
         case "contrast":
             mean = (image @ LUMA).mean()
             result = mean + 2**magnitude * (image - mean)
@@ -76,6 +77,49 @@ def test_one_op_equals_the_same_by_hand(name: str) -> None:
     rows = [by_hand(name, pixel, magnitude) for pixel, magnitude in zip(pixels, magnitudes.tolist(), strict=True)]
     expected = torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).clamp(0, 1)
     torch.testing.assert_close(applied(name, images, magnitudes), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("stops", [-2.0, -0.3, 0.0, 1.0])
+def test_exposure_equals_torchvision_and_kornia(stops: float, channels: int) -> None:
+    images = noise(2, channels, 6, 7)
+    result = applied("exposure", images, constant(2, stops))
+    torch.testing.assert_close(result, tv.adjust_brightness(images, 2**stops), rtol=0, atol=1e-12)
+    torch.testing.assert_close(result, ke.adjust_brightness_accumulative(images, 2**stops), rtol=0, atol=1e-12)
+
+
+def test_grey_is_a_blend_with_that_of_kornia_and_torchvision() -> None:
+    images = noise(5, 3, 6, 7)
+    for grey, bar in ((kc.rgb_to_grayscale(images), 1e-6), (tv.rgb_to_grayscale(images), 2e-4)):  # 0.2989 for red
+        expected = torch.lerp(images, grey.expand_as(images), SHARES[:, None, None, None])
+        torch.testing.assert_close(applied("grey", images, SHARES), expected, rtol=0, atol=bar)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_invert_is_a_blend_with_that_of_torchvision(channels: int) -> None:
+    images = noise(5, channels, 6, 7)
+    expected = torch.lerp(images, tv.invert(images), SHARES[:, None, None, None])
+    torch.testing.assert_close(applied("invert", images, SHARES), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("channel", range(3))
+def test_red_green_and_blue_are_the_exposure_of_one_channel(channel: int) -> None:
+    images = noise(5, 3, 6, 7)
+    expected = images.clone()
+    for row, stops in enumerate(FRACTIONS.tolist()):
+        expected[row, channel] = tv.adjust_brightness(images[row, None, channel], 2**stops)[0]
+    result = applied(("red", "green", "blue")[channel], images, FRACTIONS)
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_channel_gain_is_a_factor_of_its_own_for_each_channel(channels: int) -> None:
+    images, directions = noise(3, channels, 6, 7, high=0.5), torch.rand(3, channels, generator=generator()).double()
+    stops = torch.tensor([0.0, 0.3, 0.5], dtype=torch.float64)
+    result = TransformSpace(["channel_gain"]).apply(images, stops[:, None], {"channel_gain": directions})
+    factors = 2 ** (stops[:, None] * (2 * directions - 1))
+    torch.testing.assert_close(result, images * factors[..., None, None], rtol=0, atol=1e-12)
+    assert (factors[1:].log2().abs() <= stops[1:, None]).all()
 
 
 def test_hue_equals_a_turn_of_kornias_chroma_plane() -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms.v2.functional as tv
-from augnet_images import noise
+from augnet_images import generator, noise
 from torch import Tensor
 
 from augnet import TransformSpace
@@ -13,7 +13,8 @@ from augnet.ops import OPS, SpatialOp
 from augnet.ops.spatial import warp
 
 SIDES = [(8, 8), (9, 9), (7, 12), (13, 6)]
-SPATIAL = tuple(name for name, op in OPS.items() if isinstance(op, SpatialOp))
+SPATIAL = tuple(name for name, op in OPS.items() if isinstance(op, SpatialOp) and op.noise is None)
+NAMED = ("rotation", "translate_x", "translate_y", "scale", "aspect")  # kornia.geometry has a function for these
 FRACTIONS = torch.tensor([0.0, 0.3, -0.45, 0.8, -1.0], dtype=torch.float64)
 
 
@@ -28,22 +29,24 @@ def matrix(name: str, magnitude: float) -> np.ndarray:
         "aspect": [[2 ** (magnitude / 2), 0, 0], [0, 2 ** (-magnitude / 2), 0]],
         "shear_x": [[1, np.tan(radians), 0], [0, 1, 0]],
         "shear_y": [[1, 0, 0], [np.tan(radians), 1, 0]],
+        "perspective_x": [[1, 0, 0], [0, 1, 0], [magnitude, 0, 1]],
+        "perspective_y": [[1, 0, 0], [0, 1, 0], [0, magnitude, 1]],
     }
-    return np.array([*rows[name], [0, 0, 1]], dtype=float)
+    return np.array([*rows[name], [0, 0, 1]][:3], dtype=float)
 
 
 def in_pixels(centred: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The same map between pixel indices: `[2, 3]`, one unit = one pixel, origin in the middle of the first pixel."""
+    """The same map between pixel indices, one unit = one pixel, origin in the middle of the first pixel."""
     side = min(height, width)
     pixels = np.array([[side, 0, (width - 1) / 2], [0, side, (height - 1) / 2], [0, 0, 1]])
-    moved: np.ndarray = (pixels @ centred @ np.linalg.inv(pixels))[:2]
+    moved: np.ndarray = pixels @ centred @ np.linalg.inv(pixels)
     return moved
 
 
 def kornia_warp(images: Tensor, centred: list[np.ndarray]) -> Tensor:
     height, width = images.shape[-2:]
     matrices = torch.from_numpy(np.stack([in_pixels(one, height, width) for one in centred]))
-    warped: Tensor = kg.warp_affine(images, matrices, (height, width), align_corners=True)
+    warped: Tensor = kg.warp_perspective(images, matrices, (height, width), align_corners=True)
     return warped
 
 
@@ -66,7 +69,7 @@ def kornia_named(name: str, images: Tensor, magnitudes: Tensor) -> Tensor:
     return result
 
 
-@pytest.mark.parametrize("name", [name for name in SPATIAL if not name.startswith("shear")])
+@pytest.mark.parametrize("name", NAMED)
 @pytest.mark.parametrize("sides", SIDES)
 def test_one_op_equals_the_function_of_kornia(name: str, sides: tuple[int, int]) -> None:
     images, magnitudes = noise(5, 2, *sides), FRACTIONS * OPS[name].bound
@@ -104,7 +107,7 @@ def test_shear_is_that_of_torchvision_the_other_way(name: str) -> None:
 def test_several_ops_are_one_resampling_by_the_product_in_order(names: tuple[str, ...], sides: tuple[int, int]) -> None:
     space = TransformSpace(names)
     images = noise(4, 2, *sides)
-    magnitudes = noise(4, len(names), low=-0.6, high=0.6) * torch.tensor(space.bounds, dtype=torch.float64)
+    magnitudes = noise(4, len(names), low=-0.4, high=0.4) * torch.tensor(space.bounds, dtype=torch.float64)
     products = []
     for row in magnitudes.tolist():
         product = np.eye(3)
@@ -127,6 +130,11 @@ def test_several_ops_are_one_resampling_by_the_product_in_order(names: tuple[str
         ("aspect", 2.0, (6, 4), (5, 4)),  # and flatter
         ("shear_x", 45.0, (6, 4), (6, 6)),  # below the centre to the right
         ("shear_y", 45.0, (4, 6), (6, 6)),  # right of the centre downwards
+        ("perspective_x", 1.5, (4, 7), (4, 6)),  # away: towards the vanishing point
+        ("perspective_x", -1.5, (4, 6), (4, 7)),  # nearer: larger
+        ("perspective_y", 1.5, (7, 4), (6, 4)),
+        ("horizontal_flip", 1.0, (2, 7), (2, 1)),
+        ("vertical_flip", 1.0, (2, 7), (6, 7)),
     ],
 )
 def test_signs_and_units_on_a_single_pixel(
@@ -134,7 +142,7 @@ def test_signs_and_units_on_a_single_pixel(
 ) -> None:
     images = torch.zeros(1, 1, 9, 9)
     images[0, 0, *start] = 1
-    result = TransformSpace({name: 100.0}).apply(images, torch.full((1, 1), magnitude))[0, 0]
+    result = TransformSpace([name]).apply(images, torch.full((1, 1), magnitude).double())[0, 0]
     assert divmod(int(result.argmax()), 9) == end
     assert result.max() > 0.4
 
@@ -169,3 +177,80 @@ def test_warp_is_differentiable_in_any_affine_matrix() -> None:
     affine = (torch.eye(3, dtype=torch.float64) + 0.2 * noise(2, 3, 3, low=-1))[:, :2].requires_grad_()
     last = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).expand(2, 1, 3)
     assert torch.autograd.gradcheck(lambda x, rows: warp(x, torch.cat([rows, last], dim=1)), (images, affine))
+
+
+@pytest.mark.parametrize("sides", SIDES)
+def test_flips_are_those_of_torch_where_the_chance_is_below_the_probability(sides: tuple[int, int]) -> None:
+    images, chances = noise(5, 3, *sides), torch.tensor([0.0, 0.29, 0.3, 0.5, 0.99])[:, None]
+    for name, dim in (("horizontal_flip", -1), ("vertical_flip", -2)):
+        for probability, mirrored in ((0.0, 0), (0.3, 2), (1.0, 5)):
+            result = TransformSpace([name]).apply(images, torch.full((5, 1), probability), {name: chances})
+            assert torch.equal(result, torch.cat([images[:mirrored].flip(dim), images[mirrored:]]))
+
+
+def test_flips_happen_as_often_as_their_probability_says() -> None:
+    images = torch.tensor([0.0, 1.0]).expand(4000, 1, 2, 2)
+    result = TransformSpace(["horizontal_flip"]).apply(images, torch.full((4000, 1), 0.3), generator=generator())
+    assert float(result[:, 0, 0, 0].mean()) == pytest.approx(0.3, abs=4 * (0.21 / 4000) ** 0.5)
+
+
+@pytest.mark.parametrize("sides", SIDES)
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+def test_crop_equals_that_of_kornia_at_the_same_window(share: float, sides: tuple[int, int]) -> None:
+    height, width = sides
+    shorter = min(sides)
+    images, places = noise(5, 2, *sides), noise(5, 2)
+    result = TransformSpace({"crop": 0.9}).apply(images, torch.full((5, 1), share).double(), {"crop": places})
+    middle = torch.tensor([width, height]) / 2 + (places - 0.5) * share * shorter
+    size = (1 - share) * torch.tensor([width, height], dtype=torch.float64)
+    start = middle - size / 2 + size / torch.tensor([width, height]) / 2 - 0.5  # where the first output pixel lies
+    end = middle + size / 2 - size / torch.tensor([width, height]) / 2 - 0.5
+    corners = torch.stack(
+        [start, torch.stack([end[:, 0], start[:, 1]], 1), end, torch.stack([start[:, 0], end[:, 1]], 1)], 1
+    )
+    expected = kg.crop_and_resize(images, corners, sides, align_corners=True)
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("place", "left", "top"), [((0.0, 0.0), 0, 0), ((1.0, 0.5), 8, 4), ((0.25, 0.75), 2, 6)])
+def test_crop_equals_that_of_torchvision_away_from_the_border(place: tuple[float, float], left: int, top: int) -> None:
+    """At the border torchvision repeats the last pixels of the window, here the picture goes on."""
+    images = noise(2, 3, 16, 16)
+    expected = tv.resized_crop(images, top, left, 8, 8, [16, 16], antialias=False)
+    draws = {"crop": torch.tensor([place], dtype=torch.float64).expand(2, -1)}
+    result = TransformSpace(["crop"]).apply(images, torch.full((2, 1), 0.5), draws)
+    torch.testing.assert_close(result[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("sides", SIDES)
+def test_crop_stays_in_the_picture(sides: tuple[int, int]) -> None:
+    images, places = torch.ones(4, 1, *sides), torch.tensor([[0.0, 0.0], [0.999, 0.0], [0.0, 0.999], [0.999, 0.999]])
+    result = TransformSpace(["crop"]).apply(images, torch.full((4, 1), 0.5), {"crop": places})
+    assert (result[..., 1:-1, 1:-1] == 1).all()
+
+
+def test_perspective_equals_torchvision_given_the_moved_corners() -> None:
+    images = noise(1, 3, 24, 24)
+    start = [[0, 0], [24, 0], [24, 24], [0, 24]]
+    in_middles = in_pixels(matrix("perspective_x", 0.4), 24, 24)  # torchvision counts from the corner of a pixel
+    moved = [in_middles @ np.array([x - 0.5, y - 0.5, 1]) for x, y in start]
+    end = [(point[:2] / point[2] + 0.5).tolist() for point in moved]
+    expected = tv.perspective(images, start, end, interpolation=tv.InterpolationMode.BILINEAR)
+    result = TransformSpace(["perspective_x"]).apply(images, torch.full((1, 1), 0.4).double())
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-4)  # torchvision solves for its coefficients
+
+
+def test_what_lies_behind_the_viewer_is_not_seen() -> None:
+    """Along a row, the content at x goes to x / (1 + 1.8 x): all of the left edge is pushed out to the left."""
+    ramp = torch.linspace(0.1, 1, 40, dtype=torch.float64).expand(1, 1, 10, 40)
+    result = TransformSpace({"perspective_x": 1.8}).apply(ramp, torch.full((1, 1), 1.8).double())
+    x = (torch.arange(40) + 0.5 - 20) / 10  # output, in units of the shorter side
+    source = x / (1 - 1.8 * x)
+    column = source * 10 + 19.5
+    seen = (1 - 1.8 * x > 0) & (column >= 0) & (column <= 39)
+    expected = torch.where(seen, 0.1 + 0.9 * column / 39, torch.zeros(())).double()
+    assert 3 < seen.sum() < 37
+    surely = (column + 1).abs().minimum((column - 40).abs()) > 1
+    middle = result[0, 0, 5]
+    torch.testing.assert_close(middle[seen], expected[seen], rtol=0, atol=1e-5)
+    assert not middle[~seen & surely].any()
