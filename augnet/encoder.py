@@ -19,10 +19,10 @@ class Encoder(nn.Module):
         in_channels: Channels of the images.
         outputs: Numbers to return for each image.
         num_classes: Classes K of the labels that are looked at too; 0 looks at the image alone.
-        width: Channels of the first convolution; 16 in the paper.
+        width: Channels of the first convolution; 16 in the paper, 8 costs a quarter of it.
     """
 
-    def __init__(self, in_channels: int, outputs: int, num_classes: int = 0, width: int = 16) -> None:
+    def __init__(self, in_channels: int, outputs: int, num_classes: int = 0, width: int = 8) -> None:
         super().__init__()
         channels = (in_channels, *(width * factor for factor in _GROWTH))
         self.body = nn.Sequential()

@@ -12,8 +12,8 @@ from augnet.baselines import FlipCrop
 from lightning_modules.classifier import Classifier, check_choice
 from lightning_modules.data.checks import check_labels, validate_images
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
-from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner, PolicyUpdate
-from lightning_modules.policy_choice import PolicyName, build_policy, uniform_policy
+from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner, PolicyUpdate, check_estimator
+from lightning_modules.policy_choice import PolicyName, build_policy, check_fit
 
 Control = Literal["none", "plain", "uniform", "shuffled", "flipped", "identity_hessian"]
 BasePolicy = Literal["none", "flip_crop"]
@@ -70,8 +70,6 @@ class AugmentedClassifier(Classifier):
         augnet: AugNet[Any]
         if policy_file is not None:
             augnet = load_policy(policy_file)
-        elif control == "uniform":
-            augnet = uniform_policy(policy, ops, ops_per_image=ops_per_image)
         else:
             augnet = build_policy(
                 policy,
@@ -80,8 +78,9 @@ class AugmentedClassifier(Classifier):
                 ops_per_image=ops_per_image,
                 in_channels=in_channels,
                 num_classes=num_classes,
+                uniform=control == "uniform",
             )
-        _check_fit(augnet, in_channels)
+        check_fit(augnet, in_channels, num_classes)
         learned = [] if control == "plain" else [augnet]
         super().__init__(augmentation=nn.Sequential(base or nn.Identity(), *learned), **kwargs)
         learner = _settings(learner)
@@ -119,7 +118,8 @@ class AugmentedClassifier(Classifier):
         Args:
             data: A data module with `influence_set() -> (images, labels)`.
         """
-        if self.learns:
+        if self.learns and self.augnet is not None:
+            check_estimator(self.augnet, self.settings)
             find_last_linear(self.network, self._influence_set(data)[0][:2])
 
     def on_fit_start(self) -> None:
@@ -200,13 +200,3 @@ class AugmentedClassifier(Classifier):
 def _settings(value: Any) -> LearnerSettings:
     """The settings, also from the dictionary that a checkpoint holds."""
     return LearnerSettings(**value) if isinstance(value, dict) else value
-
-
-def _check_fit(augnet: AugNet[Any], in_channels: int) -> None:
-    """Raise ValueError if a policy is not for such images, or changes labels too."""
-    augnet.space.check_channels(in_channels)
-    if augnet.space.mixes:
-        raise ValueError(
-            "ops: cutmix and mixup mix labels too, and this classifier is trained on class numbers: leave them out of "
-            "the ops. augnet.AugNet mixes images and labels in a training loop of your own."
-        )

@@ -100,6 +100,16 @@ class PolicyUpdate:
     solution: Solution
 
 
+def check_estimator(augnet: AugNet[Any], settings: LearnerSettings) -> None:
+    """Raise ValueError if a mixture is to be learned through images that have no gradient."""
+    through_images = isinstance(augnet.policy, MixturePolicy) and settings.estimator == "straight_through"
+    if through_images and augnet.space.interpolation == "nearest":
+        raise ValueError(
+            "learner.estimator straight_through needs the gradient of the images, and nearest-pixel resampling, as "
+            "TrivialAugment's, has none for the spatial ops: take score_function."
+        )
+
+
 class PolicyLearner:
     """Holds what the influence update needs, and nothing else does: the second path of the training step.
 
@@ -132,11 +142,7 @@ class PolicyLearner:
             raise ValueError(f"expected corruption one of {get_args(Corruption)}, found {corruption!r}")
         self.augnet, self.capture, self.settings = augnet, capture, settings
         self.mixture = augnet.policy if isinstance(augnet.policy, MixturePolicy) else None
-        if self.mixture and settings.estimator == "straight_through" and augnet.space.interpolation == "nearest":
-            raise ValueError(
-                "learner.estimator straight_through needs the gradient of the images, and nearest-pixel resampling, as "
-                "TrivialAugment's, has none for the spatial ops: take score_function."
-            )
+        check_estimator(augnet, settings)
         self.base = base
         self.influence_set = influence_set
         self.corruption = corruption

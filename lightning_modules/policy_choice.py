@@ -8,7 +8,7 @@ from augnet.classic import classic_space
 from augnet.policies import Policy
 
 PolicyName = Literal["ranges", "mixture", "trivial_augment_mixture", "conditional", "class_conditional"]
-MIXTURES: tuple[PolicyName, ...] = ("mixture", "trivial_augment_mixture")
+_MIXTURES: tuple[PolicyName, ...] = ("mixture", "trivial_augment_mixture")
 
 
 def build_policy(
@@ -19,6 +19,7 @@ def build_policy(
     ops_per_image: int,
     in_channels: int,
     num_classes: int,
+    uniform: bool = False,
 ) -> AugNet[Any]:
     """A policy at its start.
 
@@ -29,10 +30,13 @@ def build_policy(
         ops_per_image: 1 or 2, for the mixtures.
         in_channels: Channels of the images, for `conditional`.
         num_classes: For `class_conditional`.
+        uniform: Instead, what it is compared with: the prior of a mixture, otherwise every op uniform up to its bound.
 
     Raises:
         ValueError: If an argument is out of range or an op unknown.
     """
+    if uniform and name not in _MIXTURES:
+        name, initial_range = "ranges", 1.0
     space = classic_space() if name == "trivial_augment_mixture" else TransformSpace(ops)
     policy: Policy
     if name == "trivial_augment_mixture":
@@ -48,7 +52,16 @@ def build_policy(
     return AugNet(space, policy)
 
 
-def uniform_policy(name: PolicyName, ops: Sequence[str] | Mapping[str, float], *, ops_per_image: int) -> AugNet[Any]:
-    """What a policy is compared with: the prior of a mixture, otherwise every op uniform up to its bound."""
-    start: PolicyName = name if name in MIXTURES else "ranges"
-    return build_policy(start, ops, initial_range=1.0, ops_per_image=ops_per_image, in_channels=1, num_classes=1)
+def check_fit(augnet: AugNet[Any], in_channels: int, num_classes: int) -> None:
+    """Raise ValueError if a policy is for images of other channels or classes, or changes labels too."""
+    augnet.space.check_channels(in_channels)
+    policy = augnet.policy
+    if isinstance(policy, ConditionalPolicy) and policy.in_channels != in_channels:
+        raise ValueError(f"this policy looks at images with {policy.in_channels} channels, found {in_channels}.")
+    if isinstance(policy, ConditionalPolicy | ClassConditionalPolicy) and policy.num_classes not in (0, num_classes):
+        raise ValueError(f"this policy is for {policy.num_classes} classes, found {num_classes}.")
+    if augnet.space.mixes:
+        raise ValueError(
+            "ops: cutmix and mixup mix labels too, and this classifier is trained on class numbers: leave them out of "
+            "the ops. augnet.AugNet mixes images and labels in a training loop of your own."
+        )

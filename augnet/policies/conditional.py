@@ -45,7 +45,7 @@ class ConditionalPolicy(BoundedPolicy):
     mean_shift: Tensor
 
     def __init__(
-        self, space: TransformSpace, in_channels: int, num_classes: int = 0, width: int = 16, initial: float = 0.1
+        self, space: TransformSpace, in_channels: int, num_classes: int = 0, width: int = 8, initial: float = 0.1
     ) -> None:
         super().__init__(space.bounds, space.signed)
         self.in_channels, self.num_classes, self.width = in_channels, num_classes, width

@@ -10,8 +10,18 @@ import pytorch_lightning as pl
 import torch
 from toys import ToyData, blobs, toy_classifier, toy_trainer
 
-from augnet import ConditionalPolicy, MixturePolicy, RangePolicy, load_policy
+from augnet import (
+    AugNet,
+    ClassConditionalPolicy,
+    ConditionalPolicy,
+    MixturePolicy,
+    RangePolicy,
+    TransformSpace,
+    load_policy,
+    save_policy,
+)
 from augnet.classic import classic_space
+from augnet.policies import Policy
 from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.callbacks import PolicyPictures, PolicyWriter
 from lightning_modules.cli import main
@@ -159,8 +169,24 @@ def test_straight_through_over_trivial_augment_is_refused_before_training() -> N
     settings = LearnerSettings(estimator="straight_through", interval=1, warmup=0)
     model = classifier("trivial_augment_mixture", learner=settings)
     with pytest.raises(ValueError, match="straight_through needs the gradient of the images"):
+        model.check_data(ToyData(channels=3))
+    with pytest.raises(ValueError, match="straight_through needs the gradient of the images"):
         fit(model)
     assert model.global_step == 0
+
+
+@pytest.mark.parametrize(
+    ("policy", "channels", "message"),
+    [
+        (ConditionalPolicy(TransformSpace(["rotation"]), 3), 1, "looks at images with 3 channels, found 1"),
+        (ConditionalPolicy(TransformSpace(["rotation"]), 1, num_classes=4), 1, "for 4 classes, found 3"),
+        (ClassConditionalPolicy(TransformSpace(["rotation"]), 4), 1, "for 4 classes, found 3"),
+    ],
+)
+def test_policy_files_for_other_images_or_classes(policy: Policy, channels: int, message: str, tmp_path: Path) -> None:
+    save_policy(AugNet(TransformSpace(["rotation"]), policy), tmp_path / "policy.json")
+    with pytest.raises(ValueError, match=message):
+        toy_classifier(policy_file=str(tmp_path / "policy.json"), in_channels=channels)
 
 
 def test_table_of_a_mixture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
