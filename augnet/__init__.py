@@ -1,8 +1,17 @@
 """Differentiable augmentation whose strength can be learned: image in, augmented image out."""
 
 from augnet.network import AugNet
-from augnet.policies import RangePolicy
+from augnet.policies import ClassConditionalPolicy, ConditionalPolicy, MixturePolicy, RangePolicy
 from augnet.policy_file import load_policy, save_policy
 from augnet.space import TransformSpace
 
-__all__ = ["AugNet", "RangePolicy", "TransformSpace", "load_policy", "save_policy"]
+__all__ = [
+    "AugNet",
+    "ClassConditionalPolicy",
+    "ConditionalPolicy",
+    "MixturePolicy",
+    "RangePolicy",
+    "TransformSpace",
+    "load_policy",
+    "save_policy",
+]

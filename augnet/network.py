@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, overload
+from typing import Any, Generic, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
 
 from augnet.batch import Batch
-from augnet.policies import RangePolicy
+from augnet.policies import Policy, RangePolicy
+from augnet.policies.base import Description
 from augnet.space import TransformSpace
 
+PolicyT = TypeVar("PolicyT", bound=Policy)
 
-class AugNet(nn.Module):
+
+class AugNet(nn.Module, Generic[PolicyT]):
     """Augments in `train()`, returns its input unchanged in `eval()`.
 
     Args:
@@ -27,20 +30,21 @@ class AugNet(nn.Module):
         >>> images, boxes = net(torch.rand(2, 3, 8, 8), boxes=torch.tensor([[[1.0, 1, 4, 5]], [[0.0, 0, 8, 8]]]))
     """
 
-    def __init__(self, space: TransformSpace, policy: RangePolicy) -> None:
+    def __init__(self, space: TransformSpace, policy: PolicyT) -> None:
         super().__init__()
         self.space = space
         self.policy = policy
 
     @classmethod
-    def from_ops(cls, ops: Mapping[str, float] | Sequence[str], initial: float = 0.1) -> Self:
+    def from_ops(cls, ops: Mapping[str, float] | Sequence[str], initial: float = 0.1) -> AugNet[RangePolicy]:
         """A learned range for each op; see `TransformSpace` and `RangePolicy` for the arguments and errors."""
         space = TransformSpace(ops)
-        return cls(space, RangePolicy(space.bounds, initial, space.signed))
+        return AugNet(space, RangePolicy(space.bounds, initial, space.signed))
 
     def sample(self, images: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """Draw magnitudes `[B, P]` for a batch, see `Policy.sample`; they carry gradient to the policy."""
-        return self.policy.sample(images, labels, generator)
+        """Draw magnitudes `[B, P]` for a batch, see `Policy.sample`; autocast does not round them."""
+        with torch.autocast(images.device.type, enabled=False):
+            return self.policy.sample(images, labels, generator)
 
     @overload
     def forward(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor: ...
@@ -88,11 +92,9 @@ class AugNet(nn.Module):
         given = tuple(part for part in parts if part is not None)
         return given if len(given) > 1 else batch.images
 
-    @torch.no_grad()
-    def describe(self) -> dict[str, dict[str, float | str]]:
-        """The learned range of every op: `{name: {half_width, unit, bound}}`."""
-        half_widths, bounds = self.policy.half_widths().tolist(), self.policy.bounds.tolist()
-        return {
-            op.name: {"half_width": float(f"{half_width:.6g}"), "unit": op.unit, "bound": float(f"{bound:.6g}")}
-            for op, half_width, bound in zip(self.space.ops, half_widths, bounds, strict=True)
-        }
+    def describe(self) -> Description:
+        """What is learned about each op, with its unit and bound: see `describe` of the policy.
+
+        For ranges `{name: {half_width, unit, bound}}`.
+        """
+        return self.policy.describe(self.space)

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from augnet.atomic_file import write_together
 from augnet.network import AugNet
+from augnet.ops.spatial import Interpolation
+from augnet.policies import POLICIES
+from augnet.policies.base import Description
+from augnet.space import TransformSpace
 
 FORMAT = "augfluence-policy"
-VERSION = 1
+VERSION = 2
+_READ = (1, 2)  # version 1 had ranges alone, and bilinear resampling without saying so
 
 
-def save_policy(augnet: AugNet, path: str | Path) -> None:
+def save_policy(augnet: AugNet[Any], path: str | Path) -> None:
     """Write a policy; neither file is replaced before both are on disk in full.
 
     Args:
@@ -28,20 +34,29 @@ def save_policy(augnet: AugNet, path: str | Path) -> None:
         path: The JSON file, ending in `.json`; the parameters go beside it with the ending `.safetensors`.
 
     Raises:
-        ValueError: If `path` does not end in `.json`, or a parameter is not a number: a good policy is never
-            replaced by a broken one.
+        ValueError: If `path` does not end in `.json`, a parameter is not a number (a good policy is never replaced
+            by a broken one), or the policy is of no kind that `load_policy` knows.
         OSError: If the files cannot be written; what was there before is then kept.
     """
     path = _json_path(path)
-    ops = [{"name": name, **facts} for name, facts in augnet.describe().items()]
-    header = {"format": FORMAT, "version": VERSION, "policy": "range", "ops": ops}
+    if POLICIES.get(augnet.policy.kind) is not type(augnet.policy):
+        raise ValueError(f"expected a policy of kind {', '.join(POLICIES)}, found {type(augnet.policy).__name__}")
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "policy": augnet.policy.kind,
+        "settings": augnet.policy.config(),
+        "interpolation": augnet.space.interpolation,
+        "bounds": dict(zip(augnet.space.names, augnet.space.bounds, strict=True)),
+        "ops": [{"name": name, **facts} for name, facts in augnet.describe().items()],
+    }
     if any(tensor.isnan().any() for tensor in augnet.policy.state_dict().values()):
         raise ValueError(f"{path}: the policy holds NaN and was not saved; lower the learning rate of the policy.")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in augnet.policy.state_dict().items()}
     write_together({path.with_suffix(".safetensors"): save(tensors), path: json.dumps(header, indent=2) + "\n"})
 
 
-def load_policy(path: str | Path) -> AugNet:
+def load_policy(path: str | Path) -> AugNet[Any]:
     """Read a policy as a frozen module for any PyTorch loop: augments in `train()`, not in `eval()`.
 
     Args:
@@ -55,21 +70,59 @@ def load_policy(path: str | Path) -> AugNet:
     path = _json_path(path)
     header = _read_header(path)
     try:
-        ops = {str(op["name"]): float(op["bound"]) for op in header["ops"]}
-        half_widths = {str(op["name"]): float(op["half_width"]) for op in header["ops"]}
         tensors = load_file(path.with_suffix(".safetensors"))
-        augnet = AugNet.from_ops(ops).to(tensors["theta"].dtype)
+        dtype = next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())
+        augnet = _build(header).to(dtype)
+        written = {str(op["name"]): {str(fact): value for fact, value in op.items()} for op in header["ops"]}
+        _compare(written, augnet.describe(), "under bounds", facts=("bound", "unit"))
         augnet.policy.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ValueError(f"{path}: not a complete policy file ({error}); save it again with save_policy.") from error
-    for name, facts in augnet.describe().items():
-        for fact, here in (("bound", ops[name]), ("half_width", half_widths[name])):
-            if not math.isclose(here, float(facts[fact]), rel_tol=1e-4, abs_tol=1e-6):
-                raise ValueError(
-                    f"{path}: the {fact} of {name} is {here:g} here and {facts[fact]:g} in the .safetensors file "
-                    "beside it: the two files are not of the same policy, or one was edited."
-                )
+        _compare(written, augnet.describe(), "in the .safetensors file beside it")
+    except _DisagreementError as error:
+        raise ValueError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, StopIteration, SafetensorError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{path}: not a complete policy file ({reason}); save it again with save_policy.") from error
     return augnet.requires_grad_(False)
+
+
+class _DisagreementError(Exception):
+    """Two places say different things about one policy."""
+
+
+def _build(header: dict[str, Any]) -> AugNet[Any]:
+    """The network that a header describes, with fresh parameters."""
+    if header["version"] == 1:
+        bounds = {op["name"]: op["bound"] for op in header["ops"]}
+        header = {**header, "settings": {}, "interpolation": "bilinear", "bounds": bounds}
+    if header["policy"] not in POLICIES:
+        raise ValueError(f"unknown kind of policy {header['policy']!r}, known are {', '.join(POLICIES)}")
+    if header["interpolation"] not in get_args(Interpolation):
+        raise ValueError(f"unknown interpolation {header['interpolation']!r}")
+    bounds = {str(name): float(bound) for name, bound in header["bounds"].items()}
+    space = TransformSpace(bounds, interpolation=header["interpolation"])
+    return AugNet(space, POLICIES[header["policy"]].from_config(header["settings"], space))
+
+
+def _compare(written: Description, found: Description, where: str, facts: Sequence[str] | None = None) -> None:
+    """Raise unless the list of ops says the same as what was found elsewhere, in all facts or in some."""
+    if list(written) != list(found):
+        raise _DisagreementError(f"the ops are {', '.join(written)} here, expected {', '.join(found)}.")
+    for name, known in found.items():
+        for fact in known if facts is None else facts:
+            here = written[name][fact]
+            if not _close(here, known[fact]):
+                raise _DisagreementError(
+                    f"the {fact} of {name} is {here} here and {known[fact]} {where}: the two are not of the same "
+                    "policy, or one was edited."
+                )
+
+
+def _close(here: Any, there: Any) -> bool:
+    if isinstance(there, list):
+        return len(here) == len(there) and all(map(_close, here, there))
+    if isinstance(there, str):
+        return bool(here == there)
+    return math.isclose(float(here), float(there), rel_tol=1e-4, abs_tol=1e-6)
 
 
 def _json_path(path: str | Path) -> Path:
@@ -86,9 +139,10 @@ def _read_header(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: not a policy file, it is no JSON ({error}).") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError(f'{path}: not a policy file, expected "format": "{FORMAT}".')
-    if header.get("version") != VERSION:
+    if header.get("version") not in _READ:
         raise ValueError(
-            f"{path}: policy file of version {header.get('version')}, this augfluence reads version {VERSION}; "
+            f"{path}: policy file of version {header.get('version')}, this augfluence reads "
+            f"version {' and '.join(map(str, _READ))}; "
             "install the release that wrote it, or save the policy again."
         )
     return header

@@ -12,7 +12,8 @@ from augnet.baselines import Baseline, make_baseline
 from lightning_modules.classifier import Classifier, check_choice
 from lightning_modules.data.checks import check_labels, validate_images
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
-from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner, PolicyUpdate
+from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner, PolicyUpdate, check_estimator
+from lightning_modules.policy_choice import PolicyName, build_policy, check_fit
 
 Control = Literal["none", "plain", "uniform", "shuffled", "flipped", "identity_hessian"]
 _STATE = "policy_learner"
@@ -27,21 +28,30 @@ class AugmentedClassifier(Classifier):
     Args:
         ops: What the learned policy may do: a list of op names, or a mapping from op name to its bound, the largest
             magnitude in the op's unit. Units and names: see the README.
+        policy: What is learned. `ranges`: one range for each op, all ops on every image. `mixture`: how often each op
+            is taken and how strongly, from uniform over `ops` on; `trivial_augment_mixture`: the same from
+            TrivialAugment-Wide on, whose ops replace `ops`. `conditional`: ranges for each image, from an encoder
+            network. `class_conditional`: ranges for each class.
+        ops_per_image: Ops that a mixture does to each image, 1 or 2.
         initial_range: Ranges at the start, as a fraction of the bounds, in (0, 1]. At 0 there would be no gradient.
+            Mixtures have none.
         base_policy: A fixed policy in front of the learned one: `none`, the name of a baseline (`flip_crop`,
             `trivial_augment`, `rand_augment`, `auto_augment`, `augmix`, `cutout`), or several joined by `+`, for
             instance `flip_crop+trivial_augment`.
         policy_file: A saved policy to train with, frozen, instead of learning one; its ops replace `ops`.
         learner: How the policy is learned.
         control: `none` is the method. `plain` has no policy at all, `uniform` draws uniformly up to the bounds of the
-            same ops. The others spoil the influence and should do worse: `shuffled` (each image is scored by the
-            error of another), `flipped` (its sign), `identity_hessian` (no curvature).
+            same ops, for a mixture as it does at its start. The others spoil the influence and should do worse:
+            `shuffled` (each image is scored by the error of another), `flipped` (its sign), `identity_hessian` (no
+            curvature).
         **kwargs: See `Classifier`.
     """
 
     def __init__(
         self,
         ops: list[str] | dict[str, float],
+        policy: PolicyName = "ranges",
+        ops_per_image: int = 1,
         initial_range: float = 0.1,
         base_policy: str = "none",
         policy_file: str | None = None,
@@ -50,15 +60,27 @@ class AugmentedClassifier(Classifier):
         **kwargs: Any,
     ) -> None:
         check_choice("control", control, Control)
+        check_choice("policy", policy, PolicyName)
         if policy_file is not None and control != "none":
             raise ValueError(f"policy_file fixes the policy: control must be none, found {control!r}.")
         if policy_file is not None and not Path(policy_file).is_file():
             raise FileNotFoundError(f"policy_file: there is no file {policy_file}.")
         base = _base(base_policy)
-        if policy_file is None:
-            augnet = AugNet.from_ops(ops, 1.0 if control == "uniform" else initial_range)
-        else:
+        in_channels, num_classes = kwargs.get("in_channels", 3), kwargs["num_classes"]
+        augnet: AugNet[Any]
+        if policy_file is not None:
             augnet = load_policy(policy_file)
+        else:
+            augnet = build_policy(
+                policy,
+                ops,
+                initial_range=initial_range,
+                ops_per_image=ops_per_image,
+                in_channels=in_channels,
+                num_classes=num_classes,
+                uniform=control == "uniform",
+            )
+        check_fit(augnet, in_channels, num_classes)
         learned = [] if control == "plain" else [augnet]
         super().__init__(augmentation=nn.Sequential(base or nn.Identity(), *learned), **kwargs)
         learner = _settings(learner)
@@ -67,7 +89,6 @@ class AugmentedClassifier(Classifier):
         self.hparams["learner"] = asdict(learner)  # plain values only: checkpoints load with weights_only=True
         if callable(self.hparams.get("optimizer")):
             del self.hparams["optimizer"]
-        augnet.space.check_channels(self.hparams.get("in_channels", 3))
         self.augnet = None if control == "plain" else augnet
         self.base, self.control, self.settings = base, control, learner
         self.learns = policy_file is None and control not in ("plain", "uniform")
@@ -76,13 +97,29 @@ class AugmentedClassifier(Classifier):
         self._resumed: dict[str, Any] | None = None
         self._latest_step = 0
 
+    @torch.no_grad()
+    def augment(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The training batch as the classifier sees it: base policy, then learned policy; `[B, C, H, W]` in [0, 1].
+
+        Args:
+            images: `[B, C, H, W]` in [0, 1].
+            labels: `[B]`, which policies that depend on the class need.
+        """
+        if self.base is not None:
+            images = self.base(images)
+        if self.augnet is None:
+            return images
+        augmented: Tensor = self.augnet(images) if labels is None else self.augnet(images, labels)[0]
+        return augmented
+
     def check_data(self, data: Any) -> None:
         """Raise ValueError unless a policy can be learned on this data; leave everything as it is.
 
         Args:
             data: A data module with `influence_set() -> (images, labels)`.
         """
-        if self.learns:
+        if self.learns and self.augnet is not None:
+            check_estimator(self.augnet, self.settings)
             find_last_linear(self.network, self._influence_set(data)[0][:2])
 
     def on_fit_start(self) -> None:
@@ -90,7 +127,7 @@ class AugmentedClassifier(Classifier):
         super().on_fit_start()
         if not self.learns or self.augnet is None:
             return
-        if self.augnet.policy.theta.dtype.itemsize < 4:
+        if next(self.augnet.parameters()).dtype.itemsize < 4:
             raise ValueError(
                 f"the policy is learned in float32: set trainer.precision to bf16-mixed, found "
                 f"{self.trainer.precision}."
@@ -138,6 +175,7 @@ class AugmentedClassifier(Classifier):
         if self.learner is None or self.augnet is None or not stepped or not self.learner.due(self.global_step):
             return  # not stepped: gradients of several batches are accumulated
         update = self.last_update = self.learner.update(*batch)
+        described, logged = self.augnet.describe(), self.augnet.policy.logged
         self.log_dict(
             {
                 "influence/mean": update.influence.mean(),
@@ -145,7 +183,7 @@ class AugmentedClassifier(Classifier):
                 "influence/ihvp_residual": update.solution.relative_residual,
                 "influence/cg_iters": float(update.solution.iterations),
                 "policy/retention": update.retention,
-                **{f"range/{name}": float(facts["half_width"]) for name, facts in self.augnet.describe().items()},
+                **{f"{logged[fact]}/{op}": facts[fact] for op, facts in described.items() for fact in logged},
             }
         )
 

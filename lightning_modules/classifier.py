@@ -82,8 +82,8 @@ class Classifier(pl.LightningModule):
         return logits
 
     @torch.no_grad()
-    def augment(self, images: Tensor) -> Tensor:
-        """The training batch as the classifier sees it, `[B, C, H, W]` in [0, 1]."""
+    def augment(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The training batch as the classifier sees it, `[B, C, H, W]` in [0, 1]; labels are not looked at here."""
         augmented: Tensor = self.augmentation(images)
         return augmented
 
@@ -97,7 +97,7 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Augment, classify, cross-entropy."""
         images, labels = batch
-        logits = self(self.augment(images))
+        logits = self(self.augment(images, labels))
         loss: Tensor = self.loss(logits, labels)
         self._log("train", loss, logits, labels)
         return loss

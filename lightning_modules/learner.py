@@ -5,6 +5,9 @@
     J = mean_i bounded(I_i) / rms(I),   I_i = -(p_i - q_i)^T S [h_i; 1]  at the augmented images
     policy <- Adam step along -dJ/dpolicy
 
+The gradient of J reaches the policy through the images, or, for a mixture, by the score function: the bounded influence
+of each image is what its draw cost, and no backward pass is needed.
+
 The classifier is frozen, in evaluation mode, and bit for bit the same afterwards; `S` is a constant. Departures from
 the paper: classifier and policy are trained together, not one after the other; each influence is bounded (it has no
 lower bound of its own and rewards destroyed labels otherwise), and `J` is divided by the influences' size, so that the
@@ -20,14 +23,16 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from augnet import AugNet
+from augnet import AugNet, MixturePolicy
 from influence import FeatureBank, LastLayerHessian, Solution, loss_gradient, solve, upweight_influence
 from lightning_modules.feature_capture import FeatureCapture
 from lightning_modules.frozen import frozen
+from lightning_modules.score_function import score_function
 
 _CHUNK = 512  # images of the influence set in one pass of the network
 
 Corruption = Literal["none", "shuffled", "flipped", "identity_hessian"]
+Estimator = Literal["score_function", "straight_through"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +40,7 @@ class LearnerSettings:
     """How the policy is learned.
 
     Args:
-        lr: Learning rate of Adam on the policy's parameters (logits of range / bound).
+        lr: Learning rate of Adam on the policy's parameters (logits of range / bound, or of probabilities).
         interval: Classifier steps from one policy update to the next; the cost falls in proportion.
         warmup: Classifier steps before the first policy update.
         refresh: Policy updates from one solve for S to the next.
@@ -45,6 +50,9 @@ class LearnerSettings:
         tol: Relative residual at which the solve stops.
         max_iterations: Most Hessian products of one solve.
         clip: Bound on each sample's influence, in multiples of the batch's root mean square, > 0.
+        estimator: How a mixture is learned: `score_function` (unbiased, no backward pass) or `straight_through` (less
+            variance, biased, needs the gradient of the images).
+        kl: Weight of a mixture's divergence from its prior, >= 0; 0 lets it forget the prior up to its floor.
     """
 
     lr: float = 0.05
@@ -56,6 +64,8 @@ class LearnerSettings:
     tol: float = 1e-2
     max_iterations: int = 100
     clip: float = 3.0
+    estimator: Estimator = "score_function"
+    kl: float = 0.02
 
     def __post_init__(self) -> None:
         for name in ("interval", "refresh", "hessian_rows", "max_iterations"):
@@ -64,8 +74,13 @@ class LearnerSettings:
         for name in ("lr", "damping", "tol", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"learner.{name} must be a positive number, found {getattr(self, name)}.")
-        if self.warmup < 0:
-            raise ValueError(f"learner.warmup must be at least 0, found {self.warmup}.")
+        for name in ("warmup", "kl"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"learner.{name} must be at least 0, found {getattr(self, name)}.")
+        if self.estimator not in get_args(Estimator):
+            raise ValueError(
+                f"learner.estimator must be one of {', '.join(get_args(Estimator))}, found {self.estimator!r}."
+            )
 
 
 @dataclass(frozen=True)
@@ -83,6 +98,16 @@ class PolicyUpdate:
     retention: float
     influence_loss: float
     solution: Solution
+
+
+def check_estimator(augnet: AugNet[Any], settings: LearnerSettings) -> None:
+    """Raise ValueError if a mixture is to be learned through images that have no gradient."""
+    through_images = isinstance(augnet.policy, MixturePolicy) and settings.estimator == "straight_through"
+    if through_images and augnet.space.interpolation == "nearest":
+        raise ValueError(
+            "learner.estimator straight_through needs the gradient of the images, and nearest-pixel resampling, as "
+            "TrivialAugment's, has none for the spatial ops: take score_function."
+        )
 
 
 class PolicyLearner:
@@ -103,7 +128,7 @@ class PolicyLearner:
 
     def __init__(
         self,
-        augnet: AugNet,
+        augnet: AugNet[Any],
         capture: FeatureCapture,
         influence_set: tuple[Tensor, Tensor],
         settings: LearnerSettings,
@@ -116,6 +141,8 @@ class PolicyLearner:
         if corruption not in get_args(Corruption):
             raise ValueError(f"expected corruption one of {get_args(Corruption)}, found {corruption!r}")
         self.augnet, self.capture, self.settings = augnet, capture, settings
+        self.mixture = augnet.policy if isinstance(augnet.policy, MixturePolicy) else None
+        check_estimator(augnet, settings)
         self.base = base
         self.influence_set = influence_set
         self.corruption = corruption
@@ -147,7 +174,7 @@ class PolicyLearner:
         with frozen(model), _learning(self.augnet):
             with torch.no_grad():
                 originals = images if self.base is None else self.base(images, generator=self.generator)
-            augmented = self.augnet(originals, generator=self.generator)
+            augmented, choices = self._augment(originals, labels)
             features, logits = self._features(augmented)
             self.bank.add(features, logits, labels)
             if self.solution is None or self.updates % self.settings.refresh == 0:
@@ -157,9 +184,17 @@ class PolicyLearner:
                 order = torch.randperm(len(labels), generator=self.generator).to(labels.device)
                 logits, targets = logits[order], targets[order]
             influence = upweight_influence(self._solved(), features, logits, targets)
-            self._step(influence, augmented)
+            self._step(influence, augmented, choices)
         self.updates += 1
         return PolicyUpdate(influence.detach(), self.retention, self.influence_loss, self._solved())
+
+    def _augment(self, originals: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Augmented images, and the choices behind them if they are to be scored."""
+        if self.mixture is None or self.settings.estimator == "straight_through":
+            return self.augnet(originals, labels, generator=self.generator)[0], None
+        with torch.no_grad():
+            draw = self.mixture.draw(originals, self.generator)
+            return self.augnet.space.apply(originals, draw.magnitudes, generator=self.generator), draw.choices
 
     def _features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         with self.forward_context():
@@ -191,16 +226,20 @@ class PolicyLearner:
             raise RuntimeError("no solution yet: call update first")
         return self.solution
 
-    def _step(self, influence: Tensor, augmented: Tensor) -> None:
-        """Send the gradient of the bounded influence through the augmented images into the policy."""
+    def _step(self, influence: Tensor, augmented: Tensor, choices: Tensor | None) -> None:
+        """Move the policy against the gradient of the bounded influence: through the images, or from the choices."""
         size = influence.detach().square().mean().sqrt().clamp(min=torch.finfo(influence.dtype).tiny)
         limit = self.settings.clip
-        objective = (limit * torch.tanh(influence / (limit * size))).mean()
-        (gradient,) = torch.autograd.grad(objective, augmented)
-        if self.corruption == "flipped":
-            gradient = -gradient
+        bounded = limit * torch.tanh(influence / (limit * size))
+        sign = -1 if self.corruption == "flipped" else 1
         self.optimizer.zero_grad()
-        augmented.backward(gradient)
+        if self.mixture is None or choices is None:
+            (gradient,) = torch.autograd.grad(bounded.mean(), augmented)
+            augmented.backward(sign * gradient)
+        else:
+            score_function(self.mixture.log_prob(choices), sign * bounded).backward()
+        if self.mixture is not None:
+            (self.settings.kl * self.mixture.kl()).backward()
         self.optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
@@ -226,7 +265,7 @@ class PolicyLearner:
 
 
 @contextmanager
-def _learning(augnet: AugNet) -> Iterator[None]:
+def _learning(augnet: AugNet[Any]) -> Iterator[None]:
     """Training mode and gradients for the policy inside; without both outside."""
     training = augnet.training
     augnet.train().requires_grad_(True)

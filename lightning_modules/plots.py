@@ -29,11 +29,12 @@ def augmentation_grid(rows: Tensor) -> Figure:
     return figure
 
 
-def plot_ranges(history: dict[int, dict[str, float]]) -> Figure:
-    """Half-width of every op over training, as a fraction of its bound.
+def plot_ranges(history: dict[int, dict[str, float]], quantity: str = "half-width / bound") -> Figure:
+    """What was learned about every op over training.
 
     Args:
-        history: Step -> op -> fraction in [0, 1]; at least one step, the same ops at each.
+        history: Step -> op -> number in [0, 1]; at least one step, the same ops at each.
+        quantity: What the numbers are.
     """
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
@@ -42,7 +43,7 @@ def plot_ranges(history: dict[int, dict[str, float]]) -> Figure:
     for index, op in enumerate(next(iter(history.values()))):
         values = [history[step][op] for step in steps]
         axis.plot(steps, values, styles[index // 10 % len(styles)], label=op)
-    axis.set(xlabel="training step", ylabel="half-width / bound", ylim=(0, 1), title="Learned ranges")
+    axis.set(xlabel="training step", ylabel=quantity, ylim=(0, 1), title="Learned policy")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     return figure

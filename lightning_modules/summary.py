@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -22,13 +23,13 @@ class ArmResult:
         name: "learned", or the control.
         test_accuracy: On the test split, in [0, 1].
         seconds: Training time.
-        ranges: Op -> `{half_width, unit, bound}`; empty without a policy.
+        ranges: What was learned about each op, `AugNet.describe()`; empty without a policy.
     """
 
     name: str
     test_accuracy: float
     seconds: float
-    ranges: dict[str, dict[str, float | str]]
+    ranges: dict[str, dict[str, Any]]
 
 
 def next_free_folder(wanted: Path) -> Path:
@@ -91,7 +92,8 @@ def print_summary(folder: Path, arms: Sequence[ArmResult]) -> None:
     console = Console()
     console.print(table)
     if arms[0].ranges:
-        console.print(ranges_table(arms[0]))
+        mixture = any("probability" in facts for facts in arms[0].ranges.values())
+        console.print(mixture_table(arms[0]) if mixture else ranges_table(arms[0]))
     console.print(f"Files of this run: {folder}", soft_wrap=True)
 
 
@@ -103,4 +105,16 @@ def ranges_table(arm: ArmResult) -> Table:
     for op, facts in arm.ranges.items():
         half_width, bound = float(facts["half_width"]), float(facts["bound"])
         table.add_row(op, f"+-{half_width:.3g}", f"{100 * half_width / bound:.0f} %", str(facts["unit"]))
+    return table
+
+
+def mixture_table(arm: ArmResult) -> Table:
+    """How often an arm takes each op and how strongly, the most frequent first."""
+    table = Table(title=f"Mixture ({arm.name})")
+    for column in ("op", "probability", "mean strength", "of its bound", "unit"):
+        table.add_column(column, justify="left" if column in ("op", "unit") else "right")
+    for op, facts in sorted(arm.ranges.items(), key=lambda item: -item[1]["probability"]):
+        strength, bound = facts["strength"], facts["bound"]
+        share = f"{100 * strength / bound:.0f} %" if bound else "-"
+        table.add_row(op, f"{100 * facts['probability']:.1f} %", f"{strength:.3g}", share, facts["unit"])
     return table

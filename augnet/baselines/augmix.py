@@ -8,7 +8,7 @@ from torch import Tensor
 from augnet.baselines.base import Baseline
 from augnet.baselines.draws import dirichlet, integers
 from augnet.baselines.rounds import apply_round
-from augnet.baselines.scale import MIX, RAND_OPS, table
+from augnet.scales import MIX, RAND_OPS, table
 
 _DEPTH = 3  # ops of a chain at most
 _OPS = tuple(op for op in RAND_OPS if op != "identity")

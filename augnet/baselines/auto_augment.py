@@ -10,8 +10,8 @@ from torch import Tensor
 from augnet.baselines.base import Baseline
 from augnet.baselines.draws import integers, uniform
 from augnet.baselines.rounds import apply_round
-from augnet.baselines.scale import AUTO, table
 from augnet.classic import CLASSIC_OPS, ClassicOp
+from augnet.scales import AUTO, table
 
 # 25 pairs of (op, probability, strength of 10)
 POLICIES: tuple[tuple[tuple[ClassicOp, float, int], tuple[ClassicOp, float, int]], ...] = (

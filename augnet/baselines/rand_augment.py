@@ -8,7 +8,7 @@ from torch import Tensor
 from augnet.baselines.base import Baseline
 from augnet.baselines.draws import integers
 from augnet.baselines.rounds import apply_round
-from augnet.baselines.scale import RAND, RAND_OPS, table
+from augnet.scales import RAND, RAND_OPS, table
 
 
 class RandAugment(Baseline):

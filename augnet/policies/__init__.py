@@ -1,6 +1,14 @@
-"""Distributions over op magnitudes, one file per kind."""
+"""Distributions over op magnitudes, one file per kind, and the registry that names the kinds in policy files."""
+
+from types import MappingProxyType
 
 from augnet.policies.base import Policy
+from augnet.policies.class_conditional import ClassConditionalPolicy
+from augnet.policies.conditional import ConditionalPolicy
+from augnet.policies.mixture import MixturePolicy
 from augnet.policies.ranges import RangePolicy
 
-__all__ = ["Policy", "RangePolicy"]
+_KINDS: tuple[type[Policy], ...] = (RangePolicy, MixturePolicy, ConditionalPolicy, ClassConditionalPolicy)
+POLICIES = MappingProxyType({policy.kind: policy for policy in _KINDS})
+
+__all__ = ["POLICIES", "ClassConditionalPolicy", "ConditionalPolicy", "MixturePolicy", "Policy", "RangePolicy"]

@@ -1,13 +1,18 @@
-"""What every policy promises."""
+"""What a policy is: a distribution over the magnitudes of the ops of a space."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from augnet.ops.base import uniform
+from augnet.space import TransformSpace
+
+Description = dict[str, dict[str, Any]]  # op -> what is learned about it, its unit and its bound
 
 
 class Policy(nn.Module, ABC):
@@ -15,7 +20,16 @@ class Policy(nn.Module, ABC):
 
     A policy is a function from uniform random numbers to magnitudes, and draws nothing itself. So the same function
     runs where there is no generator of torch, as in an exported graph.
+
+    Attributes:
+        kind: The name of this kind of policy in policy files.
+        logged: The numbers of `describe` to follow over training, and the group each is logged under.
+        quantity: What `shares` returns, for the axis of a plot.
     """
+
+    kind: ClassVar[str]
+    logged: ClassVar[Mapping[str, str]] = {"half_width": "range"}
+    quantity: ClassVar[str] = "half-width / bound"
 
     @property
     @abstractmethod
@@ -44,3 +58,90 @@ class Policy(nn.Module, ABC):
             generator: Source of the draws; `None` is the default generator of the images' device.
         """
         return self.magnitudes(images, labels, uniform(self.draws)(images, generator))
+
+    @abstractmethod
+    def describe(self, space: TransformSpace) -> Description:
+        """What is learned, in the ops' units and rounded to six digits, for people and files; detached."""
+
+    def shares(self, space: TransformSpace) -> dict[str, float]:
+        """One number in [0, 1] for each op, for a plot over time: here the half-width as a share of the bound."""
+        return {name: facts["half_width"] / facts["bound"] for name, facts in self.describe(space).items()}
+
+    def config(self) -> dict[str, Any]:
+        """What `from_config` needs besides the space; plain values, for JSON."""
+        return {}
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: Mapping[str, Any], space: TransformSpace) -> Self:
+        """The policy that `config` describes, with fresh parameters.
+
+        Raises:
+            ValueError, TypeError, KeyError: If the values do not make a policy of this kind over this space.
+        """
+
+
+class BoundedPolicy(Policy):
+    """Magnitudes uniform in `[-w, w]`, or in `[0, w]` for ops without negative ones, `w` at most the op's bound.
+
+    Args:
+        bounds: The largest half-width of each of the P ops, > 0, in the ops' units.
+        signed: For each op, whether it has negative magnitudes.
+    """
+
+    bounds: Tensor
+    lowest: Tensor
+
+    def __init__(self, bounds: Sequence[float], signed: Sequence[bool]) -> None:
+        super().__init__()
+        self.register_buffer("bounds", torch.tensor(bounds, dtype=torch.float32))
+        lowest = torch.tensor([-1.0 if negative else 0.0 for negative in signed])
+        self.register_buffer("lowest", lowest, persistent=False)  # a fact of the ops, not learned
+
+    @property
+    def draws(self) -> int:
+        """One random number for each op."""
+        return self.bounds.shape[0]
+
+    def scatter(self, half_widths: Tensor, uniform: Tensor) -> Tensor:
+        """Magnitudes `[B, P]` within the half-widths, `[P]` or `[B, P]`, to which they carry gradient.
+
+        Args:
+            half_widths: In the ops' units.
+            uniform: `[B, P]`, uniform in [0, 1).
+        """
+        return torch.lerp(self.lowest, torch.ones_like(self.lowest), uniform.to(self.bounds)) * half_widths
+
+    def ranges(self, space: TransformSpace, half_widths: Tensor, /, **others: Tensor) -> Description:
+        """The range of every op: `{name: {half_width, ..., unit, bound}}`.
+
+        Args:
+            space: The ops.
+            half_widths: `[P]` in the ops' units.
+            **others: Further facts in the ops' units, `[P]`, or `[P, K]` for a list each.
+        """
+        columns = {"half_width": half_widths, **others}
+        return {
+            op.name: {
+                **{fact: rounded(values[index].tolist()) for fact, values in columns.items()},
+                "unit": op.unit,
+                "bound": rounded(bound),
+            }
+            for index, (op, bound) in enumerate(zip(space.ops, self.bounds.tolist(), strict=True))
+        }
+
+
+def start_of(initial: float, *shape: int) -> Tensor:
+    """What a sigmoid takes to `initial`, in a tensor of a shape; infinite at 1.
+
+    Raises:
+        ValueError: Unless it is a fraction of the bounds in (0, 1].
+    """
+    if not 0 < initial <= 1:
+        raise ValueError(f"initial: expected a fraction of the bounds in (0, 1], found {initial}; 0.1 is a usual start")
+    return torch.logit(torch.full(shape, initial))
+
+
+def rounded(value: Any) -> Any:
+    """A number, or a list of numbers, with six digits."""
+    return [rounded(part) for part in value] if isinstance(value, list) else float(f"{value:.6g}")

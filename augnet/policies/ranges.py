@@ -7,15 +7,17 @@ gradient reaches `theta` through the magnitude (reparametrisation).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from augnet.policies.base import Policy
+from augnet.policies.base import BoundedPolicy, Description, start_of
+from augnet.space import TransformSpace
 
 
-class RangePolicy(Policy):
+class RangePolicy(BoundedPolicy):
     """One learned half-width per op, shared by all images; every image has its own draw.
 
     Args:
@@ -28,20 +30,11 @@ class RangePolicy(Policy):
         ValueError: If `initial` is outside (0, 1].
     """
 
-    bounds: Tensor
-    lowest: Tensor
+    kind = "range"
 
     def __init__(self, bounds: Sequence[float], initial: float = 0.1, signed: Sequence[bool] | None = None) -> None:
-        super().__init__()
-        if not 0 < initial <= 1:
-            raise ValueError(
-                f"initial: expected a fraction of the bounds in (0, 1], found {initial}; 0.1 is a usual start"
-            )
-        self.register_buffer("bounds", torch.tensor(bounds, dtype=torch.float32))
-        lowest = [-1.0 if negative else 0.0 for negative in signed or [True] * len(bounds)]
-        self.register_buffer("lowest", torch.tensor(lowest), persistent=False)  # a fact of the ops, not learned
-        start = torch.full((len(bounds),), initial)
-        self.theta = nn.Parameter(torch.logit(start))  # infinite at 1: exactly the bounds, and no gradient
+        super().__init__(bounds, signed or [True] * len(bounds))
+        self.theta = nn.Parameter(start_of(initial, len(bounds)))  # infinite at 1: exactly the bounds, and no gradient
 
     def half_widths(self) -> Tensor:
         """Half-widths `[P]` in the ops' units; carry gradient to the policy."""
@@ -51,11 +44,16 @@ class RangePolicy(Policy):
         """Half-widths as a fraction of their bounds, `[P]` in (0, 1]; detached."""
         return torch.sigmoid(self.theta.detach())
 
-    @property
-    def draws(self) -> int:
-        """One random number for each op."""
-        return self.bounds.shape[0]
-
     def magnitudes(self, images: Tensor, labels: Tensor | None, uniform: Tensor) -> Tensor:
         """Magnitudes `[B, P]`, carrying gradient to the policy; images and labels are not looked at."""
-        return torch.lerp(self.lowest, torch.ones_like(self.lowest), uniform.to(self.bounds)) * self.half_widths()
+        return self.scatter(self.half_widths(), uniform)
+
+    @torch.no_grad()
+    def describe(self, space: TransformSpace) -> Description:
+        """The range of every op: `{name: {half_width, unit, bound}}`."""
+        return self.ranges(space, self.half_widths())
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], space: TransformSpace) -> Self:
+        """Nothing but the space decides; see `Policy.from_config`."""
+        return cls(space.bounds, signed=space.signed)

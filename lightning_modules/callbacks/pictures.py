@@ -21,7 +21,8 @@ class PolicyPictures(pl.Callback):
     """Logs a grid of augmented images and a histogram of influences, and writes pictures at the end.
 
     `augmentations.png`: each column a training image, the original on top, draws
-    of the policy below. `ranges.png`: the learned half-widths over training, as fractions of their bounds.
+    of the policy below. `ranges.png`: the learned half-widths over training, as fractions of their bounds; for
+    a mixture the probabilities of the ops.
 
     Args:
         every_n_epochs: Epochs from one logged grid to the next.
@@ -32,6 +33,7 @@ class PolicyPictures(pl.Callback):
             raise ValueError(f"every_n_epochs must be at least 1, found {every_n_epochs}.")
         self.every_n_epochs = every_n_epochs
         self.images: Tensor | None = None
+        self.labels: Tensor | None = None
         self.history: dict[int, dict[str, float]] = {}
 
     def on_train_batch_start(
@@ -40,13 +42,14 @@ class PolicyPictures(pl.Callback):
         """Keep eight images of the first batch."""
         if self.images is None:
             self.images = batch[0][:_IMAGES].detach().float().cpu()
+            self.labels = batch[1][:_IMAGES].cpu()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember the ranges; every few epochs, log pictures to W&B."""
         if not isinstance(pl_module, AugmentedClassifier) or pl_module.augnet is None:
             return
-        shares = pl_module.augnet.policy.saturation().tolist()
-        self.history[trainer.global_step] = dict(zip(pl_module.augnet.space.names, shares, strict=True))
+        augnet = pl_module.augnet
+        self.history[trainer.global_step] = augnet.policy.shares(augnet.space)
         if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             self._log(trainer, pl_module)
 
@@ -63,12 +66,12 @@ class PolicyPictures(pl.Callback):
 
     def _rows(self, module: AugmentedClassifier) -> Tensor:
         """Originals and draws, `[1 + draws, images, C, H, W]`; the draws are the same at every call."""
-        if self.images is None or module.augnet is None:
+        if self.images is None or self.labels is None or module.augnet is None:
             raise RuntimeError("no images seen yet")
         generator = torch.Generator().manual_seed(0)
-        images = self.images.to(module.device)
+        images, labels = self.images.to(module.device), self.labels.to(module.device)
         with torch.no_grad():
-            magnitudes = [module.augnet.sample(images, generator=generator) for _ in range(_DRAWS)]
+            magnitudes = [module.augnet.sample(images, labels, generator) for _ in range(_DRAWS)]
             draws = [module.augnet.space.apply(images, row) for row in magnitudes]
         return torch.stack([images, *draws]).cpu()
 
@@ -80,12 +83,12 @@ class PolicyPictures(pl.Callback):
         folder = Path(trainer.default_root_dir)
         save_figure(augmentation_grid(self._rows(pl_module)), folder / "augmentations.png")
         if self.history:
-            save_figure(plot_ranges(self.history), folder / "ranges.png")
+            save_figure(plot_ranges(self.history, pl_module.augnet.policy.quantity), folder / "ranges.png")
 
     def state_dict(self) -> dict[str, Any]:
         """History and images, so that a resumed run draws all of it."""
-        return {"history": self.history, "images": self.images}
+        return {"history": self.history, "images": self.images, "labels": self.labels}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self.history, self.images = state_dict["history"], state_dict["images"]
+        self.history, self.images, self.labels = (state_dict[name] for name in ("history", "images", "labels"))

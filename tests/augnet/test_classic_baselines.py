@@ -14,8 +14,8 @@ from torchvision_policies import NAMES, Draw, draws, eight_bit, key, nothing, on
 from augnet.baselines import AugMix, AutoAugment, RandAugment, TrivialAugment
 from augnet.baselines.auto_augment import POLICIES
 from augnet.baselines.rounds import apply_round
-from augnet.baselines.scale import AUTO, MIX, RAND, TRIVIAL, Scale, table
 from augnet.classic import ClassicOp
+from augnet.scales import AUTO, MIX, RAND, TRIVIAL, Scale, table
 
 SIDES = (20, 28)
 TABLES = {

@@ -12,10 +12,23 @@ import torch
 from augnet_images import noise
 from safetensors.torch import load_file, save_file
 
-from augnet import AugNet, load_policy, save_policy
+from augnet import (
+    AugNet,
+    ClassConditionalPolicy,
+    ConditionalPolicy,
+    MixturePolicy,
+    RangePolicy,
+    TransformSpace,
+    load_policy,
+    save_policy,
+)
+from augnet.classic import classic_space
 from augnet.ops import OPS
+from augnet.policies import POLICIES
+from augnet.policy_file import VERSION
 
-GOLDEN = Path(__file__).parent / "golden" / "policy.json"
+GOLDEN = Path(__file__).parent / "golden"
+SPACE = TransformSpace({"rotation": 45.0, "scale": 0.5, "grey": 0.25})
 Header = dict[str, Any]
 
 
@@ -29,6 +42,21 @@ def learned(*names: str, seed: int = 0) -> AugNet:
     with torch.no_grad():
         net.policy.theta.normal_(generator=torch.Generator().manual_seed(seed))
     return net
+
+
+def of_every_kind() -> dict[str, AugNet[Any]]:
+    """A learned policy of each kind, and TrivialAugment's mixture."""
+    kinds: dict[str, AugNet[Any]] = {
+        "range": AugNet(SPACE, RangePolicy(SPACE.bounds, signed=SPACE.signed)),
+        "mixture": AugNet(SPACE, MixturePolicy.over(SPACE, 7, levels=2, ops_per_image=2, floor=0.2)),
+        "trivial_augment": AugNet(classic_space(), MixturePolicy.trivial_augment()),
+        "conditional": AugNet(SPACE, ConditionalPolicy(SPACE, 3, num_classes=2, width=2)),
+        "class_conditional": AugNet(SPACE, ClassConditionalPolicy(SPACE, 2)),
+    }
+    for net in kinds.values():
+        for parameter in net.parameters():
+            torch.nn.init.normal_(parameter, std=0.5, generator=generator())
+    return kinds
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -49,20 +77,33 @@ def rewrite(path: Path, edit: Callable[[Header], object]) -> None:
     path.write_text(json.dumps(header))
 
 
+@pytest.mark.parametrize("kind", of_every_kind())
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_round_trip_keeps_every_bit_and_pixel(tmp_path: Path, dtype: torch.dtype) -> None:
-    net = learned().to(dtype)
+def test_round_trip_keeps_every_bit_and_pixel(tmp_path: Path, dtype: torch.dtype, kind: str) -> None:
+    net = of_every_kind()[kind].to(dtype)
     save_policy(net, tmp_path / "deep" / "policy.json")
     loaded = load_policy(str(tmp_path / "deep" / "policy.json"))
-    assert loaded.space.names == net.space.names
+    assert type(loaded.policy) is type(net.policy)
+    assert (loaded.space.names, loaded.space.bounds) == (net.space.names, net.space.bounds)
+    assert loaded.space.interpolation == net.space.interpolation
+    assert loaded.policy.config() == net.policy.config()
+    assert loaded.describe() == net.describe()
     before, after = net.policy.state_dict(), loaded.policy.state_dict()
     assert before.keys() == after.keys()
     for name, tensor in before.items():
         assert after[name].dtype == dtype
         assert torch.equal(after[name], tensor)
-    images = noise(4, 3, 8, 8, dtype=torch.float32)
-    first, second = (each(images, torch.eye(4), generator=generator()) for each in (loaded, net))
-    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+    images, labels = noise(4, 3, 8, 8, dtype=torch.float32), torch.tensor([0, 1, 1, 0])
+    with torch.no_grad():
+        expected = net(images, labels, generator=generator())[0]
+        assert torch.equal(loaded(images, labels, generator=generator())[0], expected)
+    assert not torch.equal(expected, images)
+
+
+def test_all_ops_go_round(tmp_path: Path) -> None:
+    net = learned()
+    save_policy(net, tmp_path / "policy.json")
+    assert load_policy(tmp_path / "policy.json").describe() == net.describe()
 
 
 def test_the_uniform_policy_goes_round(tmp_path: Path) -> None:
@@ -100,14 +141,38 @@ def test_the_json_is_what_people_read(tmp_path: Path) -> None:
     assert text.count("\n") > 10
     assert json.loads(text) == {
         "format": "augfluence-policy",
-        "version": 1,
+        "version": 2,
         "policy": "range",
+        "settings": {},
+        "interpolation": "bilinear",
+        "bounds": {"rotation": 45.0, "hue": 20.0},
         "ops": [
             {"name": "rotation", "half_width": 9.0, "unit": "degrees", "bound": 45.0},
             {"name": "hue", "half_width": 4.0, "unit": "degrees", "bound": 20.0},
         ],
     }
     assert set(load_file(tmp_path / "policy.safetensors")) == {"theta", "bounds"}
+
+
+def test_the_json_of_a_mixture_is_what_people_read(tmp_path: Path) -> None:
+    space = TransformSpace({"rotation": 30.0})
+    save_policy(AugNet(space, MixturePolicy.over(space, levels=1)), tmp_path / "policy.json")
+    header = json.loads((tmp_path / "policy.json").read_text())
+    assert header["settings"] == {"table": "space", "strengths": 31, "levels": 1, "ops_per_image": 1, "floor": 0.1}
+    half = {"probability": 0.5, "probabilities": [0.5]}
+    assert header["ops"] == [
+        {"name": "identity", **half, "strength": 0.0, "unit": "none", "bound": 0.0},
+        {"name": "rotation", **half, "strength": 15.0, "unit": "degrees", "bound": 30.0},
+    ]
+
+
+def test_only_known_kinds_are_saved(tmp_path: Path) -> None:
+    class Own(RangePolicy):
+        kind = "own"
+
+    with pytest.raises(ValueError, match=r"expected a policy of kind range, mixture, .*, found Own"):
+        save_policy(AugNet(SPACE, Own(SPACE.bounds)), tmp_path / "policy.json")
+    assert not os.listdir(tmp_path)
 
 
 def test_the_two_files_may_be_renamed_and_moved_together(path: Path, tmp_path: Path) -> None:
@@ -144,21 +209,42 @@ def test_nothing_is_unpickled(path: Path, tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda header: header.update(version=2), "of version 2, this augfluence reads version 1; install the release"),
+        (
+            lambda header: header.update(version=3),
+            "of version 3, this augfluence reads version 1 and 2; install the rel",
+        ),
         (lambda header: header.pop("version"), "of version None"),
         (lambda header: header.update(format="other"), 'not a policy file, expected "format": "augfluence-policy"'),
         (lambda header: header.pop("format"), "not a policy file, expected"),
-        (lambda header: header.pop("ops"), "not a complete policy file"),
+        (lambda header: header.pop("ops"), "not a complete policy file .*no 'ops'"),
+        (lambda header: header.pop("settings"), "not a complete policy file .*no 'settings'"),
+        (lambda header: header.update(policy="magic"), "unknown kind of policy 'magic', known are range, mixture"),
+        (lambda header: header.update(policy="mixture"), "not a complete policy file .*no 'levels'"),
+        (lambda header: header.update(policy=["range"]), "not a complete policy file"),
+        (lambda header: header.update(interpolation="cubic"), "unknown interpolation 'cubic'"),
         (lambda header: header.update(ops="rotation"), "not a complete policy file"),
-        (lambda header: header.update(ops=[]), "not a complete policy file .*at least one op"),
-        (lambda header: header["ops"].pop(), r"not a complete policy file .*\n.*size mismatch"),
+        (lambda header: header.update(bounds=["rotation"]), "not a complete policy file"),
+        (lambda header: header.update(bounds={}), "not a complete policy file .*at least one op"),
+        (lambda header: header.update(ops=[]), "the ops are  here, expected rotation, scale, hue"),
+        (lambda header: header["ops"].pop(), "the ops are rotation, scale here, expected rotation, scale, hue"),
         (lambda header: header["ops"][0].pop("half_width"), "not a complete policy file .*half_width"),
         (lambda header: header["ops"][0].update(half_width="wide"), "not a complete policy file .*'wide'"),
-        (lambda header: header["ops"][0].update(name="twist"), "not a complete policy file .*unknown op 'twist'"),
-        (lambda header: header["ops"][1].update(name="gamma"), "bound of hue is 60 here and 0.7 in the .saf"),
-        (lambda header: header["ops"][0].update(half_width=12.0), "half_width of rotation is 12 here and .* edited"),
-        (lambda header: header["ops"][1].update(bound=0.5), "bound of scale is 0.5 here and 0.7 in .* edited"),
-        (lambda header: header["ops"][1].update(bound=-1), "not a complete policy file .*must be > 0"),
+        (lambda header: header["ops"][0].update(name="twist"), "the ops are twist, scale, hue here, expected rotation"),
+        (
+            lambda header: header["ops"][0].update(unit="radians"),
+            "unit of rotation is radians here and degrees under b",
+        ),
+        (lambda header: header["ops"][0].update(half_width=12.0), "half_width of rotation is 12.0 here and .* edited"),
+        (
+            lambda header: header["ops"][1].update(bound=0.5),
+            "bound of scale is 0.5 here and 0.7 under bounds: .* edited",
+        ),
+        (
+            lambda header: header["bounds"].update(scale=0.5),
+            "bound of scale is 0.7 here and 0.5 under bounds: .* edited",
+        ),
+        (lambda header: header["bounds"].update(scale=-1), "not a complete policy file .*must be > 0"),
+        (lambda header: header["bounds"].update(twist=1), "not a complete policy file .*unknown op 'twist'"),
     ],
 )
 def test_edited_headers(path: Path, edit: Callable[[Header], object], message: str) -> None:
@@ -251,9 +337,10 @@ def test_a_crash_between_the_two_renames_is_noticed(path: Path, monkeypatch: pyt
     assert sorted(contents(path.parent)) == ["policy.json", "policy.safetensors"]
 
 
-def test_a_policy_of_the_first_release_can_be_read() -> None:
-    """`golden/` was written by `save_policy` at version 1 and is never written again."""
-    loaded = load_policy(GOLDEN)
+def test_a_policy_of_version_1_can_be_read() -> None:
+    """`golden/policy.json` was written by `save_policy` at version 1 and is never written again."""
+    loaded = load_policy(GOLDEN / "policy.json")
+    assert loaded.space.interpolation == "bilinear"
     assert loaded.policy.theta.tolist() == [-2.0, -1.0, 0.0, 1.0, 2.0]
     assert loaded.describe() == {
         "rotation": {"half_width": 5.36413, "unit": "degrees", "bound": 45.0},
@@ -262,6 +349,43 @@ def test_a_policy_of_the_first_release_can_be_read() -> None:
         "contrast": {"half_width": 0.731059, "unit": "stops", "bound": 1.0},
         "hue": {"half_width": 26.4239, "unit": "degrees", "bound": 30.0},
     }
+
+
+@pytest.mark.parametrize("kind", of_every_kind())
+def test_policies_of_version_2_can_be_read(kind: str) -> None:
+    """`golden/version_2/` was written by `save_policy` at version 2 and is never written again."""
+    path = GOLDEN / "version_2" / f"{kind}.json"
+    header, tensors = json.loads(path.read_text()), load_file(path.with_suffix(".safetensors"))
+    loaded = load_policy(path)
+    assert header["version"] == 2
+    assert type(loaded.policy) is POLICIES[header["policy"]]
+    assert loaded.policy.config() == header["settings"]
+    assert (loaded.space.interpolation, dict(zip(loaded.space.names, loaded.space.bounds, strict=True))) == (
+        header["interpolation"],
+        header["bounds"],
+    )
+    for name, tensor in loaded.policy.state_dict().items():
+        assert torch.equal(tensor, tensors[name])
+    for op, facts in zip(header["ops"], loaded.describe().items(), strict=True):
+        assert op["name"] == facts[0]
+        for fact, value in facts[1].items():
+            assert op[fact] == (value if isinstance(value, str) else pytest.approx(value, rel=1e-5))
+
+
+def test_meaning_of_the_parameters_of_version_2() -> None:
+    """Numbers worked out by hand from what the golden files hold."""
+    folder = GOLDEN / "version_2"
+    by_class = load_policy(folder / "class_conditional.json").policy
+    expected = torch.tensor([45.0, 0.5, 0.25]) / (1 + torch.exp(-by_class.theta))
+    torch.testing.assert_close(by_class.half_widths(), expected)
+    conditional = load_policy(folder / "conditional.json").policy
+    half_widths, _ = conditional.intervals(torch.full((1, 3, 6, 6), 0.5), torch.tensor([1]))
+    logits = conditional.encoder(torch.full((1, 3, 6, 6), 0.5), torch.tensor([1]))[0, :3]
+    torch.testing.assert_close(half_widths[0], torch.tensor([45.0, 0.5, 0.25]) * torch.sigmoid(logits))
+    mixture = load_policy(folder / "mixture.json").policy
+    share = mixture.op_logits.softmax(dim=0)
+    torch.testing.assert_close(mixture.probabilities().sum(dim=1), 0.8 * share + 0.2 / 4)
+    assert VERSION == 2  # a change of the format needs golden files of its own
 
 
 def test_broken_policy_does_not_replace_a_good_one(tmp_path: Path) -> None:

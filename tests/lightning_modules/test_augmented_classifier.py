@@ -24,7 +24,8 @@ def fit(model: AugmentedClassifier, data: pl.LightningDataModule | None = None, 
 
 def theta(model: AugmentedClassifier) -> Tensor:
     assert model.augnet is not None
-    return model.augnet.policy.theta.detach().clone()
+    values: Tensor = model.augnet.policy.theta.detach().clone()
+    return values
 
 
 def half_widths(model: AugmentedClassifier) -> dict[str, float]:

@@ -2,11 +2,19 @@ import copy
 import io
 import itertools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from learner_cases import (
+    BATCH,
+    INFLUENCE_SET,
+    influence_by_double_backward,
+    make,
+    network,
+    oracle_network,
+    train_with,
+)
 from torch import Tensor, nn
 from toys import OPS, ToyNet, blobs
 
@@ -16,59 +24,15 @@ from influence import Solution
 from lightning_modules.feature_capture import FeatureCapture
 from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner
 
-INFLUENCE_SET = blobs(30, 2.5, 1)
-BATCH = blobs(12, 0, 2)
-TINY_OPS = {"rotation": 45.0, "translate_x": 0.3, "brightness": 0.3}
-
-
-def make(
-    corruption: Corruption = "none",
-    ops: dict[str, float] | None = None,
-    double: bool = False,
-    initial: float = 0.3,
-    width: int = 5,
-    forward_context: Callable[[], Any] | None = None,
-    base: nn.Module | None = None,
-    **settings: Any,
-) -> PolicyLearner:
-    """A learner of a fresh policy in front of a fresh classifier, always from the same seed."""
-    torch.manual_seed(0)
-    model = ToyNet(width=width)
-    augnet = AugNet.from_ops(TINY_OPS if ops is None else ops, initial).requires_grad_(False)
-    images, labels = INFLUENCE_SET
-    if double:
-        model, augnet, images = model.double(), augnet.double(), images.double()
-    context: dict[str, Any] = {} if forward_context is None else {"forward_context": forward_context}
-    return PolicyLearner(
-        augnet,
-        FeatureCapture(model, model.head),
-        (images, labels),
-        LearnerSettings(**settings),
-        base=base,
-        corruption=corruption,
-        seed=3,
-        **context,
-    )
-
 
 def theta(learner: PolicyLearner) -> Tensor:
-    return learner.augnet.policy.theta.detach().clone()
-
-
-def network(learner: PolicyLearner) -> ToyNet:
-    """The classifier itself."""
-    assert isinstance(learner.capture.model, ToyNet)
-    return learner.capture.model
-
-
-def oracle_network(learner: PolicyLearner) -> ToyNet:
-    """A copy of the classifier in evaluation mode."""
-    return copy.deepcopy(network(learner)).eval()
+    values: Tensor = learner.augnet.policy.theta.detach().clone()
+    return values
 
 
 def policy_gradient(learner: PolicyLearner) -> Tensor:
     """The gradient that the latest update handed to the optimiser."""
-    gradient = learner.augnet.policy.theta.grad
+    gradient: Tensor | None = learner.augnet.policy.theta.grad
     assert gradient is not None
     return gradient.clone()
 
@@ -77,8 +41,8 @@ def watch_image_gradients(learner: PolicyLearner) -> list[Tensor]:
     """For each update two gradients at the augmented images: that of the objective, and the one sent on."""
     seen: list[Tensor] = []
 
-    def hook(module: nn.Module, args: Any, output: Tensor) -> None:
-        output.register_hook(lambda gradient: seen.append(gradient.clone()))
+    def hook(module: nn.Module, args: Any, output: Any) -> None:
+        output[0].register_hook(lambda gradient: seen.append(gradient.clone()))
 
     learner.augnet.register_forward_hook(hook)
     return seen
@@ -162,21 +126,12 @@ def dense_solve(model: ToyNet, rows: Tensor, influence_set: tuple[Tensor, Tensor
     return S.view_as(head)
 
 
-def influence_by_double_backward(model: ToyNet, augmented: Tensor, labels: Tensor, S: Tensor) -> Tensor:
-    """`I_i = -<S, gradient of sample i's loss in the last layer>`, differentiable in the images."""
-    head = torch.cat([model.head.weight, model.head.bias[:, None]], dim=1).detach().requires_grad_()
-    rows = torch.nn.functional.pad(model.scale * model.body(augmented), (0, 1), value=1.0)
-    losses = nn.functional.cross_entropy(rows @ head.T, labels, reduction="none")
-    gradients = [torch.autograd.grad(loss, head, create_graph=True)[0] for loss in losses]
-    return -torch.stack([(S * gradient).sum() for gradient in gradients])
-
-
 @pytest.mark.parametrize("clip", [1e9, 0.7])
 def test_gradient_is_that_of_an_independent_double_backward(clip: float) -> None:
     learner = make(double=True, clip=clip, damping=0.05)
     images, labels = BATCH[0].double(), BATCH[1]
     batches: list[Tensor] = []
-    learner.augnet.register_forward_hook(lambda module, args, output: batches.append(output.detach()))
+    learner.augnet.register_forward_hook(lambda module, args, output: batches.append(output[0].detach()))
     learner.update(images, labels)
     oracle = copy.deepcopy(learner.augnet).train().requires_grad_(True)
     generator = torch.Generator()
@@ -271,21 +226,9 @@ def test_identity_hessian_is_the_gradient_itself() -> None:
 
 
 def train(corruption: Corruption, seed: int, steps: int = 70) -> dict[str, float]:
-    """Train classifier and policy together; the half-widths at the end."""
-    torch.manual_seed(seed)
-    model = ToyNet()
-    images, labels = blobs(192, 0, seed)
+    """Train classifier and ranges together; the half-widths at the end."""
     augnet = AugNet.from_ops(OPS, 0.2).requires_grad_(False)
-    settings = LearnerSettings(lr=0.1, interval=1, warmup=20)
-    influence_set = blobs(90, 2.5, seed + 100)
-    learner = PolicyLearner(augnet, FeatureCapture(model, model.head), influence_set, settings, None, corruption)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
-    for step in range(1, steps + 1):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(augnet(images)), labels).backward()
-        optimizer.step()
-        if learner.due(step):
-            learner.update(images, labels)
+    train_with(augnet, corruption, seed, steps)
     return {name: float(facts["half_width"]) for name, facts in augnet.describe().items()}
 
 
@@ -315,7 +258,7 @@ def test_report_of_an_update() -> None:
     learner = make(initial=1.0)
     fitted(learner.capture.model)
     batches: list[Tensor] = []
-    learner.augnet.register_forward_hook(lambda module, args, output: batches.append(output.detach()))
+    learner.augnet.register_forward_hook(lambda module, args, output: batches.append(output[0].detach()))
     update = learner.update(*BATCH)
     model = oracle_network(learner)
     images, labels = INFLUENCE_SET
@@ -376,7 +319,7 @@ def test_refresh_counts_updates_between_solves() -> None:
 def test_hessian_is_that_of_the_newest_rows() -> None:
     learner = make(hessian_rows=20)
     batches: list[Tensor] = []
-    learner.augnet.register_forward_hook(lambda module, args, output: batches.append(output.detach()))
+    learner.augnet.register_forward_hook(lambda module, args, output: batches.append(output[0].detach()))
     for _ in range(3):
         learner.update(*BATCH)
     model = oracle_network(learner)
@@ -437,6 +380,8 @@ def test_fresh_state_can_be_restored() -> None:
         ("damping", -0.1, "learner.damping must be a positive number, found -0.1"),
         ("tol", math.nan, "learner.tol must be a positive number, found nan"),
         ("clip", math.inf, "learner.clip must be a positive number, found inf"),
+        ("kl", -0.1, r"learner.kl must be at least 0, found -0\.1"),
+        ("estimator", "reinforce", "learner.estimator must be one of score_function, straight_through, found 'reinf"),
     ],
 )
 def test_settings_that_make_no_sense(field: str, value: float, message: str) -> None:

@@ -1,0 +1,91 @@
+"""Conditional: an encoder network looks at the image, and at its label if wanted, and gives a range for each op.
+
+    s, t = E(image[, label])
+    magnitude = bound * (sigmoid(s) u + (1 - sigmoid(s)) tanh(t)),   u uniform in (-1, 1)
+
+So the range of an op is an interval within its bound, of any place and width. Ops without negative magnitudes have
+`u` in (0, 1) and no shift. The draw is reparametrised: the gradient reaches the encoder through the magnitude.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from augnet.encoder import Encoder
+from augnet.policies.base import BoundedPolicy, Description, start_of
+from augnet.space import TransformSpace
+
+_MOMENTUM = 0.1
+
+
+class ConditionalPolicy(BoundedPolicy):
+    """A range for each op and each image, from an encoder network.
+
+    At the start all images have the same range, `initial` times the bound, around 0. While it is learned it keeps
+    running means of half-width and shift, for `describe`.
+
+    Args:
+        space: The ops.
+        in_channels: Channels of the images.
+        num_classes: Classes of the labels, if the encoder is to look at them; 0 for the image alone.
+        width: Channels of the encoder's first convolution.
+        initial: Half-widths at the start, as a fraction of the bounds, in (0, 1]; at 1 nothing can be learned.
+
+    Raises:
+        ValueError: If `initial` is out of range.
+    """
+
+    kind = "conditional"
+    logged: ClassVar[Mapping[str, str]] = {"half_width": "range", "shift": "shift"}
+    mean_half_width: Tensor
+    mean_shift: Tensor
+
+    def __init__(
+        self, space: TransformSpace, in_channels: int, num_classes: int = 0, width: int = 8, initial: float = 0.1
+    ) -> None:
+        super().__init__(space.bounds, space.signed)
+        self.in_channels, self.num_classes, self.width = in_channels, num_classes, width
+        self.encoder = Encoder(in_channels, 2 * len(space), num_classes, width)
+        with torch.no_grad():
+            self.encoder.head.bias[: len(space)] = start_of(initial, len(space))
+        self.register_buffer("mean_half_width", initial * self.bounds)
+        self.register_buffer("mean_shift", torch.zeros_like(self.bounds))
+
+    def intervals(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Half-widths and shifts of each image, both `[B, P]` in the ops' units; carry gradient to the policy.
+
+        Args:
+            images: `[B, C, H, W]` in [0, 1].
+            labels: `[B]` or `[B, K]`; needed if the policy looks at classes.
+
+        Raises:
+            ValueError: If labels are needed and missing.
+        """
+        width, place = self.encoder(images, labels).chunk(2, dim=1)
+        share = torch.sigmoid(width)
+        return self.bounds * share, self.bounds * (1 - share) * torch.tanh(place) * -self.lowest
+
+    def magnitudes(self, images: Tensor, labels: Tensor | None, uniform: Tensor) -> Tensor:
+        """Magnitudes `[B, P]`, one row per image; they carry gradient to the policy, see `Policy.magnitudes`."""
+        half_widths, shifts = self.intervals(images, labels)
+        if half_widths.requires_grad:
+            self.mean_half_width.lerp_(half_widths.detach().mean(dim=0), _MOMENTUM)
+            self.mean_shift.lerp_(shifts.detach().abs().mean(dim=0), _MOMENTUM)
+        return self.scatter(half_widths, uniform) + shifts
+
+    def describe(self, space: TransformSpace) -> Description:
+        """For each op the `half_width` and absolute `shift`, means over the images it was learned on."""
+        return self.ranges(space, self.mean_half_width, shift=self.mean_shift)
+
+    def config(self) -> dict[str, Any]:
+        """The encoder's shape."""
+        return {"in_channels": self.in_channels, "num_classes": self.num_classes, "width": self.width}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], space: TransformSpace) -> Self:
+        """See `Policy.from_config`."""
+        return cls(space, config["in_channels"], config["num_classes"], config["width"])

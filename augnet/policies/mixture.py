@@ -1,0 +1,203 @@
+"""Mixture: one or two ops for each image, from a learned categorical distribution over (op, strength level).
+
+    q(op, level) = softmax(log prior(op) + a_op) * softmax(log prior(level) + b_op,level)
+    p(op, level) = (1 - floor) q(op, level) + floor * prior(op, level)
+
+The strengths of an op are cut into a few levels; within a level every strength is as likely, and so is each sign. That
+leaves one number for each op and one for each level of it to be learned, and at a = b = 0 the mixture is the prior:
+uniform over the table, which for that of `trivial_augment_table` is TrivialAugment-Wide (Müller and Hutter, 2021). The
+floor keeps every choice alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from augnet.classic import classic_space
+from augnet.ops.base import uniform
+from augnet.policies.base import Description, Policy, rounded
+from augnet.space import TransformSpace
+from augnet.strengths import StrengthTable, space_table, trivial_augment_table
+
+
+class Draw(NamedTuple):
+    """A draw of a mixture.
+
+    Attributes:
+        magnitudes: `[B, P]`; where gradients are on, they carry the straight-through gradient to the policy.
+        choices: `[B, N]` int64: the N choices of each image, `op * levels + level`.
+    """
+
+    magnitudes: Tensor
+    choices: Tensor
+
+
+class MixturePolicy(Policy):
+    """One or two ops for each image, from a learned categorical distribution over (op, strength level).
+
+    It is learned either by the score function (`log_prob` of the choices drawn, no gradient through the image) or
+    straight-through: the magnitudes carry the gradient that they would have if the one-hot choice were the vector of
+    probabilities, which is biased but has less variance.
+
+    Args:
+        table: The ops and strengths to choose from.
+        levels: Levels into which the strengths of an op are cut, from 1 to the number of strengths.
+        ops_per_image: 1 or 2. Two are drawn independently; an op drawn twice is done once.
+        floor: Share of draws that come from the prior whatever was learned, in [0, 1).
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> policy = MixturePolicy.over(TransformSpace(["rotation", "scale"]))
+        >>> policy.sample(torch.rand(8, 3, 16, 16)).count_nonzero(dim=1).max().item()  # one op an image
+        1
+    """
+
+    kind = "mixture"
+    logged: ClassVar[Mapping[str, str]] = {"probability": "probability", "strength": "strength"}
+    quantity = "probability"
+    edges: Tensor
+    adjustable: Tensor
+
+    def __init__(self, table: StrengthTable, levels: int = 3, ops_per_image: int = 1, floor: float = 0.1) -> None:
+        super().__init__()
+        if not 1 <= levels <= table.strengths:
+            raise ValueError(f"levels: expected 1 to {table.strengths} (the number of strengths), found {levels}")
+        if ops_per_image not in (1, 2):
+            raise ValueError(f"ops_per_image: expected 1 or 2, found {ops_per_image}")
+        if not 0 <= floor < 1:
+            raise ValueError(f"floor: expected a share in [0, 1), found {floor}; 0.1 is usual")
+        self.table, self.levels, self.ops_per_image, self.floor = table, levels, ops_per_image, floor
+        edges = (torch.arange(levels + 1) * table.strengths / levels).ceil().long()
+        self.register_buffer("edges", edges, persistent=False)  # level l has the strengths edges[l] ... edges[l+1]-1
+        adjustable = torch.tensor(table.adjustable, dtype=torch.float32)[:, None]
+        self.register_buffer("adjustable", adjustable, persistent=False)
+        self.op_logits = nn.Parameter(torch.zeros(len(table)))
+        self.level_logits = nn.Parameter(torch.zeros(len(table), levels))
+
+    @classmethod
+    def over(cls, space: TransformSpace, strengths: int = 31, **settings: Any) -> Self:
+        """A mixture of the identity and the ops of a space; `settings` as for the class."""
+        return cls(space_table(space, strengths), **settings)
+
+    @classmethod
+    def trivial_augment(cls, **settings: Any) -> Self:
+        """TrivialAugment-Wide at the start, for `classic_space()`; `settings` as for the class."""
+        return cls(trivial_augment_table(), **settings)
+
+    def prior(self) -> Tensor:
+        """Probabilities `[O, L]` of (op, level) before anything is learned."""
+        share = self.edges.diff().to(self.op_logits) / self.table.strengths
+        return (share / len(self.table)).expand(len(self.table), -1)
+
+    def probabilities(self) -> Tensor:
+        """Probabilities `[O, L]` of (op, level); carry gradient to the policy."""
+        prior = self.prior()
+        levels = (prior.log() + self.adjustable * self.level_logits).softmax(dim=1)
+        learned = self.op_logits.softmax(dim=0)[:, None] * levels
+        return (1 - self.floor) * learned + self.floor * prior
+
+    def kl(self) -> Tensor:
+        """Kullback-Leibler divergence of one choice from the prior, >= 0, in nats; carries gradient to the policy."""
+        probabilities = self.probabilities()
+        return (probabilities * (probabilities / self.prior()).log()).sum()
+
+    def log_prob(self, choices: Tensor) -> Tensor:
+        """Log-probability `[B]` of the choices `[B, N]` of a draw; carries gradient to the policy."""
+        return self.probabilities().log().flatten()[choices].sum(dim=1)
+
+    @property
+    def draws(self) -> int:
+        """For each of the ops of an image one number for the choice, one for the strength, one for the sign."""
+        return 3 * self.ops_per_image
+
+    def magnitudes(self, images: Tensor, labels: Tensor | None, uniform: Tensor) -> Tensor:
+        """Magnitudes `[B, P]`; labels are not looked at. See `choose`."""
+        return self.choose(images, uniform).magnitudes
+
+    def draw(self, images: Tensor, generator: torch.Generator | None = None) -> Draw:
+        """Draw ops and strengths, one row per image; `None` is the default generator of the images' device."""
+        return self.choose(images, uniform(self.draws)(images, generator))
+
+    def choose(self, images: Tensor, uniform: Tensor) -> Draw:
+        """Ops and strengths, one row per image, for given random numbers.
+
+        Args:
+            images: `[B, C, H, W]`; only the shape matters.
+            uniform: `[B, U]`, uniform in [0, 1).
+        """
+        probabilities = self.probabilities().flatten()
+        count = images.shape[0], self.ops_per_image
+        precise = torch.promote_types(probabilities.dtype, torch.float32)
+        total = probabilities.detach().to(precise).cumsum(dim=0)
+        place, within, sign = uniform.to(total).view(count[0], 3, -1).unbind(dim=1)
+        choices = (place[..., None] * total[-1] >= total).sum(dim=-1).clamp(max=len(total) - 1)  # [B, N]
+        rows = self._rows(images, within, sign)  # [B, N, O * L, P]
+        chosen = rows.gather(2, choices[..., None, None].expand(*count, 1, rows.shape[-1]))[:, :, 0]
+        if torch.is_grad_enabled() and probabilities.requires_grad:
+            mean = torch.einsum("c,bncp->bnp", probabilities, rows)
+            chosen = chosen + (mean - mean.detach())
+        if self.ops_per_image == 2:
+            first, second = (choices // self.levels).unbind(dim=1)
+            chosen = torch.stack([chosen[:, 0], chosen[:, 1] * (first != second)[:, None]], dim=1)
+        return Draw(chosen.sum(dim=1), choices)
+
+    def _rows(self, images: Tensor, within: Tensor, sign: Tensor) -> Tensor:
+        """The row of each choice `[B, N, O * L, P]`, with its strength within the level and its sign `[B, N]` given."""
+        table = self.table.rows(*images.shape[-2:]).to(self.op_logits)  # [O, 2, S, P]
+        strengths = self.edges[:-1] + (within[..., None] * self.edges.diff()).long().clamp(max=self.edges.diff() - 1)
+        rows = table.transpose(0, 1)[(sign < 0.5).long()[..., None], :, strengths]  # [B, N, L, O, P]
+        return rows.transpose(2, 3).flatten(2, 3)
+
+    @torch.no_grad()
+    def describe(self, space: TransformSpace) -> Description:
+        """For each op its `probability` and mean `strength`, with the strength's `unit` and `bound`.
+
+        With two ops an image the probability is that of one choice.
+        """
+        probabilities = self.probabilities()
+        middle = (self.edges[:-1] + self.edges[1:] - 1) / 2 / (self.table.strengths - 1)  # of each level
+        shares = (probabilities * middle).sum(dim=1) / probabilities.sum(dim=1)
+        shares = torch.where(self.adjustable[:, 0] > 0, shares, torch.ones_like(shares))
+        facts = zip(self.table.names, self.table.units, self.table.strongest, probabilities, shares, strict=True)
+        return {
+            name: {
+                "probability": rounded(float(levels.sum())),
+                "probabilities": rounded(levels.tolist()),
+                "strength": rounded(float(share) * strongest),
+                "unit": unit,
+                "bound": rounded(strongest),
+            }
+            for name, unit, strongest, levels, share in facts
+        }
+
+    def shares(self, space: TransformSpace) -> dict[str, float]:
+        """The probability of each op."""
+        return {name: facts["probability"] for name, facts in self.describe(space).items()}
+
+    def config(self) -> dict[str, Any]:
+        """The table by its kind, and the arguments of the class."""
+        return {
+            "table": self.table.kind,
+            "strengths": self.table.strengths,
+            "levels": self.levels,
+            "ops_per_image": self.ops_per_image,
+            "floor": self.floor,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], space: TransformSpace) -> Self:
+        """See `Policy.from_config`."""
+        settings = {name: config[name] for name in ("levels", "ops_per_image", "floor")}
+        if config["table"] == "trivial_augment":
+            if space.names != classic_space().names:
+                raise ValueError(f"the table trivial_augment is for the space of the classic ops, found {space.names}")
+            return cls.trivial_augment(**settings)
+        if config["table"] != "space":
+            raise ValueError(f"table: expected space or trivial_augment, found {config['table']!r}")
+        return cls.over(space, config["strengths"], **settings)

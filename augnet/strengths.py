@@ -1,0 +1,98 @@
+"""Strength tables: a finite menu of what a mixture may do to an image, as rows of magnitudes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from augnet.classic import ClassicOp
+from augnet.scales import RAND_OPS, TRIVIAL, table
+from augnet.space import TransformSpace
+
+_FACTOR, _TANGENT = "change of the factor", "tangent"
+# TrivialAugment's ops: unit and largest strength; 0 for the op that does nothing
+_TRIVIAL_UNITS: dict[ClassicOp, tuple[str, float]] = {
+    "identity": ("none", 0.0),
+    "shear_x": (_TANGENT, TRIVIAL.shear), "shear_y": (_TANGENT, TRIVIAL.shear),
+    "translate_x": ("pixels", TRIVIAL.pixels), "translate_y": ("pixels", TRIVIAL.pixels),
+    "rotate": ("degrees", TRIVIAL.rotation),
+    "brightness": (_FACTOR, TRIVIAL.factor), "color": (_FACTOR, TRIVIAL.factor),
+    "contrast": (_FACTOR, TRIVIAL.factor), "sharpness": (_FACTOR, TRIVIAL.factor),
+    "posterize": ("bits cleared", TRIVIAL.bits[1]), "solarize": ("inverted share of the range", 1.0),
+    "autocontrast": ("share", 1.0), "equalize": ("share", 1.0),
+}  # fmt: skip
+_FIXED = ("identity", "autocontrast", "equalize")  # have no strength
+
+
+@dataclass(frozen=True)
+class StrengthTable:
+    """O choices, each with two signs and S strengths.
+
+    Attributes:
+        kind: The name of the table in policy files.
+        names: Of the choices.
+        units: Unit of each choice's strength.
+        strongest: Largest strength of each choice, >= 0, in that unit.
+        adjustable: For each choice, whether its strengths differ; the identity has but one.
+        strengths: S, the number of strengths, equally spaced from 0 to the strongest.
+        rows: Height and width of the images -> float32 `[O, 2, S, P]`, magnitudes for the P ops of a space: plus and
+            minus (the same for ops without a sign), from weak to strong.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    strongest: tuple[float, ...]
+    adjustable: tuple[bool, ...]
+    strengths: int
+    rows: Callable[[int, int], Tensor]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def space_table(space: TransformSpace, strengths: int = 31) -> StrengthTable:
+    """The identity, and each op of a space with equally spaced strengths from 0 to its bound, both signs if it has two.
+
+    Args:
+        space: The ops and their bounds.
+        strengths: Number of strengths, at least 2; 31 is that of TrivialAugment.
+
+    Raises:
+        ValueError: If there are fewer than two strengths.
+    """
+    if strengths < 2:
+        raise ValueError(f"strengths: expected at least 2 (none and the bound), found {strengths}")
+    levels = torch.linspace(0, 1, strengths)
+    rows = torch.zeros(len(space) + 1, 2, strengths, len(space))
+    for column, (bound, signed) in enumerate(zip(space.bounds, space.signed, strict=True)):
+        rows[column + 1, :, :, column] = bound * torch.stack([levels, -levels if signed else levels])
+    return StrengthTable(
+        kind="space",
+        names=("identity", *space.names),
+        units=("none", *space.units),
+        strongest=(0.0, *space.bounds),
+        adjustable=(False, *[True] * len(space)),
+        strengths=strengths,
+        rows=lambda height, width: rows,
+    )
+
+
+def trivial_augment_table() -> StrengthTable:
+    """The 14 ops of TrivialAugment-Wide (Müller and Hutter, 2021) with torchvision's strengths, in `classic_space()`.
+
+    TrivialAugment itself draws op, strength and sign uniformly from it.
+    """
+    units = [_TRIVIAL_UNITS[op] for op in RAND_OPS]
+    return StrengthTable(
+        kind="trivial_augment",
+        names=RAND_OPS,
+        units=tuple(unit for unit, _ in units),
+        strongest=tuple(strongest for _, strongest in units),
+        adjustable=tuple(op not in _FIXED for op in RAND_OPS),
+        strengths=TRIVIAL.bins,
+        rows=lambda height, width: table(TRIVIAL, RAND_OPS, height, width).transpose(1, 2).flip(1).float(),
+    )

@@ -1,0 +1,67 @@
+"""The policies that can be asked for by name."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from augnet import AugNet, ClassConditionalPolicy, ConditionalPolicy, MixturePolicy, RangePolicy, TransformSpace
+from augnet.classic import classic_space
+from augnet.policies import Policy
+
+PolicyName = Literal["ranges", "mixture", "trivial_augment_mixture", "conditional", "class_conditional"]
+_MIXTURES: tuple[PolicyName, ...] = ("mixture", "trivial_augment_mixture")
+
+
+def build_policy(
+    name: PolicyName,
+    ops: Sequence[str] | Mapping[str, float],
+    *,
+    initial_range: float,
+    ops_per_image: int,
+    in_channels: int,
+    num_classes: int,
+    uniform: bool = False,
+) -> AugNet[Any]:
+    """A policy at its start.
+
+    Args:
+        name: Which one.
+        ops: Op names, or op names and their bounds; `trivial_augment_mixture` has its own.
+        initial_range: Half-widths at the start as a fraction of the bounds, for all but the mixtures.
+        ops_per_image: 1 or 2, for the mixtures.
+        in_channels: Channels of the images, for `conditional`.
+        num_classes: For `class_conditional`.
+        uniform: Instead, what it is compared with: the prior of a mixture, otherwise every op uniform up to its bound.
+
+    Raises:
+        ValueError: If an argument is out of range or an op unknown.
+    """
+    if uniform and name not in _MIXTURES:
+        name, initial_range = "ranges", 1.0
+    space = classic_space() if name == "trivial_augment_mixture" else TransformSpace(ops)
+    policy: Policy
+    if name == "trivial_augment_mixture":
+        policy = MixturePolicy.trivial_augment(ops_per_image=ops_per_image)
+    elif name == "mixture":
+        policy = MixturePolicy.over(space, ops_per_image=ops_per_image)
+    elif name == "conditional":
+        policy = ConditionalPolicy(space, in_channels, initial=initial_range)
+    elif name == "class_conditional":
+        policy = ClassConditionalPolicy(space, num_classes, initial_range)
+    else:
+        policy = RangePolicy(space.bounds, initial_range, space.signed)
+    return AugNet(space, policy)
+
+
+def check_fit(augnet: AugNet[Any], in_channels: int, num_classes: int) -> None:
+    """Raise ValueError if a policy is for images of other channels or classes, or changes labels too."""
+    augnet.space.check_channels(in_channels)
+    policy = augnet.policy
+    if isinstance(policy, ConditionalPolicy) and policy.in_channels != in_channels:
+        raise ValueError(f"this policy looks at images with {policy.in_channels} channels, found {in_channels}.")
+    if isinstance(policy, ConditionalPolicy | ClassConditionalPolicy) and policy.num_classes not in (0, num_classes):
+        raise ValueError(f"this policy is for {policy.num_classes} classes, found {num_classes}.")
+    if augnet.space.mixes:
+        raise ValueError(
+            "ops: cutmix and mixup mix labels too, and this classifier is trained on class numbers: leave them out of "
+            "the ops. augnet.AugNet mixes images and labels in a training loop of your own."
+        )

@@ -1,0 +1,141 @@
+"""Policies other than ranges in the learner."""
+
+import copy
+import io
+
+import pytest
+import torch
+from learner_cases import (
+    BATCH,
+    INFLUENCE_SET,
+    influence_by_double_backward,
+    make,
+    oracle_network,
+    train_with,
+)
+from torch import Tensor
+from toys import OPS, ToyNet
+
+from augnet import AugNet, MixturePolicy, TransformSpace
+from augnet.classic import classic_space
+from lightning_modules.feature_capture import FeatureCapture
+from lightning_modules.learner import Corruption, Estimator, LearnerSettings, PolicyLearner
+from lightning_modules.policy_choice import PolicyName
+
+
+def gradients(learner: PolicyLearner) -> list[Tensor]:
+    """The gradient of each parameter that the latest update handed to the optimiser."""
+    found = [parameter.grad for parameter in learner.augnet.parameters()]
+    return [gradient.clone() for gradient in found if gradient is not None]
+
+
+def test_a_mixture_costs_no_backward_pass() -> None:
+    learner = make(policy="mixture")
+    seen: list[bool] = []
+    learner.capture.head.register_forward_hook(lambda module, args, output: seen.append(output.requires_grad))
+    learner.update(*BATCH)
+    assert seen
+    assert not any(seen)
+    assert all(gradient.abs().max() > 0 for gradient in gradients(learner))
+
+
+@pytest.mark.parametrize("kl", [0.0, 0.3])
+def test_score_function_gradient_is_that_of_the_formula(kl: float) -> None:
+    """`mean_i (c_i - mean of the others) log p_i + kl KL`, the cost being the bounded influence of the draw."""
+    learner = make(policy="mixture", double=True, kl=kl, clip=0.7)
+    with torch.no_grad():
+        for parameter in learner.augnet.parameters():
+            parameter.normal_(generator=torch.Generator().manual_seed(0))
+    images, labels = BATCH[0].double(), BATCH[1]
+    generator = torch.Generator()
+    generator.set_state(learner.generator.get_state())
+    oracle = copy.deepcopy(learner.augnet.policy).requires_grad_(True)
+    draw = oracle.draw(images, generator)
+    augmented = learner.augnet.space.apply(images, draw.magnitudes.detach(), generator=generator)
+
+    update = learner.update(images, labels)
+
+    model = oracle_network(learner)
+    influence = influence_by_double_backward(model, augmented, labels, update.solution.value).detach()
+    torch.testing.assert_close(update.influence, influence, rtol=1e-8, atol=1e-12)
+    cost = 0.7 * torch.tanh(influence / influence.square().mean().sqrt() / 0.7)
+    others = (cost.sum() - cost) / (len(cost) - 1)
+    log_probs = torch.stack([oracle.probabilities().flatten()[row].log().sum() for row in draw.choices])
+    flat = oracle.probabilities()
+    divergence = (flat * (flat / oracle.prior()).log()).sum()
+    value = ((cost - others) * log_probs).mean() + kl * divergence
+    for mine, theirs in zip(gradients(learner), torch.autograd.grad(value, list(oracle.parameters())), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-7, atol=1e-12)
+        assert theirs.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("estimator", ["score_function", "straight_through"])
+@pytest.mark.parametrize("policy", ["mixture", "conditional", "class_conditional"])
+def test_flipped_is_the_opposite_for_every_policy(policy: PolicyName, estimator: Estimator) -> None:
+    first, second = (make(c, policy=policy, estimator=estimator, kl=0.0) for c in ("none", "flipped"))
+    first.update(*BATCH)
+    second.update(*BATCH)
+    assert any(gradient.abs().max() > 0 for gradient in gradients(first))
+    for mine, theirs in zip(gradients(first), gradients(second), strict=True):
+        torch.testing.assert_close(mine, -theirs, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("corruption", ["none", "shuffled", "identity_hessian"])
+@pytest.mark.parametrize("policy", ["mixture", "conditional", "class_conditional"])
+def test_state_of_every_policy_goes_through_a_file(policy: PolicyName, corruption: Corruption) -> None:
+    learner, resumed = make(corruption, policy=policy), make(corruption, policy=policy)
+    before = copy.deepcopy(learner.augnet.state_dict())
+    learner.update(*BATCH)
+    assert any(not torch.equal(value, before[name]) for name, value in learner.augnet.state_dict().items())
+    file = io.BytesIO()
+    torch.save([learner.state_dict(), learner.augnet.state_dict()], file)
+    file.seek(0)
+    state, weights = torch.load(file, weights_only=True)
+    resumed.load_state_dict(state)
+    resumed.augnet.load_state_dict(weights)
+    for each in (learner, resumed):
+        each.update(*BATCH)
+    for name, value in learner.augnet.state_dict().items():
+        assert torch.equal(resumed.augnet.state_dict()[name], value), name
+
+
+def probabilities(corruption: Corruption, seed: int) -> dict[str, float]:
+    """Train classifier and mixture together; the probabilities at the end, 1/3 each at the start."""
+    space = TransformSpace(OPS)
+    net = AugNet(space, MixturePolicy.over(space)).requires_grad_(False)
+    train_with(net, corruption, seed, 120)
+    return net.policy.shares(space)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_planted_shift_is_kept_by_a_mixture_and_the_other_dropped(seed: int) -> None:
+    """Blobs move up and down at deployment; moving them sideways changes their class."""
+    found = probabilities("none", seed)
+    assert found["translate_y"] > 1 / 3
+    assert found["translate_x"] < 0.1
+    flipped = probabilities("flipped", seed)
+    assert flipped["translate_x"] > 0.8
+
+
+@pytest.mark.parametrize("corruption", ["none", "flipped"])
+def test_where_all_images_share_a_range_the_gradient_is_that_of_the_range(corruption: Corruption) -> None:
+    """At the start: the sum over the classes, and that of the encoder's bias, are the gradient of plain ranges."""
+    found = {}
+    for policy in ("ranges", "class_conditional", "conditional"):
+        learner = make(corruption, policy=policy, double=True)
+        learner.update(BATCH[0].double(), BATCH[1])
+        found[policy] = learner.augnet.policy
+    expected = found["ranges"].theta.grad
+    assert expected.abs().min() > 1e-6
+    table = found["class_conditional"].theta.grad
+    assert table.abs().amax(dim=1).min() > 0
+    torch.testing.assert_close(table.sum(dim=0), expected, rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(found["conditional"].encoder.head.bias.grad[:3], expected, rtol=1e-6, atol=1e-12)
+
+
+def test_straight_through_needs_the_gradient_of_the_images() -> None:
+    net = AugNet(classic_space(), MixturePolicy.trivial_augment())
+    model = ToyNet()
+    settings = LearnerSettings(estimator="straight_through")
+    with pytest.raises(ValueError, match=r"straight_through needs the gradient of the images.*take score_function"):
+        PolicyLearner(net, FeatureCapture(model, model.head), INFLUENCE_SET, settings)
