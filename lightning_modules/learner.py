@@ -30,6 +30,7 @@ from lightning_modules.frozen import frozen
 from lightning_modules.score_function import score_function
 
 _CHUNK = 512  # images of the influence set in one pass of the network
+_NETWORK_SHARE = 0.02  # of the learning rate, for the weights of an encoder
 
 Corruption = Literal["none", "shuffled", "flipped", "identity_hessian"]
 Estimator = Literal["score_function", "straight_through"]
@@ -40,7 +41,8 @@ class LearnerSettings:
     """How the policy is learned.
 
     Args:
-        lr: Learning rate of Adam on the policy's parameters (logits of range / bound, or of probabilities).
+        lr: Learning rate of Adam on the policy's parameters (logits of range / bound, or of probabilities);
+            the weights of an encoder have a fiftieth of it.
         interval: Classifier steps from one policy update to the next; the cost falls in proportion.
         warmup: Classifier steps before the first policy update.
         refresh: Policy updates from one solve for S to the next.
@@ -148,7 +150,7 @@ class PolicyLearner:
         self.corruption = corruption
         self.label_smoothing = label_smoothing
         self.forward_context = forward_context
-        self.optimizer = torch.optim.Adam(augnet.parameters(), lr=settings.lr)
+        self.optimizer = torch.optim.Adam(_parameter_groups(augnet, settings.lr))
         self.bank = FeatureBank(settings.hessian_rows)
         self.generator = torch.Generator().manual_seed(seed)
         self.updates = 0
@@ -262,6 +264,14 @@ class PolicyLearner:
         self.updates = state["updates"]
         self.solution = None if state["solution"] is None else Solution(**state["solution"])
         self.retention, self.influence_loss = state["retention"], state["influence_loss"]
+
+
+def _parameter_groups(augnet: AugNet[Any], lr: float) -> list[dict[str, Any]]:
+    """Logits with the learning rate, the weights of a network with a small share of it."""
+    weights = augnet.policy.network_weights()
+    slow = {id(weight) for weight in weights}
+    groups: list[dict[str, Any]] = [{"params": [p for p in augnet.parameters() if id(p) not in slow], "lr": lr}]
+    return [*groups, {"params": weights, "lr": _NETWORK_SHARE * lr}] if weights else groups
 
 
 @contextmanager

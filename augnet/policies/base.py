@@ -67,6 +67,10 @@ class Policy(nn.Module, ABC):
         """One number in [0, 1] for each op, for a plot over time: here the half-width as a share of the bound."""
         return {name: facts["half_width"] / facts["bound"] for name, facts in self.describe(space).items()}
 
+    def network_weights(self) -> list[nn.Parameter]:
+        """Parameters that are weights of a network, which a step size for logits would upset; none by default."""
+        return []
+
     def config(self) -> dict[str, Any]:
         """What `from_config` needs besides the space; plain values, for JSON."""
         return {}

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from augnet.encoder import Encoder
 from augnet.policies.base import BoundedPolicy, Description, start_of
@@ -80,6 +80,10 @@ class ConditionalPolicy(BoundedPolicy):
     def describe(self, space: TransformSpace) -> Description:
         """For each op the `half_width` and absolute `shift`, means over the images it was learned on."""
         return self.ranges(space, self.mean_half_width, shift=self.mean_shift)
+
+    def network_weights(self) -> list[nn.Parameter]:
+        """All of the encoder but the bias of its head, which holds the logits that all images share."""
+        return [parameter for parameter in self.parameters() if parameter is not self.encoder.head.bias]
 
     def config(self) -> dict[str, Any]:
         """The encoder's shape."""

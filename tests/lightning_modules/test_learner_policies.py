@@ -133,6 +133,16 @@ def test_where_all_images_share_a_range_the_gradient_is_that_of_the_range(corrup
     torch.testing.assert_close(found["conditional"].encoder.head.bias.grad[:3], expected, rtol=1e-6, atol=1e-12)
 
 
+def test_the_weights_of_an_encoder_move_a_fiftieth_as_far_as_its_logits() -> None:
+    learner = make(policy="conditional", lr=0.05)
+    before = copy.deepcopy(dict(learner.augnet.policy.named_parameters()))
+    for _ in range(2):  # the body has no gradient before the head has moved
+        learner.update(*BATCH)
+    moved = {name: (new - before[name]).abs().max() for name, new in learner.augnet.policy.named_parameters()}
+    assert 0.02 < moved.pop("encoder.head.bias") <= 0.1001
+    assert all(1e-4 < move < 2.1e-3 for move in moved.values())
+
+
 def test_straight_through_needs_the_gradient_of_the_images() -> None:
     net = AugNet(classic_space(), MixturePolicy.trivial_augment())
     model = ToyNet()
