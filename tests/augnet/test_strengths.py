@@ -29,7 +29,9 @@ def test_trivial_augment_is_torchvisions_list() -> None:
             levels = levels.int().float()  # as torchvision hands them on
         both = torch.stack([levels, -levels if signed else levels])
         expected = classic_magnitudes(_NAMES[name.lower()], both.flatten(), HEIGHT, WIDTH).unflatten(0, (2, 31))
-        torch.testing.assert_close(rows[index], expected, rtol=1e-6, atol=1e-6)
+        # thresholds lie midway between two 8-bit levels, which changes no 8-bit image
+        slack = 0.51 / 255 if name == "Solarize" else 1e-6
+        torch.testing.assert_close(rows[index], expected, rtol=1e-6, atol=slack)
 
 
 def test_strengths_of_a_space_go_from_nothing_to_the_bound() -> None:
