@@ -35,7 +35,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "twin, cosine 1": {"distinctive": "cosine", "distinctive_weight": 1.0},
 }
 BASELINE = "twin, no penalty"
-BATCHES = (128, 512, 2048, 4096)
+BATCHES = (128, 1024, 4096)
 LEARNING_RATE = 0.05  # at a batch of 128
 _T_975 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # of Student's t, by number of seeds
 
@@ -43,7 +43,7 @@ _T_975 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # of Student's t, by number 
 @lru_cache(maxsize=1)
 def read_data(path: str, train_size: int, seed: int) -> ImageDataModule:
     """The data of a seed, read once."""
-    return ImageDataModule(path, train_size=train_size, influence_size=10, val_size=1000, seed=seed)
+    return ImageDataModule(path, train_size=train_size, influence_size=10, test_size=5000, seed=seed)
 
 
 def train(arm: str, batch: int, seed: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("path", nargs="?", default="../shared/data/cifar10", help="data, see ImageDataModule")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from 0")
     parser.add_argument("--train_size", type=int, default=8192, help="training images")
-    parser.add_argument("--epochs", type=int, default=12, help="epochs of each training")
+    parser.add_argument("--epochs", type=int, default=10, help="epochs of each training")
     parser.add_argument("--width", type=int, default=12, help="of the network, see SmallConvNet")
     parser.add_argument("--folder", type=Path, default=Path("runs/benchmark-large-batch"), help="where the runs are")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"), help="folder of the results")
@@ -151,7 +151,7 @@ def main() -> None:
     runs = [run(arm, batch, seed, options) for seed in range(options.seeds) for batch in BATCHES for arm in ARMS]
     setting = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, 1 thread used",
-        "data": f"CIFAR-10, {options.train_size} training images, flip + crop, 10,000 test images",
+        "data": f"CIFAR-10, {options.train_size} training images, flip + crop, 5,000 test images",
         "training": f"SmallConvNet of width {options.width}, {options.epochs} epochs, bf16-mixed, SGD with Nesterov "
         f"momentum 0.9, weight decay 5e-4, highest learning rate {LEARNING_RATE} * batch / 128, one cycle",
         "python": platform.python_version(),
