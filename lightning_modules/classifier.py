@@ -117,13 +117,16 @@ class Classifier(pl.LightningModule):
         """The doubled classifier layer, if there is one."""
         return next((module for module in self.network.modules() if isinstance(module, TwinLinear)), None)
 
+    def penalty(self) -> Tensor:
+        """The distinctive penalty times its weight, a scalar; 0 without a doubled layer."""
+        twin = self.twin
+        return torch.zeros((), device=self.device) if twin is None else self.distinctive_weight * twin.penalty()
+
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Augment, classify, cross-entropy; plus the distinctive penalty, if there is one."""
         images, labels = batch
         logits = self(self.augment(images))
-        loss: Tensor = self.loss(logits, labels)
-        if self.twin is not None:
-            loss = loss + self.distinctive_weight * self.twin.penalty()
+        loss: Tensor = self.loss(logits, labels) + self.penalty()
         self._log("train", loss, logits, labels)
         return loss
 
