@@ -1,9 +1,10 @@
 """Adapting a network to removed and to added images, beside retraining, replay and fine-tuning.
 
-`python -m benchmarks.k_priors` trains WideResNet-16-1 on a CIFAR-10 subset, removes a random tenth of the images from
-it, and adds that tenth to a network trained without it, each time with a memory of 10 % of the past. The network
-trained on all images is the retraining of the second task, the one retrained without the tenth the start of it. Prints
-a table and writes `k_priors.json` and `k_priors.md` into `benchmarks/results`. Runs that are on disk are not repeated.
+`python -m benchmarks.k_priors` trains a small convolutional network on a CIFAR-10 subset, removes a random tenth of
+the images from it, and adds that tenth to a network trained without it, each time with a memory of 10 % of the past.
+The network trained on all images is the retraining of the second task, the one retrained without the tenth the start
+of it. Prints a table and writes `k_priors.json` and `k_priors.md` into `benchmarks/results`. Runs that are on disk are
+not repeated.
 """
 
 import argparse
@@ -54,7 +55,8 @@ def command(name: str, seed: int, options: argparse.Namespace, **settings: Any) 
         "seed_everything": seed,
         "model.control": "plain",
         "model.base_policy": "flip_crop",
-        "model.model": "lightning_modules.models.WideResNet",
+        "model.model": "lightning_modules.models.SmallConvNet",
+        "model.model_kwargs": "{width: 16}",
         "trainer.enable_progress_bar": "false",
         "run.threads": 1,
     }
@@ -89,7 +91,8 @@ def adapt(start: Path, name: str, seed: int, options: argparse.Namespace, **sett
             "folder": folder,
             "memory": SHARE,
             "trainer.max_epochs": options.adapt_epochs,
-            "model.optimizer.init_args.lr": options.lr,
+            "lr": options.lr,
+            "trainer.gradient_clip_val": 1.0,
         }
         augfluence(command("adapt", seed, options, **{**defaults, **settings}))
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
@@ -102,7 +105,12 @@ def study(seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = torch.randperm(options.train_size, generator=torch.Generator().manual_seed(seed))
     file = options.folder / f"rows-{seed}.txt"
     write_atomically(file, "\n".join(str(row) for row in rows[: round(SHARE * options.train_size)].tolist()) + "\n")
-    retraining = {"method": "retrain", "trainer.max_epochs": options.epochs, "model.optimizer.init_args.lr": 0.1}
+    retraining = {
+        "method": "retrain",
+        "lr": "null",
+        "trainer.max_epochs": options.epochs,
+        "trainer.gradient_clip_val": "null",
+    }
     without = adapt(whole, "without", seed, options, **{"change.remove": file, **retraining})
     trained = json.loads((whole / "summary.json").read_text())
     (accuracy,) = trained["test_accuracy"].values()
@@ -152,7 +160,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from 0")
     parser.add_argument("--train_size", type=int, default=4000, help="training images")
     parser.add_argument("--test_size", type=int, default=5000, help="test images")
-    parser.add_argument("--epochs", type=int, default=15, help="epochs of each training")
+    parser.add_argument("--epochs", type=int, default=20, help="epochs of each training")
     parser.add_argument("--adapt_epochs", type=int, default=4, help="passes over the memory and what is new")
     parser.add_argument("--lr", type=float, default=0.02, help="highest learning rate of adapting")
     parser.add_argument("--folder", type=Path, default=Path("runs/benchmark-k-priors"), help="where the runs are")
@@ -162,7 +170,7 @@ def main() -> None:
     setting = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, 1 thread used",
         "data": f"CIFAR-10, {options.train_size} training and {options.test_size} test images, {SHARE:.0%} changed",
-        "network": f"WideResNet-16-1, bf16-mixed, {options.epochs} epochs",
+        "network": f"SmallConvNet of width 16, bf16-mixed, {options.epochs} epochs",
         "adapting": f"memory {SHARE:.0%}, {options.adapt_epochs} passes, learning rate {options.lr}",
         "python": platform.python_version(),
         **{package: version(package) for package in ("torch", "pytorch-lightning")},

@@ -47,7 +47,7 @@ def select_memory(
     """Choose a memory (Khan and Swaroop 2021 take the most uncertain inputs).
 
     For logistic regression the weighted random memory reproduces retraining best: mean error of the probabilities
-    at 10 % memory 0.005, against 0.019 for `top` and 0.026 for `random` (`benchmarks/results/k_priors_glm.md`).
+    at 10 % memory 0.005, against 0.025 for `top` and 0.036 for `random` (`benchmarks/results/k_priors_glm.md`).
 
     Args:
         probs: `[N, K]`, predictions of the old model on the past inputs; used by `top` only.

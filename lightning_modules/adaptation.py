@@ -20,8 +20,8 @@ class Adaptation(pl.LightningModule):
     """Trains a classifier on the points of a plan.
 
     A classifier that starts from its old weights keeps its batch statistics and has no dropout, so that at the start it
-    is the old model and the K-prior has no gradient. The weight decay of the optimiser is taken over by the weight
-    term, which is the gradient of `decay/2 ||w||^2 - old_decay <w, w*>`.
+    is the old model and the K-prior has no gradient. The weight term, `decay/2 ||w||^2 - old_decay <w, w*>`, is added
+    to the gradients; the optimiser itself must have no weight decay.
 
     Args:
         student: The classifier to adapt.
@@ -59,6 +59,10 @@ class Adaptation(pl.LightningModule):
         self.teacher.eval()
         self.student.network.train(mode and self.fresh)
         return self
+
+    def on_train_start(self) -> None:
+        """Lightning leaves the modes of all modules as they were before: evaluation may have changed them."""
+        self.train()
 
     def on_train_batch_start(self, batch: PointBatch, batch_idx: int) -> None:
         """Check the first batch before anything is trained on it."""
@@ -98,17 +102,11 @@ class Adaptation(pl.LightningModule):
                 own.grad += weight_gradient(own, old, decay, old_decay)
 
     def configure_optimizers(self) -> Any:
-        """The optimiser and the schedule of the classifier, without the weight decay, which is in the weight term."""
-        configured = self.student.configure_optimizers()
-        optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
-        self._set_decay(optimizer, 0.0)
-        return configured
+        """The optimiser and the schedule of the classifier."""
+        return self.student.configure_optimizers()
 
     def on_train_end(self) -> None:
         """Give the optimiser the weight decay that the weights were adapted with: a checkpoint says so."""
         for optimizer in self.trainer.optimizers:
-            self._set_decay(optimizer, self.decay)
-
-    def _set_decay(self, optimizer: torch.optim.Optimizer, decay: float) -> None:
-        for group in optimizer.param_groups:
-            group["weight_decay"] = decay
+            for group in optimizer.param_groups:
+                group["weight_decay"] = self.decay

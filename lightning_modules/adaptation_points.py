@@ -59,11 +59,12 @@ def make_plan(method: Method, kept: Tensor, removed: Tensor, added: Tensor, memo
         raise ValueError(f"method must be one of {', '.join(get_args(Method))}, found {method!r}.")
     if method == "fine_tune" and not len(added):
         raise ValueError("method fine_tune trains on added images alone: give change.add, or take another method.")
+    parts: list[tuple[Tensor, Tensor | float, Tensor | float]]
     if method == "k_prior":
         parts = [(kept[memory.rows], memory.weights, 0.0), (removed, 1.0, -1.0), (added, 0.0, 1.0)]
     else:
         past = {"replay": kept[memory.rows], "fine_tune": kept[:0], "retrain": kept}[method]
-        weights = memory.weights if method == "replay" else 1.0
+        weights: Tensor | float = memory.weights if method == "replay" else 1.0
         parts = [(past, 0.0, weights), (added, 0.0, 1.0)]
     rows = torch.cat([part[0] for part in parts])
     soft = torch.cat([torch.zeros(len(part[0])) + part[1] for part in parts]).float()

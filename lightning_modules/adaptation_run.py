@@ -74,15 +74,19 @@ class Recall:
             images alone), `retrain` (everything, from random weights).
         fraction: Share of the past images in the memory, in (0, 1].
         selection: See `influence.memory.select_memory`.
+        lr: Highest learning rate; `None` takes that of the model.
     """
 
     method: Method
     fraction: float
     selection: Selection
+    lr: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1:
             raise ValueError(f"memory must lie in (0, 1], found {self.fraction}; 0.1 is a tenth of the past images.")
+        if self.lr is not None and not self.lr > 0:
+            raise ValueError(f"lr must be positive, found {self.lr}; 0.02 is usual.")
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ def adapt_classifier(
     """
     images = Images.of(change, data)
     fresh = recall.method == "retrain" or change.model is not None
-    student = _build(teacher, change, checkpoint, fresh)
+    student = _build(teacher, change, recall.lr, checkpoint, fresh)
     started = time.perf_counter()
     plan = make_plan(
         recall.method, images.kept, images.removed, images.added, _memory(trainer, teacher, data, images, recall)
@@ -168,10 +172,20 @@ def adapt_classifier(
     return Adapted(student, plan, time.perf_counter() - started)
 
 
-def _build(teacher: Classifier, change: Change, checkpoint: dict[str, Any], fresh: bool) -> Classifier:
+def _build(
+    teacher: Classifier, change: Change, lr: float | None, checkpoint: dict[str, Any], fresh: bool
+) -> Classifier:
     """The classifier to adapt: built like the old one but for the change, with all old weights that fit it."""
+
+    def optimizer(parameters: Any) -> torch.optim.Optimizer:
+        """The optimiser of the old one, at another learning rate; the decay is in the weight term."""
+        made = teacher.make_optimizer(parameters)
+        for group in made.param_groups:
+            group.update(lr=group["lr"] if lr is None else lr, weight_decay=0.0)
+        return made
+
     known = {name: value for name, value in teacher.hparams.items() if not name.startswith("_")}
-    student = type(teacher)(**{**known, **change.hyper_parameters(), "optimizer": teacher.make_optimizer})
+    student = type(teacher)(**{**known, **change.hyper_parameters(), "optimizer": optimizer})
     policy = ("augmentation.", "augnet.")
     anew = (*(("network.",) if fresh else ()), *(policy if change.policy_file is not None else ()))
     weights = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith(anew)}

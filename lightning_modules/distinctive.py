@@ -18,6 +18,7 @@ the sum goes the same way with the penalty and without it. This combination is r
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
@@ -73,7 +74,11 @@ def hinge_penalty(target: Tensor, copy: Tensor, margin: float = 1.0) -> Tensor:
     return (1 - (target - copy).norm(dim=1) / margin).clamp_min(0).square().mean()
 
 
-PENALTIES = {"cosine": cosine_penalty, "rbf": rbf_penalty, "hinge": hinge_penalty}
+PENALTIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cosine": cosine_penalty,
+    "rbf": rbf_penalty,
+    "hinge": hinge_penalty,
+}
 
 
 def merged_logits(target: Tensor, copy: Tensor, merge: Merge) -> Tensor:
@@ -115,10 +120,10 @@ class TwinLinear(nn.Linear):
                 "depends on the sum of the two layers, the penalty on their difference alone, and under SGD the sum "
                 "goes the same way without it. Take distinctive_merge probabilities, or distinctive cosine."
             )
-        options = {"bias": layer.bias is not None, "device": layer.weight.device, "dtype": layer.weight.dtype}
-        super().__init__(layer.in_features, layer.out_features, **options)
+        super().__init__(layer.in_features, layer.out_features, layer.bias is not None)
         self.load_state_dict(layer.state_dict())
-        self.copy = nn.Linear(layer.in_features, layer.out_features, **options)
+        self.copy = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None)
+        self.to(layer.weight)
         self.distance, self.merge = PENALTIES[penalty], merge
 
     def forward(self, features: Tensor) -> Tensor:

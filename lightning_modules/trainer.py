@@ -85,6 +85,7 @@ class AugfluenceTrainer(pl.Trainer):
         method: Method = "k_prior",
         memory: float = 0.1,
         selection: Selection = "weighted",
+        lr: float | None = None,
         folder: str | Path | None = None,
         test: bool = True,
         weights_only: bool | None = None,
@@ -103,6 +104,7 @@ class AugfluenceTrainer(pl.Trainer):
             memory: Share of the past training images to remember, in (0, 1].
             selection: `weighted` (drawn at random, each standing for its share of the past), `random`, or `top` (those
                 that the old model is least certain of).
+            lr: Highest learning rate; by default that of the model. The rest of the optimiser is the model's.
             folder: Where the files go; by default the folder `adapted` (or `adapted-2`, ...) of the run that the
                 checkpoint is from.
             test: Read the test split once, after adapting.
@@ -118,7 +120,7 @@ class AugfluenceTrainer(pl.Trainer):
         """
         if self.world_size > 1:
             raise ValueError(f"adapt runs on one device, found {self.world_size}: set trainer.devices to 1.")
-        recall = Recall(method, memory, selection)
+        recall = Recall(method, memory, selection, lr)
         change.check()
         datamodule.setup("adapt")
         checkpoint = load_checkpoint(model, datamodule.num_classes, Path(ckpt_path), weights_only)

@@ -144,7 +144,7 @@ def test_off_by_default_and_the_target_keeps_its_weights() -> None:
 @pytest.mark.parametrize("beta", [0.0, 0.5])
 def test_the_loss_is_cross_entropy_plus_the_weighted_penalty(beta: float) -> None:
     model = classifier(distinctive="cosine", distinctive_weight=beta)
-    model.network[1].body.eval()  # type: ignore[union-attr, operator]  # without dropout
+    model.network[1].body.eval()  # type: ignore[union-attr]  # without dropout
     model.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign]
     images, labels = blobs(8, 1, 0)
     twin = model.twin
