@@ -31,7 +31,6 @@ from lightning_modules.distinctive import merge_copy
 ARMS: dict[str, dict[str, Any]] = {
     "single layer": {},
     "twin, no penalty": {"distinctive": "cosine", "distinctive_weight": 0.0},
-    "twin, cosine 0.1": {"distinctive": "cosine", "distinctive_weight": 0.1},
     "twin, cosine 1": {"distinctive": "cosine", "distinctive_weight": 1.0},
 }
 BASELINE = "twin, no penalty"

@@ -24,7 +24,7 @@ class Adaptation(pl.LightningModule):
     to the gradients; the optimiser itself must have no weight decay.
 
     Args:
-        student: The classifier to adapt.
+        student: The classifier to adapt; the copy of a doubled last layer is left alone.
         teacher: The old model, for the plan's soft targets; left as it is. Its weights are `w*`.
         plan: The points.
         decay: Weight decay of the mean loss, as the optimiser would have it.
@@ -79,7 +79,7 @@ class Adaptation(pl.LightningModule):
         smoothing = self.student.loss.label_smoothing
         targets = nn.functional.one_hot(labels, logits.shape[1]) * (1 - smoothing) + smoothing / logits.shape[1]
         loss = point_loss(logits, targets.to(logits), old, soft.to(logits), hard.to(logits))
-        loss = loss * self.scale / len(labels) + self.student.penalty()
+        loss = loss * self.scale / len(labels)
         self.log("adapt/loss", loss.detach(), prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
 

@@ -12,8 +12,8 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_modules.data.checks import check_labels, validate_images
-from lightning_modules.distinctive import Merge, Penalty, TwinLinear, add_twin
-from lightning_modules.feature_capture import find_last_linear
+from lightning_modules.distinctive import Merge, Penalty, TwinLinear, add_twin, twin_loss
+from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.models import build_model
 
 LearningRateSchedule = Literal["one_cycle", "cosine", "constant"]
@@ -44,7 +44,7 @@ class Classifier(pl.LightningModule):
         distinctive: For large batches: double the classifier layer and keep the two apart by this penalty, `cosine`,
             `rbf` or `hinge`; `none` leaves the network as it is. See `lightning_modules.distinctive`.
         distinctive_weight: Factor of that penalty in the loss, >= 0.
-        distinctive_merge: How the two layers are averaged while training: `probabilities` or `logits`.
+        distinctive_merge: How the two layers are averaged while training: `losses` or `logits`.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Classifier(pl.LightningModule):
         augmentation: nn.Module | None = None,
         distinctive: Penalty = "none",
         distinctive_weight: float = 0.1,
-        distinctive_merge: Merge = "probabilities",
+        distinctive_merge: Merge = "losses",
     ) -> None:
         super().__init__()
         if not distinctive_weight >= 0:
@@ -117,16 +117,19 @@ class Classifier(pl.LightningModule):
         """The doubled classifier layer, if there is one."""
         return next((module for module in self.network.modules() if isinstance(module, TwinLinear)), None)
 
-    def penalty(self) -> Tensor:
-        """The distinctive penalty times its weight, a scalar; 0 without a doubled layer."""
-        twin = self.twin
-        return torch.zeros((), device=self.device) if twin is None else self.distinctive_weight * twin.penalty()
-
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Augment, classify, cross-entropy; plus the distinctive penalty, if there is one."""
+        """Augment, classify, cross-entropy; with a doubled layer also its copy's, and the penalty."""
         images, labels = batch
-        logits = self(self.augment(images))
-        loss: Tensor = self.loss(logits, labels) + self.penalty()
+        twin = self.twin
+        loss: Tensor
+        if twin is None:
+            logits = self(self.augment(images))
+            loss = self.loss(logits, labels)
+        else:
+            with FeatureCapture(self.network, twin).recording() as seen:
+                logits = self(self.augment(images))
+            loss = twin_loss(self.loss, logits, twin.copy(seen.features), labels, twin.merge)
+            loss = loss + self.distinctive_weight * twin.penalty()
         self._log("train", loss, logits, labels)
         return loss
 

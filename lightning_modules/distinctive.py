@@ -6,9 +6,9 @@ Minibatch SGD* (2020). Their formula, the layer they double and how its copy ent
 this project; all three are its own choice here:
 
 * the layer is the classifier layer, which every model of this project has;
-* while training, the two branches are averaged after a softmax of their own, so the output is the logarithm of mean
-  probabilities; in evaluation the target alone answers (the copy is dropped), so that the last layer is then a plain
-  linear one; `merge_copy` puts the mean of both in its place;
+* while training, each branch has its own softmax and cross-entropy, and the mean of the two losses is minimised. The
+  network itself answers by the target alone: the copy is dropped at no cost, as the target has learned to answer by
+  itself. `merge_copy` puts the mean of both in its place;
 * the penalties are bounded. `-||W_t - W_r||^2` is not: with a weight decay `lambda` on both, the difference of the two
   grows without end as soon as `beta > lambda / 4`.
 
@@ -17,7 +17,6 @@ their difference alone then moves nothing that the network computes: under SGD, 
 the sum goes the same way with the penalty and without it. This combination is refused.
 """
 
-import math
 from collections.abc import Callable
 from typing import Literal, get_args
 
@@ -25,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 Penalty = Literal["none", "cosine", "rbf", "hinge"]
-Merge = Literal["probabilities", "logits"]
+Merge = Literal["losses", "logits"]
 _OF_THE_DIFFERENCE = ("rbf", "hinge")
 
 
@@ -81,35 +80,38 @@ PENALTIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def merged_logits(target: Tensor, copy: Tensor, merge: Merge) -> Tensor:
-    """What two classifier layers say together.
+def twin_loss(loss: nn.Module, target: Tensor, copy: Tensor, labels: Tensor, merge: Merge) -> Tensor:
+    """Classification loss of two classifier layers.
 
     Args:
+        loss: Cross-entropy of logits and labels.
         target: Logits `[B, K]`; carries gradient.
         copy: Logits `[B, K]`; carries gradient.
-        merge: `probabilities` gives the logarithm of their mean probabilities, `logits` their mean.
+        labels: `[B]` int64.
+        merge: `losses` gives the mean of both losses, `logits` the loss of their mean.
 
     Returns:
-        Logits `[B, K]`.
+        A scalar.
     """
     if merge == "logits":
-        return (target + copy) / 2
-    return torch.logaddexp(target.log_softmax(dim=1), copy.log_softmax(dim=1)) - math.log(2)
+        target = copy = (target + copy) / 2
+    value: Tensor = (loss(target, labels) + loss(copy, labels)) / 2
+    return value
 
 
 class TwinLinear(nn.Linear):
-    """A classifier layer with a copy that trains beside it; in evaluation it is the layer alone.
+    """A classifier layer that carries a copy of itself; called, it is the layer alone.
 
     Args:
         layer: The layer to double; its weights become those of the target, the copy gets random ones.
         penalty: `cosine`, `rbf` or `hinge`.
-        merge: How the branches are averaged while training: `probabilities` (each has its own softmax) or `logits`.
+        merge: How the branches are averaged while training: `losses` (each has its own softmax) or `logits`.
 
     Raises:
         ValueError: If the merge is linear and the penalty depends on the difference of the branches alone.
     """
 
-    def __init__(self, layer: nn.Linear, penalty: Penalty, merge: Merge = "probabilities") -> None:
+    def __init__(self, layer: nn.Linear, penalty: Penalty, merge: Merge = "losses") -> None:
         if penalty not in PENALTIES:
             raise ValueError(f"distinctive must be one of {', '.join(get_args(Penalty))}, found {penalty!r}.")
         if merge not in get_args(Merge):
@@ -118,7 +120,7 @@ class TwinLinear(nn.Linear):
             raise ValueError(
                 f"distinctive_merge logits with the penalty {penalty!r} changes nothing: the mean of the logits "
                 "depends on the sum of the two layers, the penalty on their difference alone, and under SGD the sum "
-                "goes the same way without it. Take distinctive_merge probabilities, or distinctive cosine."
+                "goes the same way without it. Take distinctive_merge losses, or distinctive cosine."
             )
         super().__init__(layer.in_features, layer.out_features, layer.bias is not None)
         self.load_state_dict(layer.state_dict())
@@ -126,17 +128,12 @@ class TwinLinear(nn.Linear):
         self.to(layer.weight)
         self.distance, self.merge = PENALTIES[penalty], merge
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits `[B, K]` of features `[B, D]`."""
-        target = super().forward(features)
-        return merged_logits(target, self.copy(features), self.merge) if self.training else target
-
     def penalty(self) -> Tensor:
         """`D(W_t, W_r)` of the weights without their biases, a scalar in [0, 1]."""
         return self.distance(self.weight.float(), self.copy.weight.float())
 
 
-def add_twin(model: nn.Module, num_classes: int, penalty: Penalty, merge: Merge = "probabilities") -> TwinLinear:
+def add_twin(model: nn.Module, num_classes: int, penalty: Penalty, merge: Merge = "losses") -> TwinLinear:
     """Replace the classifier layer of a model by a twin of it.
 
     Args:
@@ -170,10 +167,7 @@ def add_twin(model: nn.Module, num_classes: int, penalty: Penalty, merge: Merge 
 
 @torch.no_grad()
 def merge_copy(twin: TwinLinear) -> None:
-    """Put the mean of both branches in the place of each: what the pair says, in evaluation too, by one layer.
-
-    With the logits merged this is exact; with the probabilities merged it is their geometric mean in place of the
-    arithmetic one.
+    """Put the mean of both branches in the place of each: the mean of their logits, by one layer.
 
     Args:
         twin: Changed in place.

@@ -15,8 +15,8 @@ from lightning_modules.distinctive import (
     cosine_penalty,
     hinge_penalty,
     merge_copy,
-    merged_logits,
     rbf_penalty,
+    twin_loss,
 )
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 
@@ -69,8 +69,8 @@ def trained_sum(penalty: PenaltyFunction, weight: float, merge: Merge) -> tuple[
     optimizer = torch.optim.SGD([target, copy], lr=0.1, momentum=0.9, weight_decay=0.01)
     for _ in range(30):
         optimizer.zero_grad()
-        logits = merged_logits(features @ target.T, features @ copy.T, merge)
-        (F.cross_entropy(logits, labels) + weight * penalty(target, copy)).backward()
+        loss = twin_loss(nn.CrossEntropyLoss(), features @ target.T, features @ copy.T, labels, merge)
+        (loss + weight * penalty(target, copy)).backward()
         optimizer.step()
     return (target + copy).detach(), (target - copy).detach()
 
@@ -93,7 +93,7 @@ def test_a_penalty_of_the_difference_moves_nothing_that_a_linear_merge_computes(
     assert with_penalty[1].norm() > 1.1 * without[1].norm()
 
 
-@pytest.mark.parametrize(("penalty", "merge"), [(wide, "probabilities"), (cosine_penalty, "logits")])
+@pytest.mark.parametrize(("penalty", "merge"), [(wide, "losses"), (cosine_penalty, "logits")])
 def test_own_softmax_or_cosine_let_the_penalty_act(penalty: PenaltyFunction, merge: Merge) -> None:
     without, with_penalty = (trained_sum(penalty, weight, merge) for weight in (0.0, 0.5))
     assert (with_penalty[0] - without[0]).norm() > 1e-2
@@ -108,20 +108,21 @@ def test_the_trap_is_refused(penalty: str) -> None:
 # The layer in a network
 
 
-def test_training_averages_probabilities_and_evaluation_drops_the_copy() -> None:
+def test_two_losses_or_the_loss_of_the_mean() -> None:
+    target, copy, labels = normal(5, 3), normal(5, 3, seed=1), torch.tensor([0, 1, 2, 0, 1])
+    own, other = (-logits.log_softmax(dim=1)[torch.arange(5), labels].mean() for logits in (target, copy))
+    torch.testing.assert_close(twin_loss(nn.CrossEntropyLoss(), target, copy, labels, "losses"), (own + other) / 2)
+    together = -((target + copy) / 2).log_softmax(dim=1)[torch.arange(5), labels].mean()
+    torch.testing.assert_close(twin_loss(nn.CrossEntropyLoss(), target, copy, labels, "logits"), together)
+
+
+def test_the_copy_can_be_dropped_or_merged() -> None:
     twin = TwinLinear(nn.Linear(6, 3).double(), "cosine")
     features = normal(5, 6)
     own, other = features @ twin.weight.T + twin.bias, twin.copy(features)
-    torch.testing.assert_close(twin(features).exp(), (own.softmax(dim=1) + other.softmax(dim=1)) / 2)
-    torch.testing.assert_close(twin.eval()(features), own)
-
-
-def test_merging_linear_logits_is_exact() -> None:
-    twin = TwinLinear(nn.Linear(6, 3).double(), "cosine", merge="logits")
-    features = normal(5, 6)
-    together = twin(features)
+    torch.testing.assert_close(twin(features), own)
     merge_copy(twin)
-    torch.testing.assert_close(twin.eval()(features), together)
+    torch.testing.assert_close(twin(features), (own + other) / 2)
 
 
 def test_features_are_caught_at_the_twin() -> None:
@@ -144,12 +145,14 @@ def test_off_by_default_and_the_target_keeps_its_weights() -> None:
 @pytest.mark.parametrize("beta", [0.0, 0.5])
 def test_the_loss_is_cross_entropy_plus_the_weighted_penalty(beta: float) -> None:
     model = classifier(distinctive="cosine", distinctive_weight=beta)
-    model.network[1].body.eval()  # type: ignore[union-attr]  # without dropout
+    model.network.eval()  # without dropout
     model.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign]
     images, labels = blobs(8, 1, 0)
     twin = model.twin
     assert twin is not None
-    expected = F.cross_entropy(model(images), labels) + beta * cosine_penalty(twin.weight, twin.copy.weight)
+    features = model.network[1].scale * model.network[1].body(model.network[0](images))  # type: ignore[union-attr, operator]
+    losses = [F.cross_entropy(layer(features), labels) for layer in (twin, twin.copy)]
+    expected = torch.stack(losses).mean() + beta * cosine_penalty(twin.weight, twin.copy.weight)
     torch.testing.assert_close(model.training_step((images, labels), 0), expected)
 
 
@@ -175,7 +178,7 @@ class Misordered(ToyNet):
     ("arguments", "message"),
     [
         ({"distinctive": "angle"}, "distinctive must be one of none, cosine, rbf, hinge, found 'angle'"),
-        ({"distinctive": "cosine", "distinctive_merge": "sum"}, "distinctive_merge must be one of probabilities"),
+        ({"distinctive": "cosine", "distinctive_merge": "sum"}, "distinctive_merge must be one of losses"),
         ({"distinctive": "cosine", "distinctive_weight": -1.0}, "distinctive_weight must be at least 0, found -1.0"),
         ({"distinctive": "cosine", "model": "toys.ConvolutionNet"}, "no torch.nn.Linear inside it with 3 outputs"),
     ],
