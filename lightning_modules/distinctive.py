@@ -70,7 +70,8 @@ def hinge_penalty(target: Tensor, copy: Tensor, margin: float = 1.0) -> Tensor:
     Returns:
         A scalar in [0, 1].
     """
-    return (1 - (target - copy).norm(dim=1) / margin).clamp_min(0).square().mean()
+    distance: Tensor = (target - copy).norm(dim=1)
+    return (1 - distance / margin).clamp_min(0).square().mean()
 
 
 PENALTIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

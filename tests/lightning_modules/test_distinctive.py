@@ -150,7 +150,7 @@ def test_the_loss_is_cross_entropy_plus_the_weighted_penalty(beta: float) -> Non
     images, labels = blobs(8, 1, 0)
     twin = model.twin
     assert twin is not None
-    features = model.network[1].scale * model.network[1].body(model.network[0](images))  # type: ignore[union-attr, operator]
+    features, _ = FeatureCapture(model.network, twin)(images)
     losses = [F.cross_entropy(layer(features), labels) for layer in (twin, twin.copy)]
     expected = torch.stack(losses).mean() + beta * cosine_penalty(twin.weight, twin.copy.weight)
     torch.testing.assert_close(model.training_step((images, labels), 0), expected)
