@@ -3,7 +3,10 @@
 from influence.agreement import Agreement, agreement
 from influence.audit import removal_report, replacement_report
 from influence.feature_bank import FeatureBank, Rows
+from influence.head_adaptation import adapt_head, k_prior_objective
+from influence.k_prior import KPrior, point_loss, remember, weight_gradient, with_features
 from influence.last_layer import LastLayerHessian, append_bias, loss_gradient, residual
+from influence.memory import Memory, select_memory, uncertainty
 from influence.objectives import (
     class_frequencies,
     class_gradients,
@@ -18,21 +21,31 @@ __all__ = [
     "Agreement",
     "ConvergenceWarning",
     "FeatureBank",
+    "KPrior",
     "LastLayerHessian",
+    "Memory",
     "Rows",
     "Samples",
     "Solution",
+    "adapt_head",
     "agreement",
     "append_bias",
     "class_frequencies",
     "class_gradients",
+    "k_prior_objective",
     "loss_gradient",
+    "point_loss",
     "refit_head",
+    "remember",
     "removal_change",
     "removal_report",
     "replacement_influence",
     "replacement_report",
     "residual",
+    "select_memory",
     "solve",
+    "uncertainty",
     "upweight_influence",
+    "weight_gradient",
+    "with_features",
 ]

@@ -12,6 +12,8 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_modules.data.checks import check_labels, validate_images
+from lightning_modules.distinctive import Merge, Penalty, TwinLinear, add_twin, twin_loss
+from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.models import build_model
 
 LearningRateSchedule = Literal["one_cycle", "cosine", "constant"]
@@ -39,6 +41,10 @@ class Classifier(pl.LightningModule):
         pixel_std: Every pixel is divided by it after that, > 0: one number, or one for each channel.
         channels_last: Keep images and weights in channels-last order, several times faster on CPUs and tensor cores.
         augmentation: Applied to each training batch, not in evaluation.
+        distinctive: For large batches: double the classifier layer and keep the two apart by this penalty, `cosine`,
+            `rbf` or `hinge`; `none` leaves the network as it is. See `lightning_modules.distinctive`.
+        distinctive_weight: Factor of that penalty in the loss, >= 0.
+        distinctive_merge: How the two layers are averaged while training: `losses` or `logits`.
     """
 
     def __init__(
@@ -54,8 +60,13 @@ class Classifier(pl.LightningModule):
         pixel_std: float | list[float] = 0.25,
         channels_last: bool = True,
         augmentation: nn.Module | None = None,
+        distinctive: Penalty = "none",
+        distinctive_weight: float = 0.1,
+        distinctive_merge: Merge = "losses",
     ) -> None:
         super().__init__()
+        if not distinctive_weight >= 0:
+            raise ValueError(f"distinctive_weight must be at least 0, found {distinctive_weight}.")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in [0, 1), found {label_smoothing}.")
         check_choice("lr_schedule", lr_schedule, LearningRateSchedule)
@@ -65,6 +76,9 @@ class Classifier(pl.LightningModule):
             raise ValueError(f"pixel_std must be positive, found {pixel_std}.")
         network = build_model(model, num_classes, in_channels, **(model_kwargs or {}))
         self.network = nn.Sequential(Normalize(torch.tensor(mean), torch.tensor(std)), network)
+        self.distinctive_weight = distinctive_weight
+        if distinctive != "none":
+            add_twin(self.network, num_classes, distinctive, distinctive_merge)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network.to(memory_format=self.memory_format)
         self.augmentation = nn.Identity() if augmentation is None else augmentation
@@ -93,12 +107,29 @@ class Classifier(pl.LightningModule):
             images, labels = batch
             validate_images(images)
             check_labels(labels, self.num_classes)
+            if self.twin is not None and find_last_linear(self.network, images[:2]) is not self.twin:
+                raise ValueError(
+                    f"distinctive doubled {self.twin}, which is not the last layer of this model: set it to none."
+                )
+
+    @property
+    def twin(self) -> TwinLinear | None:
+        """The doubled classifier layer, if there is one."""
+        return next((module for module in self.network.modules() if isinstance(module, TwinLinear)), None)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Augment, classify, cross-entropy."""
+        """Augment, classify, cross-entropy; with a doubled layer also its copy's, and the penalty."""
         images, labels = batch
-        logits = self(self.augment(images, labels))
-        loss: Tensor = self.loss(logits, labels)
+        twin = self.twin
+        loss: Tensor
+        if twin is None:
+            logits = self(self.augment(images, labels))
+            loss = self.loss(logits, labels)
+        else:
+            with FeatureCapture(self.network, twin).recording() as seen:
+                logits = self(self.augment(images, labels))
+            loss = twin_loss(self.loss, logits, twin.copy(seen.features), labels, twin.merge)
+            loss = loss + self.distinctive_weight * twin.penalty()
         self._log("train", loss, logits, labels)
         return loss
 

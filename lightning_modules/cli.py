@@ -1,4 +1,4 @@
-"""The command line: `fit`, `validate`, `test`, `predict`, `attribute`; every field typed, documented, overridable."""
+"""The command line: Lightning's commands, `attribute` and `adapt`; every field typed, documented, overridable."""
 
 import logging
 import os
@@ -62,8 +62,9 @@ class AugfluenceCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Lightning's, and `attribute`."""
-        return {**LightningCLI.subcommands(), "attribute": {"model", "datamodule"}}
+        """Lightning's, `attribute` and `adapt`."""
+        own = ("attribute", "adapt")
+        return {**LightningCLI.subcommands(), **{command: {"model", "datamodule"} for command in own}}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the `run` group; the number of classes and channels comes from the data."""
@@ -85,6 +86,8 @@ class AugfluenceCLI(LightningCLI):
             self.save_config_callback = None  # there is no folder of its own to save it in
             if trainer.get("logger") is None:
                 kwargs["logger"] = False
+            if self.subcommand == "adapt":
+                kwargs["enable_checkpointing"] = False  # it writes its own
             return super().instantiate_trainer(**kwargs)
         if settings.compare and not settings.test:
             raise ValueError("run.compare needs the test split: leave run.test true, or set run.compare to [].")

@@ -1,21 +1,25 @@
-"""The trainer of this project: Lightning's, and `attribute`."""
+"""The trainer of this project: Lightning's, `attribute` and `adapt`."""
 
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from rich.console import Console
 
+from influence.memory import Selection
+from lightning_modules.adaptation_points import Method
+from lightning_modules.adaptation_run import Change, Recall, adapt_classifier
+from lightning_modules.adaptation_summary import AdaptationSummary
 from lightning_modules.attribution import Precision, Views, attribute_images
 from lightning_modules.attribution_files import print_attribution, write_attribution
 from lightning_modules.attribution_table import AttributionTable
+from lightning_modules.checkpoint import load_checkpoint
 from lightning_modules.classifier import Classifier
 from lightning_modules.data import InfluenceDataModule
+from lightning_modules.summary import next_free_folder
 
 
 class AugfluenceTrainer(pl.Trainer):
-    """Lightning's trainer, which also scores training images. The arguments are those of `pl.Trainer`."""
+    """Lightning's trainer, which also scores training images and adapts classifiers. Arguments: as `pl.Trainer`."""
 
     def attribute(
         self,
@@ -61,7 +65,7 @@ class AugfluenceTrainer(pl.Trainer):
         run = Path(self.default_root_dir)
         if ckpt_path is not None:
             run = Path(ckpt_path).parent.parent
-            _load(model, datamodule.num_classes, Path(ckpt_path), weights_only)
+            load_checkpoint(model, datamodule.num_classes, Path(ckpt_path), weights_only)
         plugin = self.precision_plugin
         plugin.convert_module(model.to(self.strategy.root_device))
         precision = Precision(plugin.convert_input, plugin.forward_context)
@@ -72,26 +76,61 @@ class AugfluenceTrainer(pl.Trainer):
             Console().print(f"Written: {file}", soft_wrap=True)
         return table
 
+    def adapt(
+        self,
+        model: Classifier,
+        datamodule: InfluenceDataModule,
+        ckpt_path: str | Path,
+        change: Change,
+        method: Method = "k_prior",
+        memory: float = 0.1,
+        selection: Selection = "weighted",
+        lr: float | None = None,
+        folder: str | Path | None = None,
+        test: bool = True,
+        weights_only: bool | None = None,
+    ) -> AdaptationSummary:
+        """Adapt a trained classifier to other data, another weight decay, policy or network, from a small memory.
 
-def _load(model: Classifier, data_classes: int, path: Path, weights_only: bool | None) -> None:
-    """Put the checkpoint's weights into the model; what does not fit is said in the words of the user."""
-    if not path.is_file():
-        raise FileNotFoundError(f"ckpt_path: there is no checkpoint {path}.")
-    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=weights_only is not False)
-    if "state_dict" not in checkpoint:
-        raise ValueError(f"{path} is no checkpoint of a run: expected the weights under 'state_dict'.")
-    found = checkpoint.get("hyper_parameters", {}).get("num_classes", model.num_classes)
-    if not found == model.num_classes == data_classes:
-        raise ValueError(
-            f"the checkpoint {path} is of {found} classes, the model of {model.num_classes}, the data have "
-            f"{data_classes}: give the data that it was trained with, best by --config of its run."
-        )
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    given = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
-    wrong = [name for name in {**expected, **given} if expected.get(name) != given.get(name)]
-    if wrong:
-        raise ValueError(
-            f"the checkpoint {path} does not fit the model: {wrong[0]} is {given.get(wrong[0], 'missing')} there, "
-            f"{expected.get(wrong[0], 'missing')} in the model: give the --config of its run."
-        )
-    model.load_state_dict(checkpoint["state_dict"])
+        Writes `checkpoints/last.ckpt` and `summary.json`. Trains for `max_epochs` passes over the memory and what is
+        new, with the optimiser of the model. Runs on one device.
+
+        Args:
+            model: The classifier, as it was trained.
+            datamodule: The data it was trained with.
+            ckpt_path: Its checkpoint.
+            change: What shall be different.
+            method: `k_prior`, or what it is compared with: `replay`, `fine_tune`, `retrain`.
+            memory: Share of the past training images to remember, in (0, 1].
+            selection: `weighted` (drawn at random, each standing for its share of the past), `random`, or `top` (those
+                that the old model is least certain of).
+            lr: Highest learning rate; by default that of the model. The rest of the optimiser is the model's.
+            folder: Where the files go; by default the folder `adapted` (or `adapted-2`, ...) of the run that the
+                checkpoint is from.
+            test: Read the test split once, after adapting.
+            weights_only: As in `fit`; set it to false only for checkpoints that you trust.
+
+        Returns:
+            Accuracies, time and number of images.
+
+        Raises:
+            FileNotFoundError: If there is no such checkpoint or file.
+            ValueError: If nothing is to change, the checkpoint does not fit the model or the data, an argument is out
+                of range, or there is more than one device.
+        """
+        if self.world_size > 1:
+            raise ValueError(f"adapt runs on one device, found {self.world_size}: set trainer.devices to 1.")
+        recall = Recall(method, memory, selection, lr)
+        change.check()
+        datamodule.setup("adapt")
+        checkpoint = load_checkpoint(model, datamodule.num_classes, Path(ckpt_path), weights_only)
+        before = self.validate(model, datamodule=datamodule, verbose=False)[0]["val/acc"]
+        adapted = adapt_classifier(self, model, datamodule, checkpoint, change, recall)
+        after = self.validate(adapted.student, datamodule=datamodule, verbose=False)[0]["val/acc"]
+        tested = self.test(adapted.student, datamodule=datamodule, verbose=False)[0]["test/acc"] if test else None
+        target = next_free_folder(Path(ckpt_path).parent.parent / "adapted" if folder is None else Path(folder))
+        self.save_checkpoint(target / "checkpoints" / "last.ckpt")
+        summary = AdaptationSummary.of(adapted, change, recall, before, after, tested)
+        summary.write(target / "summary.json")
+        summary.show(target)
+        return summary

@@ -108,15 +108,30 @@ def open_tables(
         if split in found
     }
     if influence_path is not None:
-        tables["influence"] = _open_influence(influence_path, image_column, label_column)
+        tables["influence"] = open_single(
+            influence_path, "influence_path", "the influence set", image_column, label_column
+        )
     return tables
 
 
-def _open_influence(path: str, image_column: str | None, label_column: str | None) -> ImageTable:
-    """The only split of the path, or its training split; its columns may have names of their own."""
-    found = load_tables(path, "influence_path")
+def open_single(
+    path: str, field: str, name: str, image_column: str | None = None, label_column: str | None = None
+) -> ImageTable:
+    """Open the only split of a dataset, or its training split.
+
+    Args:
+        path: Hub name or local path.
+        field: Name of the argument that `path` came from, for error messages.
+        name: What the images are, for error messages.
+        image_column: Name of the image column if there is one of that name; by default it is found.
+        label_column: Name of the label column if there is one of that name; by default it is found.
+
+    Raises:
+        ValueError: When there is no such dataset, or it has several splits and no training split.
+    """
+    found = load_tables(path, field)
     if len(found) > 1 and "train" not in found:
-        raise ValueError(f"influence_path={path!r} has splits {', '.join(found)}: give the path of one of them.")
+        raise ValueError(f"{field}={path!r} has splits {', '.join(found)}: give the path of one of them.")
     table = found["train"] if "train" in found else next(iter(found.values()))
     image_column, label_column = (name if name in table.features else None for name in (image_column, label_column))
-    return ImageTable(table, image_column, label_column, f"the influence set of {path}")
+    return ImageTable(table, image_column, label_column, f"{name} of {path}")

@@ -1,7 +1,7 @@
 """A torch dataset of images and labels whose batches are made at once, and its loader."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Generator, Tensor
@@ -10,9 +10,16 @@ from torch.utils.data import DataLoader, Dataset
 from lightning_modules.data.store import ImageStore
 
 Batch = tuple[Tensor, Tensor]
+Item = TypeVar("Item")
 
 
-class LabelledImages(Dataset[Batch]):
+class StoredDataset(Dataset[Item]):
+    """A dataset on top of an image store, whose `__getitems__` makes a whole batch at once."""
+
+    store: ImageStore
+
+
+class LabelledImages(StoredDataset[Batch]):
     """Images and their labels, by index: `dataset[i]` is one pair, `__getitems__` a whole batch.
 
     PyTorch's loader hands the indices of a batch to `__getitems__`, whatever the sampler, so Lightning
@@ -48,16 +55,16 @@ class LabelledImages(Dataset[Batch]):
 
 
 def make_loader(
-    dataset: LabelledImages,
+    dataset: StoredDataset[Item],
     batch_size: int,
     num_workers: int,
     shuffle: Generator | None = None,
     drop_last: bool = False,
-) -> DataLoader[Batch]:
-    """A loader of batches `(images [B, C, H, W], labels [B])`.
+) -> DataLoader[Item]:
+    """A loader of the batches that a dataset makes.
 
     Args:
-        dataset: The images and labels.
+        dataset: The dataset, with a length.
         batch_size: Images a batch.
         num_workers: Processes that decode images; images in memory are indexed in this process instead.
         shuffle: Generator that reorders the images each epoch; `None` keeps their order.
