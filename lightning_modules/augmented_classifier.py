@@ -13,6 +13,7 @@ from lightning_modules.classifier import Classifier, check_choice
 from lightning_modules.data.checks import check_labels, validate_images
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner, PolicyUpdate
+from lightning_modules.update_log import update_metrics
 
 Control = Literal["none", "plain", "uniform", "shuffled", "flipped", "identity_hessian"]
 BasePolicy = Literal["none", "flip_crop"]
@@ -138,16 +139,7 @@ class AugmentedClassifier(Classifier):
         if self.learner is None or self.augnet is None or not stepped or not self.learner.due(self.global_step):
             return  # not stepped: gradients of several batches are accumulated
         update = self.last_update = self.learner.update(*batch)
-        self.log_dict(
-            {
-                "influence/mean": update.influence.mean(),
-                "influence/loss": update.influence_loss,
-                "influence/ihvp_residual": update.solution.relative_residual,
-                "influence/cg_iters": float(update.solution.iterations),
-                "policy/retention": update.retention,
-                **{f"range/{name}": float(facts["half_width"]) for name, facts in self.augnet.describe().items()},
-            }
-        )
+        self.log_dict(update_metrics(update, self.augnet))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the learner's state."""

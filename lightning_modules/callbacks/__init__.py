@@ -1,6 +1,7 @@
 """Callbacks that watch a run and write its files."""
 
+from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation
 from lightning_modules.callbacks.pictures import PolicyPictures
 from lightning_modules.callbacks.policy_writer import PolicyWriter
 
-__all__ = ["PolicyPictures", "PolicyWriter"]
+__all__ = ["LearnedAugmentation", "PolicyPictures", "PolicyWriter"]
