@@ -1,8 +1,8 @@
-# Every target sets up its own environment in .venv; nothing is needed but Python 3.11 or newer and make.
+# Every target sets up its own environment; nothing is needed but Python 3.11 or newer and make.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test check format clean
+.PHONY: train test check format bench-ihvp clean
 
 train: .venv/installed  ## the main job: digits, about two minutes
 	$(BIN)/python train.py fit --config configs/digits.yaml
@@ -20,6 +20,14 @@ format: .venv/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench-ihvp: .venv-bench/installed  ## inverse-Hessian-vector products beside other libraries, about an hour
+	.venv-bench/bin/python -m benchmarks.ihvp
+
+.venv-bench/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --editable '.[bench]'
+	@touch $@
+
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "augfluence needs Python 3.11 or newer; found: $$($(PYTHON) --version). Say PYTHON=python3.11"; exit 1; }
@@ -29,4 +37,4 @@ format: .venv/installed
 	@touch $@
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-bench .pytest_cache .mypy_cache .ruff_cache

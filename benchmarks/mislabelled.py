@@ -32,13 +32,13 @@ ARMS = {"flip_crop": "trained with flip + crop", "none": "trained without augmen
 SHARE = 0.05  # of the labels, and of the images that are checked
 PACKAGES = ("torch", "pytorch-lightning")
 VIEWS = 8
-# name of the score -> views of the attribution, column of its file, sign that ranks the worst first
+# score -> views of the attribution, column of its file, sign that ranks the worst first
 SCORES = {
     "loss of the network": (VIEWS, "loss", 1),
     "margin of the network": (VIEWS, "margin", -1),
     "influence on the influence set": (VIEWS, "influence", 1),
     "self-influence": (VIEWS, "self_influence", 1),
-    "mislabel score, one view": (0, "mislabel", 1),
+    "mislabel score, no views": (0, "mislabel", 1),
     "mislabel score": (VIEWS, "mislabel", 1),
 }
 _CURVE_POINTS = 100

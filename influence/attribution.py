@@ -1,17 +1,18 @@
 r"""Which training samples harm, which help, and which are probably mislabelled.
 
-All scores are those of a head refitted to stationarity on the given features, where influence predicts what refitting
-would find; a head left by SGD is no minimum. For the refit the features are centred and divided by one number, which
-brings their mean variance to 1, so that its decay means the same for every network.
+Influence is that of a head refitted to stationarity on the given features, where it predicts what refitting would find;
+a head left by SGD is no minimum. For the refit the features are centred and divided by one number, which brings their
+mean variance to 1, so that its decay means the same for every network.
 
     influence        -<H^-1 g_val, g_i>   its value / N is how much the held-out loss falls without the sample
     self-influence   <g_i, H^-1 g_i>      how far the sample bends the head towards itself
-    mislabel         -log p_-i(y_i)       the sample's loss under the head fitted without it
+    mislabel         (l_i + l_-i) / 2     the network's loss, and the loss under a head fitted without the sample
 
-Labels flipped at random are expected to be ranked best by the probability that a classifier *which has not seen the
-sample* gives to its label; what spoils the plain loss is memory. The head's part of it is removed in closed form
-(`p_-i`), that of the features by averaging them over augmented views. Influence on the held-out loss asks what
-matters to the held-out set, and a wrong label of an unimportant sample does not.
+Labels flipped at random are ranked best by the probability that a classifier *which has not seen the sample* gives
+to its label; what spoils the plain loss is memory. The head's part of it is removed in closed form (`l_-i`). The
+features have theirs: a network that was trained without augmentation knows each image, as it is, with its label. So
+`l_-i` is best taken from features averaged over shifted views of each image; `l_i`, of the image as it is, is near zero
+where all is memorised, and keeps the score right for networks that never learned to see shifted images.
 
 Axes: N training samples, M held-out samples, D features, K classes.
 """
@@ -24,13 +25,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from influence.checks import check_finite, check_rows
 from influence.last_layer import LastLayerHessian, append_bias, loss_gradient
 from influence.objectives import upweight_influence
 from influence.refit import Samples, refit_head
 from influence.self_influence import ResponseMethod, SelfResponse, leave_one_out_logits, self_influence
 from influence.solvers import Solution, solve
 
-_DECAY = 0.03  # of the refit, on every column; between 0.01 and 0.1 the ranking hardly changes
+_DECAY = 0.01  # of the refit, on every column; between 0.003 and 0.03 the ranking hardly changes
 _REFIT_TOLERANCE = 1e-6
 _SOLVE_TOLERANCE = 1e-6
 _CHUNK = 512  # rows
@@ -43,8 +45,9 @@ class Attribution:
     Attributes:
         influence: `[N]`; positive is harmful: the mean held-out loss rises when the sample gets more weight.
         self_influence: `[N]`, >= 0.
-        mislabel: `[N]`, >= 0: loss of the given label under the head fitted without the sample; high is suspect.
-        suggested: `[N]` int64, the class that head finds most probable; often the given one.
+        mislabel: `[N]`, >= 0: mean of the loss of the given label under the network, and under a head fitted without
+            the sample; high is suspect.
+        suggested: `[N]` int64, the class that this head finds most probable; often the given one.
         solution: The solve behind `influence`.
     """
 
@@ -58,20 +61,23 @@ class Attribution:
 @torch.no_grad()
 def attribute(
     training: Samples,
+    logits: Tensor,
     held_out: Samples,
-    num_classes: int,
     *,
+    views: Tensor | None = None,
     method: ResponseMethod = "auto",
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> Attribution:
     """Score every training sample.
 
     Args:
-        training: Features `[N, D]`, best averaged over augmented views of each image, and labels `[N]` int64.
-        held_out: The same of the influence set, `M` rows; its labels are trusted.
-        num_classes: K.
+        training: Features `[N, D]` and labels `[N]` int64.
+        logits: `[N, K]`, what the network makes of the training samples.
+        held_out: Features and labels of the influence set, `M` rows; its labels are trusted.
+        views: `[N, D]`, the features of each training sample averaged over augmented views of it, for the mislabel
+            score; `None` takes those of `training`.
         method: How single samples are solved for, see `SelfResponse`.
-        on_rows: Called with the number of rows that were scored, for a progress bar.
+        on_rows: Called with the number of rows that were scored, for a progress bar: N for each set of features.
 
     Returns:
         The scores.
@@ -86,46 +92,67 @@ def attribute(
     Example:
         >>> features = torch.tensor([[-1.0], [-1.2], [-0.9], [1.0], [1.1], [1.2], [-1.1]])
         >>> samples = Samples(features, torch.tensor([0, 0, 0, 1, 1, 1, 1]))
-        >>> scores = attribute(samples, samples, num_classes=2)
+        >>> scores = attribute(samples, torch.cat([-features, features], dim=1), samples)
         >>> int(scores.mislabel.argmax()), int(scores.suggested[6])
         (6, 0)
     """
-    _check(training, held_out)
-    features, held_out_features = _standardised(training.features.double(), held_out.features.double())
-    labels, decay = training.targets, features.new_full((features.shape[1] + 1,), _DECAY)
-    head = refit_head(Samples(features, labels), num_classes, weight_decay=decay, tol=_REFIT_TOLERANCE)
-    logits = append_bias(features) @ head.T
-    hessian = LastLayerHessian(features, logits, damping=0.0, weight_decay=decay)
-    gradient = loss_gradient(held_out_features, append_bias(held_out_features) @ head.T, held_out.targets)
-    solution = solve(hessian, gradient, tol=_SOLVE_TOLERANCE, max_iterations=5000)
-    respond = SelfResponse(hessian, method)
-    own, left_out = [], []
-    for part in torch.arange(len(labels), device=labels.device).split(_CHUNK):
-        rows = features[part], logits[part], labels[part]
-        response = respond(*rows)
-        own.append(self_influence(response, *rows[1:]))
-        left_out.append(leave_one_out_logits(response, *rows[1:], num_rows=len(labels)))
-        on_rows(len(part))
-    without = torch.cat(left_out)
+    _check(training, logits, held_out, views)
+    num_classes = logits.shape[1]
+    fit = _Fit(training, num_classes)
+    held_out_features, held_out_logits = fit.predict(held_out.features)
+    gradient = loss_gradient(held_out_features, held_out_logits, held_out.targets)
+    solution = solve(fit.hessian, gradient, tol=_SOLVE_TOLERANCE, max_iterations=5000)
+    own, without = fit.leave_each_out(method, on_rows)
+    if views is not None:
+        _, without = _Fit(Samples(views, training.targets), num_classes).leave_each_out(method, on_rows)
+    losses = [
+        torch.nn.functional.cross_entropy(scores.double(), training.targets, reduction="none")
+        for scores in (logits, without)
+    ]
     return Attribution(
-        influence=upweight_influence(solution, features, logits, labels),
-        self_influence=torch.cat(own),
-        mislabel=torch.nn.functional.cross_entropy(without, labels, reduction="none"),
+        influence=upweight_influence(solution, fit.features, fit.logits, fit.labels),
+        self_influence=own,
+        mislabel=(losses[0] + losses[1]) / 2,
         suggested=without.argmax(dim=1),
         solution=solution,
     )
 
 
-def _standardised(training: Tensor, held_out: Tensor) -> tuple[Tensor, Tensor]:
-    """Both, shifted and scaled alike: the training features get mean 0 and, on average over the columns, variance 1."""
-    variance = training.var(dim=0, correction=0).mean()
-    if not bool(variance > 0):
-        raise ValueError("expected features that vary, found the same row everywhere; check the model and its input")
-    mean, scale = training.mean(dim=0), variance.rsqrt()
-    return (training - mean) * scale, (held_out - mean) * scale
+class _Fit:
+    """The head refitted on standardised features, and its Hessian; in float64."""
+
+    def __init__(self, samples: Samples, num_classes: int) -> None:
+        features = samples.features.double()
+        variance = features.var(dim=0, correction=0).mean()
+        if not bool(variance > 0):
+            raise ValueError("expected features that vary, found one row everywhere; check the model and its input")
+        self.mean, self.scale = features.mean(dim=0), variance.rsqrt()
+        self.features, self.labels = (features - self.mean) * self.scale, samples.targets
+        decay = features.new_full((features.shape[1] + 1,), _DECAY)
+        fitted = Samples(self.features, self.labels)
+        self.head = refit_head(fitted, num_classes, weight_decay=decay, tol=_REFIT_TOLERANCE)
+        self.logits = append_bias(self.features) @ self.head.T
+        self.hessian = LastLayerHessian(self.features, self.logits, damping=0.0, weight_decay=decay)
+
+    def predict(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Other features as the head takes them, and its logits of them."""
+        features = (features.double() - self.mean) * self.scale
+        return features, append_bias(features) @ self.head.T
+
+    def leave_each_out(self, method: ResponseMethod, on_rows: Callable[[int], None]) -> tuple[Tensor, Tensor]:
+        """Self-influence `[N]`, and the logits `[N, K]` of each sample under the head fitted without it."""
+        respond = SelfResponse(self.hessian, method)
+        own, left_out = [], []
+        for part in torch.arange(len(self.labels), device=self.labels.device).split(_CHUNK):
+            rows = self.features[part], self.logits[part], self.labels[part]
+            response = respond(*rows)
+            own.append(self_influence(response, *rows[1:]))
+            left_out.append(leave_one_out_logits(response, *rows[1:], num_rows=len(self.labels)))
+            on_rows(len(part))
+        return torch.cat(own), torch.cat(left_out)
 
 
-def _check(training: Samples, held_out: Samples) -> None:
+def _check(training: Samples, logits: Tensor, held_out: Samples, views: Tensor | None) -> None:
     for name, samples in (("training", training), ("held-out", held_out)):
         if samples.targets.is_floating_point():
             raise TypeError(f"expected {name} labels [N] int64, found {samples.targets.dtype}; pass class indices")
@@ -136,8 +163,15 @@ def _check(training: Samples, held_out: Samples) -> None:
             )
         if not bool(torch.isfinite(samples.features).all()):
             raise ValueError(f"expected finite {name} features, found NaN or infinity; check the model's weights")
+    check_rows(training.features, logits)
+    check_finite("logits", logits)
     if training.features.shape[1] != held_out.features.shape[1]:
         raise ValueError(
             f"expected features of one width, found {training.features.shape[1]} in training and "
             f"{held_out.features.shape[1]} held out; take both from the same layer"
+        )
+    if views is not None and views.shape != training.features.shape:
+        raise ValueError(
+            f"expected views {list(training.features.shape)}, one row a training sample, found {list(views.shape)}; "
+            "average the features over the views of each sample"
         )

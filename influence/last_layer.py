@@ -155,10 +155,11 @@ class LastLayerHessian:
             self.top = self.probs.argmax(dim=1, keepdim=True)  # [N, 1]
             self.row_weights = mean_weights(sample_weights, features, process_group)  # [N]
             self.weighted_probs = self.probs * self.row_weights[:, None]
+            self._class_probs, self._class_weights = self.probs.T.contiguous(), self.weighted_probs.T.contiguous()
             self.spread = self.weighted_probs * complement(self.probs, self.top)  # w p (1 - p)
             decay = decay_per_column(weight_decay, self.rows)
             self.num_rows = int(self.all_reduce(torch.tensor(len(features), device=features.device)))
-            trace = self.all_reduce(self.spread.sum(1) @ self.rows.square().sum(1))
+            trace = self.all_reduce(self.spread.sum(1) @ torch.linalg.vector_norm(self.rows, dim=1).square())
             self.mean_eigenvalue = float(trace) / (self.shape[0] * self.shape[1])
         self.damping = damping * (self.mean_eigenvalue if damping_mode == "relative" else 1.0)
         self.diagonal = decay + self.damping  # [D+1], what is added to every class's columns
@@ -172,9 +173,11 @@ class LastLayerHessian:
         check_matrix("a matrix", matrix, self.shape)
         with full_precision(self.rows):
             matrix = matrix.to(self.rows)
-            scores = self.rows @ matrix.T  # [N, K]
-            product = (self.weighted_probs * deviation(scores, self.probs, self.top)).T @ self.rows
-            return self.all_reduce(product) + matrix * self.diagonal
+            return self.all_reduce(self.curve(matrix @ self.rows.T) @ self.rows).addcmul_(matrix, self.diagonal)
+
+    def curve(self, scores: Tensor) -> Tensor:
+        """`w_i C_i u_i` for the scores `u` `[K, N]` of all rows, which are overwritten; returns `[K, N]`."""
+        return deviation(scores, self._class_probs, self.top.T).mul_(self._class_weights)
 
     @torch.no_grad()
     def dense(self) -> Tensor:

@@ -137,11 +137,13 @@ def leave_one_out_logits(response: Tensor, logits: Tensor, targets: Tensor, num_
     if num_rows < 1:
         raise ValueError(f"expected num_rows >= 1, found {num_rows}; pass the size of the training set")
     _check_response(response, logits)
+    tiny = torch.finfo(logits.dtype).tiny
+    size = response.abs().amax(dim=1, keepdim=True).clamp(min=tiny)
+    unit = response / size  # the square of a response overflows where the Hessian is all but 0
     probs = logits.softmax(dim=1)
-    spread = response - (probs * response).sum(dim=1, keepdim=True)
-    curvature = (probs * spread.square()).sum(dim=1)  # v^T C v
-    own = self_influence(response, logits, check_targets(targets, logits))
-    tiny = torch.finfo(own.dtype).tiny
+    spread = unit - (probs * unit).sum(dim=1, keepdim=True)
+    curvature = size[:, 0] * (probs * spread.square()).sum(dim=1)  # v^T C v / size
+    own = self_influence(unit, logits, check_targets(targets, logits))
     leverage = (curvature / (num_rows * own).clamp(min=tiny)).clamp(max=_MOST_LEVERAGE)
     return logits + response / (num_rows * (1 - leverage))[:, None]
 

@@ -1,10 +1,10 @@
 """Scores of every training image: the pass through the network, then `influence.attribution` on its features.
 
-Features are averaged over shifted (and mirrored) views of each image: a network that has memorised an image with its
-label knows it best as it is. Loss, margin and prediction are those of the network on the image as it is.
+For the mislabel score there are also features averaged over shifted (and mirrored) views of each image: a network that
+has memorised an image with its label knows it best as it is. All else is of the images as they are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -29,10 +29,10 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Views:
-    """What the features are averaged over.
+    """What the features behind the mislabel score are averaged over.
 
     Args:
-        count: Views of each image, >= 0; 0 takes the image as it is.
+        count: Views of each image, >= 0; with 0 they are those of the image as it is.
         mirror: Whether half of the views are mirrored: right where a mirrored image keeps its class.
     """
 
@@ -60,7 +60,7 @@ def attribute_images(
     Args:
         model: The trained classifier, on its device; left as it is.
         data: The data it was trained with.
-        views: What the features are averaged over.
+        views: What the features behind the mislabel score are averaged over.
         precision: How images pass through the network.
         show_progress: Whether to show a progress bar.
 
@@ -78,11 +78,13 @@ def attribute_images(
         reader = _Reader(model, data, views, precision)
         features, logits = reader.read(train, bar, "training images")
         held_out_features, _ = reader.read(held_out, bar, "influence set")
-        task = bar.add_task("refit and scores", total=len(train))
+        seen = reader.read_views(train, bar, "training images, views") if views.count else None
+        task = bar.add_task("refit and scores", total=len(train) * (1 if seen is None else 2))
         scores = attribute(
             Samples(features, train.labels),
+            logits,
             Samples(held_out_features, held_out.labels),
-            model.num_classes,
+            views=seen,
             on_rows=lambda rows: bar.advance(task, rows),
         )
     return AttributionTable(
@@ -107,23 +109,31 @@ class _Reader:
         self.capture = FeatureCapture(model.network, head)
 
     def read(self, images: LabelledImages, bar: Progress, name: str) -> tuple[Tensor, Tensor]:
-        """Features `[N, D]` averaged over the views, logits `[N, K]` of the images as they are; on the CPU."""
+        """Features `[N, D]` and logits `[N, K]` of the images as they are; on the CPU."""
+        parts = [self._pass(batch) for batch in self._batches(images, bar, name)]
+        features, logits = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        return features, logits
+
+    def read_views(self, images: LabelledImages, bar: Progress, name: str) -> Tensor:
+        """Features `[N, D]` averaged over the views of each image; on the CPU. The same at every call."""
         generator = torch.Generator().manual_seed(_SEED)
-        features, logits = [], []
+        features = []
+        for batch in self._batches(images, bar, name):
+            views = [self._pass(self.policy(batch, generator=generator))[0] for _ in range(self.views.count)]
+            features.append(torch.stack(views).mean(dim=0))
+        return torch.cat(features)
+
+    def _batches(self, images: LabelledImages, bar: Progress, name: str) -> Iterator[Tensor]:
+        """The images in order, `[B, C, H, W]`, on the device and in the type of the network."""
         task = bar.add_task(name, total=len(images))
         for batch, _ in make_loader(images, self.data.batch_size, self.data.num_workers):
-            originals = self.precision.convert(batch.to(self.model.device))
-            own, scores = self._pass(originals)
-            drawn = [self._pass(self.policy(originals, generator=generator))[0] for _ in range(self.views.count)]
-            features.append(torch.stack(drawn or [own]).mean(dim=0).cpu())
-            logits.append(scores.cpu())
+            yield self.precision.convert(batch.to(self.model.device))
             bar.advance(task, len(batch))
-        return torch.cat(features), torch.cat(logits)
 
     def _pass(self, images: Tensor) -> tuple[Tensor, Tensor]:
         with self.precision.context():
             features, logits = self.capture(images.contiguous(memory_format=self.model.memory_format))
-        return features.float(), logits.float()
+        return features.float().cpu(), logits.float().cpu()
 
 
 def _margin(logits: Tensor, labels: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -15,6 +16,8 @@ from lightning_modules.attribution_table import RANKINGS, AttributionTable
 from lightning_modules.plots import save_figure
 
 _ACROSS = 8  # images in a row of a contact sheet
+_CELL = (1.25, 1.65)  # inches across and down of each
+_HEADER = 0.75  # inches
 _SHOWN = 8  # images of each ranking on the terminal
 _HEADLINES = {
     "harmful": ("Most harmful: training on them raises the loss on the influence set", "influence"),
@@ -82,9 +85,11 @@ def contact_sheet(table: AttributionTable, ranking: str, top: int) -> Figure:
     chosen = table.order(ranking)[:top]
     headline, column = _HEADLINES[ranking]
     down = -(-len(chosen) // _ACROSS)
-    figure = Figure(figsize=(1.25 * _ACROSS, 1.65 * down + 0.4), layout="constrained")
-    figure.suptitle(headline)
+    height = _CELL[1] * down + _HEADER
+    figure = Figure(figsize=(_CELL[0] * _ACROSS, height))
+    figure.suptitle(headline, y=1 - 0.2 * _HEADER / height)
     axes = figure.subplots(down, _ACROSS, squeeze=False).flatten()
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - _HEADER / height, wspace=0.06, hspace=0.35)
     pixels = table.images.__getitems__(chosen.tolist())[0]
     for axis in axes:
         axis.axis("off")
@@ -96,9 +101,9 @@ def contact_sheet(table: AttributionTable, ranking: str, top: int) -> Figure:
     return figure
 
 
-def _picture(image: Tensor) -> Tensor:
-    """`[C, H, W]` as matplotlib wants it: `[H, W, 3]`, or `[H, W]` for grey images."""
-    return image[0] if len(image) == 1 else image.permute(1, 2, 0)
+def _picture(image: Tensor) -> Any:
+    """`[C, H, W]` as matplotlib wants it: an array `[H, W, 3]`, or `[H, W]` for grey images."""
+    return (image[0] if len(image) == 1 else image.permute(1, 2, 0)).numpy()
 
 
 def _csv(table: AttributionTable) -> str:

@@ -39,7 +39,7 @@ class AugfluenceTrainer(pl.Trainer):
             ckpt_path: Checkpoint of the trained classifier; by default the weights it has now.
             folder: Where the files go; by default the folder `attribution` of the run that the checkpoint is from.
             top: Images on each contact sheet, at least 1.
-            views: Shifted copies of each image that its features are averaged over. More find more wrong labels
+            views: Shifted copies of each image that the mislabel score also looks at. More find more wrong labels
                 where the network has memorised its training images; each costs one pass over them. 0 for none.
             mirror: Whether half of these copies are mirrored: false for digits, text and all where left is not right.
             weights_only: As in `fit`; set it to false only for checkpoints that you trust.

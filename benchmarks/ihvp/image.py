@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from benchmarks.ihvp.peers import flat
 from influence import upweight_influence
@@ -61,7 +62,8 @@ def _pydvl(net: Net, images: Tensor, labels: Tensor, solution: Tensor) -> Tensor
     from pydvl.influence import InfluenceMode
     from pydvl.influence.torch import CgInfluence
 
-    model = CgInfluence(net, F.cross_entropy, regularization=1.0)
+    loader: Any = DataLoader([(images, labels)], batch_size=None)  # type: ignore[arg-type]
+    model = CgInfluence(net, F.cross_entropy, regularization=1.0).fit(loader)
     values = model.influences_from_factors(flat(solution)[None], images, labels, InfluenceMode.Perturbation)
     result: Tensor = -values[0]
     return result

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from benchmarks.ihvp.cases import TARGET, Case
-from benchmarks.ihvp.ours import Answer, Row
+from benchmarks.ihvp.ours import Answer, DoesNotApplyError, Row
 from benchmarks.ihvp.reference import hindsight
+from influence.solvers.direct import MAX_DENSE
 
 MOST = 3000
 RANK = 100
@@ -131,6 +132,8 @@ def _captum(case: Case, gradient: Tensor, damping: float, naive: bool) -> Answer
     from captum.influence._core.arnoldi_influence_function import ArnoldiInfluenceFunction
     from captum.influence._core.influence_function import NaiveInfluenceFunction
 
+    if naive and case.shape.unknowns > MAX_DENSE:
+        raise DoesNotApplyError(f"a matrix of {case.shape.unknowns:,} rows")
     net, rows = Net(case), len(case.features)
     # its Hessian is that of the summed loss
     options: dict[str, Any] = {

@@ -41,7 +41,7 @@ def cholesky(hessian: LastLayerHessian, gradient: Tensor, tol: float, max_iterat
         blocks[:, column, :, column] += hessian.mean_eigenvalue
     factor, failed = torch.linalg.cholesky_ex(matrix)
     if bool(failed):
-        return torch.full_like(gradient, float("nan")), 1
+        return Iterate(torch.full_like(gradient, float("nan")), 1)
 
     def inverse(matrix: Tensor) -> Tensor:
         return torch.cholesky_solve(matrix.reshape(unknowns, 1), factor).view_as(matrix)
@@ -75,11 +75,11 @@ def woodbury(hessian: LastLayerHessian, gradient: Tensor, tol: float, max_iterat
     inner.diagonal().add_(1)
     factor, failed = torch.linalg.cholesky_ex(inner)
     if bool(failed):
-        return torch.full_like(gradient, float("nan")), 1
+        return Iterate(torch.full_like(gradient, float("nan")), 1)
 
     def inverse(matrix: Tensor) -> Tensor:
         scaled = matrix.double() / diagonal
-        scores = root * deviation(rows @ scaled.T, probs, hessian.top)  # R L^-1 g
+        scores = root * deviation(scaled @ rows.T, probs.T, hessian.top.T).T  # R L^-1 g
         inside = torch.cholesky_solve(scores.reshape(samples, 1), factor).view_as(root)
         inside = torch.einsum("nkl,nk->nl", halves, inside)  # B^T
         correction: Tensor = (inside.T @ rows) / diagonal

@@ -13,14 +13,15 @@ from influence.last_layer import LastLayerHessian
 from influence.precision import full_precision
 from influence.solvers.conjugate_gradient import conjugate_gradient
 from influence.solvers.direct import cholesky, woodbury
+from influence.solvers.half import half_hessian
 from influence.solvers.kronecker import ekfac_inverse, kfac_inverse, kronecker_preconditioner
 from influence.solvers.neumann import neumann
 from influence.solvers.solution import Iterate, Solution, finish, warn_if_unconverged
 
 Method = Literal["auto", "cholesky", "woodbury", "cg", "kronecker_cg", "neumann", "kfac", "ekfac", "identity"]
 CONTROLS = ("identity", "kfac", "ekfac")  # not solvers: they never warn
+_BREAK_EVEN = 5.0  # damping over mean eigenvalue at which the preconditioner repays its making; measured
 _DENSE = 512  # rows of a matrix whose factorisation costs no more than about 50 products
-_SMALL_DAMPING = 0.3  # of the mean eigenvalue
 
 
 @torch.no_grad()
@@ -73,9 +74,9 @@ def choose(hessian: LastLayerHessian) -> Method:
     """What "auto" stands for.
 
     Dense where a side of the square root has at most 512 entries: exact at the price of a few products. Else
-    conjugate gradients, preconditioned if damping and decay are below 0.3 of the mean eigenvalue (the
-    condition number is then large enough) and there are at least twice as many rows as columns (with fewer,
-    the Kronecker factors describe the Hessian badly and plain conjugate gradients need fewer iterations).
+    conjugate gradients, preconditioned where that takes less time: if damping and decay are below five times the
+    mean eigenvalue (the condition number is then large enough), and further below it with less than two rows a
+    column (the Kronecker factors then describe the Hessian badly).
     """
     classes, columns = hessian.shape
     damped = hessian.diagonal > 0
@@ -85,8 +86,9 @@ def choose(hessian: LastLayerHessian) -> Method:
         return "cg"
     if hessian.num_rows * classes <= _DENSE and hessian.process_group is None:
         return "woodbury"
-    ill_conditioned = float(hessian.diagonal.min()) < _SMALL_DAMPING * hessian.mean_eigenvalue
-    return "kronecker_cg" if ill_conditioned and hessian.num_rows >= 2 * columns else "cg"
+    described = min(1.0, hessian.num_rows / (2 * columns)) ** 3
+    break_even = _BREAK_EVEN * described * hessian.mean_eigenvalue
+    return "kronecker_cg" if float(hessian.diagonal.min()) < break_even else "cg"
 
 
 def _iterate(
@@ -103,18 +105,20 @@ def _iterate(
         case "woodbury":
             return woodbury(hessian, gradient, tol, max_iterations)
         case "kronecker_cg":
-            inverse = kronecker_preconditioner(hessian)
-            return conjugate_gradient(hessian, gradient, tol, max_iterations, initial, inverse)
+            half = half_hessian(hessian)
+            inverse = kronecker_preconditioner(hessian, half)
+            return conjugate_gradient(hessian, gradient, tol, max_iterations, initial, inverse, half)
         case "neumann":
             return neumann(hessian, gradient, tol, max_iterations, initial)
         case "kfac":
-            return kfac_inverse(hessian)(gradient), 1
+            return Iterate(kfac_inverse(hessian)(gradient), 1)
         case "ekfac":
-            return ekfac_inverse(hessian)(gradient), 1
+            return Iterate(ekfac_inverse(hessian)(gradient), 1)
         case "identity":
-            return gradient.clone(), 0
+            return Iterate(gradient.clone(), 0)
         case _:
-            return conjugate_gradient(hessian, gradient, tol, max_iterations, initial)
+            half = half_hessian(hessian)
+            return conjugate_gradient(hessian, gradient, tol, max_iterations, initial, half=half)
 
 
 def _checked(hessian: LastLayerHessian, matrix: Tensor, name: str) -> Tensor:

@@ -25,6 +25,7 @@ from torch import Tensor
 from influence.last_layer import LastLayerHessian
 from influence.precision import full_precision
 from influence.softmax import class_curvature
+from influence.solvers.half import HalfHessian
 from influence.solvers.solution import check_damped
 
 Inverse = Callable[[Tensor], Tensor]  # [K, D+1] -> [K, D+1]
@@ -32,8 +33,8 @@ Response = Callable[[Tensor, Tensor], Tensor]  # [B, K], [B, D+1] -> [B, K]
 
 
 @torch.no_grad()
-def kronecker_preconditioner(hessian: LastLayerHessian) -> Inverse:
-    """Inverse of the approximation with the trace of the Hessian.
+def kronecker_preconditioner(hessian: LastLayerHessian, half: HalfHessian | None = None) -> Inverse:
+    """Inverse of the approximation with the trace of the Hessian; `half` makes and applies it at less cost.
 
     Raises:
         ValueError: If some column has neither damping nor decay.
@@ -41,8 +42,8 @@ def kronecker_preconditioner(hessian: LastLayerHessian) -> Inverse:
     check_damped(hessian, "kronecker_cg")
     traces = hessian.spread.sum(dim=1)  # [N], w_i trace(C_i)
     total = hessian.all_reduce(traces.sum()).clamp(min=torch.finfo(traces.dtype).tiny)
-    basis = _Eigenbasis(hessian, traces / total)
-    return basis.inverse(basis.kronecker_spectrum())
+    basis = _Eigenbasis(hessian, traces / total, half)
+    return basis.inverse(basis.kronecker_spectrum(), None if half is None else half.rows.dtype)
 
 
 @torch.no_grad()
@@ -81,7 +82,7 @@ def ekfac_response(hessian: LastLayerHessian) -> Response:
     spectrum = basis.exact_spectrum(hessian)
 
     def respond(residuals: Tensor, rows: Tensor) -> Tensor:
-        shares = ((rows * basis.scale) @ basis.Qb).square() @ (1 / (spectrum + 1)).T  # [B, K]
+        shares = (rows @ basis.Qb).square() @ (1 / (spectrum + 1)).T  # [B, K]
         response: Tensor = ((residuals @ basis.Qc) * shares) @ basis.Qc.T
         return response
 
@@ -91,14 +92,15 @@ def ekfac_response(hessian: LastLayerHessian) -> Response:
 class _Eigenbasis:
     """Eigenvectors and eigenvalues of the factors; `column_weights [N]` weight the mean of `b_i b_i^T`."""
 
-    def __init__(self, hessian: LastLayerHessian, column_weights: Tensor) -> None:
+    def __init__(self, hessian: LastLayerHessian, column_weights: Tensor, half: HalfHessian | None = None) -> None:
         with full_precision(hessian.rows):
-            self.scale = hessian.diagonal.rsqrt()  # [D+1]
-            self.rows = hessian.rows * self.scale  # b_i
+            scale = hessian.diagonal.rsqrt()  # [D+1]
             classes = class_curvature(hessian.weighted_probs, hessian.probs, hessian.spread)
-            columns = (self.rows * column_weights[:, None]).T @ self.rows
+            columns = _gram(hessian.rows, column_weights) if half is None else half.gram(column_weights)
+            columns = hessian.all_reduce(columns) * scale * scale[:, None]
             self.class_values, self.Qc = torch.linalg.eigh(hessian.all_reduce(classes))
-            self.column_values, self.Qb = torch.linalg.eigh(hessian.all_reduce(columns))
+            self.column_values, basis = torch.linalg.eigh(columns)
+            self.Qb = scale[:, None] * basis  # L^-1/2 times the eigenvectors
 
     def kronecker_spectrum(self) -> Tensor:
         """Products of the eigenvalues of the factors, `[K, D+1]`."""
@@ -110,14 +112,23 @@ class _Eigenbasis:
         with full_precision(hessian.rows):
             mean = hessian.probs @ self.Qc
             spread = hessian.weighted_probs @ self.Qc.square() - hessian.row_weights[:, None] * mean.square()
-            return hessian.all_reduce(spread.T @ (self.rows @ self.Qb).square()).clamp(min=0)
+            return hessian.all_reduce(spread.T @ (hessian.rows @ self.Qb).square()).clamp(min=0)
 
-    def inverse(self, spectrum: Tensor) -> Inverse:
-        """Rotate, divide by `spectrum + 1`, rotate back."""
+    def inverse(self, spectrum: Tensor, dtype: torch.dtype | None = None) -> Inverse:
+        """Rotate, divide by `spectrum + 1`, rotate back; rotations in `dtype`."""
+        share = 1 / (spectrum + 1)
+        dtype = dtype or share.dtype
+        Qc, Qb = self.Qc.to(dtype), self.Qb.to(dtype)
+        QcT, QbT = Qc.T.contiguous(), Qb.T.contiguous()
 
         def apply(matrix: Tensor) -> Tensor:
-            rotated: Tensor = self.Qc.T @ (matrix * self.scale) @ self.Qb
-            solved: Tensor = self.Qc @ (rotated / (spectrum + 1)) @ self.Qb.T
-            return solved * self.scale
+            rotated = (QcT @ (matrix.to(dtype) @ Qb)).to(share)
+            solved: Tensor = (Qc @ rotated.mul_(share).to(dtype) @ QbT).to(share)
+            return solved
 
         return apply
+
+
+def _gram(rows: Tensor, weights: Tensor) -> Tensor:
+    """`sum_i w_i a_i a_i^T`, `[D+1, D+1]`."""
+    return (rows * weights[:, None]).T @ rows

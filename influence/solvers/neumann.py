@@ -40,6 +40,6 @@ def neumann(
     for iteration in range(1, max_iterations + 1):
         remainder = gradient - hessian @ value
         if (iteration - 1) % _CHECK_EVERY == 0 and shared_norm(hessian, remainder) <= target:
-            return value, iteration
+            return Iterate(value, iteration)
         value = value + remainder / scale
-    return value, max_iterations
+    return Iterate(value, max_iterations)

@@ -5,13 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from influence.last_layer import LastLayerHessian
 
-Iterate = tuple[Tensor, int]  # a candidate [K, D+1] and the number of iterations it took
+
+class Iterate(NamedTuple):
+    """A candidate `[K, D+1]`, the iterations it took and, where the method has measured it, its true residual."""
+
+    value: Tensor
+    iterations: int
+    relative_residual: float | None = None
 
 
 class ConvergenceWarning(UserWarning):
@@ -65,17 +72,19 @@ def refined(
     while tol < error < float("inf") and iterations < max_iterations:
         better = value + inverse(gradient - hessian @ value)
         iterations += 1
-        smaller = relative_residual(hessian, better, gradient)
-        if not smaller < error / 2:
+        previous, smaller = error, relative_residual(hessian, better, gradient)
+        if smaller < error:
+            value, error = better, smaller
+        if not smaller < previous / 2:
             break
-        value, error = better, smaller
-    return value, iterations
+    return Iterate(value, iterations, error)
 
 
 def finish(iterate: Iterate, hessian: LastLayerHessian, gradient: Tensor, method: str, tol: float) -> Solution:
     """Measure the true residual of a candidate; fall back to zero, with residual 1, if it is not finite."""
-    value, iterations = iterate
-    error = relative_residual(hessian, value, gradient)
+    value, iterations, error = iterate
+    if error is None:
+        error = relative_residual(hessian, value, gradient)
     if not bool(torch.isfinite(value).all()):
         value, error = torch.zeros_like(gradient), 1.0
     return Solution(value, error, iterations, method, error <= tol)

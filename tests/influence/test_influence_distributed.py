@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 from torch.multiprocessing.spawn import spawn
 
-from influence import LastLayerHessian, loss_gradient, solve
+from influence import LastLayerHessian, class_frequencies, class_gradients, loss_gradient, solve
 from influence.solvers import Method
 from influence.solvers.kronecker import kronecker_preconditioner
 
@@ -34,6 +34,8 @@ def results(start: int, stop: int, group: ProcessGroup | None) -> dict[str, Tens
         "gradient": gradient,
         "numbers": torch.tensor([hessian.trace(), hessian.damping, hessian.num_rows]),
     }
+    found["class gradients"] = class_gradients(features, logits, targets, process_group=group)
+    found["class frequencies"] = class_frequencies(logits, targets, process_group=group)
     found["preconditioned"] = kronecker_preconditioner(hessian)(gradient)
     wide = case(features=300)  # so few rows that one process chooses a method that needs them all
     features, logits, targets = wide.features[rows], wide.logits[rows], wide.targets[rows]

@@ -131,9 +131,12 @@ def test_rows_may_come_in_any_order_and_batches() -> None:
     close(torch.cat(parts), respond(*fitted.rows)[order])
 
 
-def test_extreme_rows_stay_finite() -> None:
+@pytest.mark.parametrize("seed", [0, 1, 11])
+def test_extreme_rows_stay_finite(seed: int) -> None:
+    """Mean eigenvalues down to 1e-177: the square of a response overflows."""
     features, labels = clusters(30, seed=0)
-    logits = 1e3 * append_bias(features) @ torch.randn(CLASSES, 7, dtype=torch.float64).T
+    head = torch.randn(CLASSES, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    logits = 1e3 * append_bias(features) @ head.T
     for method in ("dense", "ekfac"):
         response = SelfResponse(LastLayerHessian(features, logits, damping=1e-3), method=method)(
             features, logits, labels

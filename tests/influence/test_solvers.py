@@ -114,8 +114,10 @@ CHOICES: dict[str, tuple[int, int, int, float, str]] = {
     "few unknowns": (50, 20, 10, 1e-2, "cholesky"),
     "few rows": (20, 300, 10, 1e-2, "woodbury"),
     "small damping": (700, 300, 10, 1e-2, "kronecker_cg"),
-    "large damping": (700, 300, 10, 1.0, "cg"),
-    "small damping, fewer than twice the rows": (500, 300, 10, 1e-2, "cg"),
+    "damping like the mean eigenvalue": (700, 300, 10, 1.0, "kronecker_cg"),
+    "large damping": (700, 300, 10, 10.0, "cg"),
+    "small damping, fewer than twice the rows": (500, 300, 10, 1e-2, "kronecker_cg"),
+    "small damping, far fewer rows than columns": (60, 300, 10, 1e-2, "cg"),
     "undamped": (50, 20, 10, 0.0, "cg"),
 }
 
