@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
+from pytorch_lightning.callbacks import Callback, LambdaCallback
 from torch import Tensor, nn
 
 from augnet import AugNet, load_policy
@@ -133,7 +134,11 @@ class AugmentedClassifier(Classifier):
         check_labels(labels, self.num_classes)
         return images.to(self.device), labels.to(self.device)
 
-    def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def configure_callbacks(self) -> list[Callback]:
+        """The policy update comes before any checkpoint of the same step, which a hook of the module would not."""
+        return [LambdaCallback(on_train_batch_end=lambda trainer, module, outputs, batch, _: self._after_step(batch))]
+
+    def _after_step(self, batch: tuple[Tensor, Tensor]) -> None:
         """Every few steps, one policy update on the batch that was just trained on."""
         stepped, self._latest_step = self.global_step != self._latest_step, self.global_step
         if self.learner is None or self.augnet is None or not stepped or not self.learner.due(self.global_step):
