@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
+from pytorch_lightning.callbacks import Callback, LambdaCallback
 from torch import Tensor, nn
 
 from augnet import AugNet, load_policy
@@ -14,6 +15,7 @@ from lightning_modules.data.checks import check_labels, validate_images
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner, PolicyUpdate, check_estimator
 from lightning_modules.policy_choice import PolicyName, build_policy, check_fit
+from lightning_modules.update_log import update_metrics
 
 Control = Literal["none", "plain", "uniform", "shuffled", "flipped", "identity_hessian"]
 _STATE = "policy_learner"
@@ -169,23 +171,17 @@ class AugmentedClassifier(Classifier):
         check_labels(labels, self.num_classes)
         return images.to(self.device), labels.to(self.device)
 
-    def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def configure_callbacks(self) -> list[Callback]:
+        """The policy update comes before any checkpoint of the same step, which a hook of the module would not."""
+        return [LambdaCallback(on_train_batch_end=lambda trainer, module, outputs, batch, _: self._after_step(batch))]
+
+    def _after_step(self, batch: tuple[Tensor, Tensor]) -> None:
         """Every few steps, one policy update on the batch that was just trained on."""
         stepped, self._latest_step = self.global_step != self._latest_step, self.global_step
         if self.learner is None or self.augnet is None or not stepped or not self.learner.due(self.global_step):
             return  # not stepped: gradients of several batches are accumulated
         update = self.last_update = self.learner.update(*batch)
-        described, logged = self.augnet.describe(), self.augnet.policy.logged
-        self.log_dict(
-            {
-                "influence/mean": update.influence.mean(),
-                "influence/loss": update.influence_loss,
-                "influence/ihvp_residual": update.solution.relative_residual,
-                "influence/cg_iters": float(update.solution.iterations),
-                "policy/retention": update.retention,
-                **{f"{logged[fact]}/{op}": facts[fact] for op, facts in described.items() for fact in logged},
-            }
-        )
+        self.log_dict(update_metrics(update, self.augnet))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the learner's state."""

@@ -1,6 +1,8 @@
 """Callbacks that watch a run and write its files."""
 
+from lightning_modules.callbacks.exact_resume import ExactResume
+from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation
 from lightning_modules.callbacks.pictures import PolicyPictures
 from lightning_modules.callbacks.policy_writer import PolicyWriter
 
-__all__ = ["PolicyPictures", "PolicyWriter"]
+__all__ = ["ExactResume", "LearnedAugmentation", "PolicyPictures", "PolicyWriter"]

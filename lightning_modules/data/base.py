@@ -8,11 +8,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lightning_modules.data.checks import require_at_least, validate_images
 from lightning_modules.data.labelled_images import Batch, LabelledImages, make_loader
+from lightning_modules.data.resumable import ResumableLoader
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
-        self._shuffle = torch.Generator()
-        self._resumed_shuffle: Tensor | None = None
+        self._training: DataLoader[Batch] | None = None
+        self._resumed: dict[str, Any] | None = None
 
     @abstractmethod
     def load_splits(self) -> Splits:
@@ -103,11 +103,12 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         train = self.splits.train
         world_size = 1 if self.trainer is None else self.trainer.world_size
         drop_last = len(train) // world_size >= self.batch_size
-        self._shuffle = torch.Generator().manual_seed(self.seed)
-        if self._resumed_shuffle is not None:
-            self._shuffle.set_state(self._resumed_shuffle)
-            self._resumed_shuffle = None
-        return make_loader(train, self.batch_size, self.num_workers, self._shuffle, drop_last)
+        shuffle = torch.Generator().manual_seed(self.seed)
+        self._training = make_loader(train, self.batch_size, self.num_workers, shuffle, drop_last)
+        if self._resumed is not None and isinstance(self._training, ResumableLoader):
+            self._training.load_state_dict(self._resumed)
+            self._resumed = None
+        return self._training
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Batches of the validation split, in order."""
@@ -121,14 +122,18 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         """Batches of the test split, in order."""
         return self.test_dataloader()
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """The state of the shuffling, so that a resumed run goes on with the order it would have had."""
-        return {"shuffle": self._shuffle.get_state()}
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the training data.
+
+        Lightning keeps that too, but restores it only if nobody asks beforehand how long the run will be, and learning
+        rate schedules do.
+        """
+        return self._training.state_dict() if isinstance(self._training, ResumableLoader) else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state of the shuffling.
+        """Go on at the place in the training data where `state_dict` was called.
 
         Args:
-            state_dict: What `state_dict` returned.
+            state_dict: What it returned.
         """
-        self._resumed_shuffle = state_dict["shuffle"].cpu()
+        self._resumed = state_dict or None

@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from lightning_modules.data.resumable import ResumableLoader
 from lightning_modules.data.store import ImageStore
 
 Batch = tuple[Tensor, Tensor]
@@ -71,20 +72,18 @@ def make_loader(
         drop_last: Whether a last, smaller batch is left out.
 
     Returns:
-        The loader.
+        The loader; a shuffling one goes on in the middle of an epoch when a run is resumed.
     """
     workers = 0 if dataset.store.in_memory else num_workers
-    return DataLoader(
-        dataset,
-        batch_size=batch_size,
-        shuffle=shuffle is not None,
-        generator=shuffle,
-        drop_last=drop_last,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        collate_fn=_keep_batch,
-    )
+    options: dict[str, Any] = {
+        "num_workers": workers,
+        "persistent_workers": workers > 0,
+        "pin_memory": torch.cuda.is_available(),
+        "collate_fn": _keep_batch,
+    }
+    if shuffle is not None:
+        return ResumableLoader.shuffling(dataset, batch_size, shuffle, drop_last, **options)
+    return DataLoader(dataset, batch_size=batch_size, drop_last=drop_last, **options)
 
 
 def _keep_batch(batch: Any) -> Any:

@@ -1,0 +1,205 @@
+"""Learned augmentation for anybody's LightningModule: a callback, and no edit to the module."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from kornia.enhance import Normalize
+from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from augnet import AugNet, save_policy
+from lightning_modules.data.checks import check_labels, validate_images
+from lightning_modules.feature_capture import FeatureCapture, find_last_linear
+from lightning_modules.learner import LearnerSettings, PolicyLearner, PolicyUpdate
+from lightning_modules.update_log import update_metrics
+
+_IMAGE_KEYS = ("image", "images", "pixel_values", "x")
+_LABEL_KEYS = ("label", "labels", "target", "y")
+
+
+class LearnedAugmentation(pl.Callback):
+    """Augments every training batch of a LightningModule, and learns how while it trains.
+
+    Batches are `(images, labels, ...)`, or dictionaries with an image and a label; the module's `training_step` gets
+    them with augmented images. The module may do what it likes with them, its own manual optimisation included. It,
+    or the part of it that `classifier` names, must map images to logits and end in a linear layer.
+
+    Args:
+        ops: What the policy may do: op names, or a mapping from op name to its bound; see the README.
+        influence: The influence set: images that look like deployment with their labels, as a DataLoader or as two
+            tensors, prepared in the same way as the training batches.
+        classifier: Name of the attribute of the module that maps images to logits, for instance `"model"`; by default
+            the module itself.
+        initial_range: Ranges at the start, as a fraction of the bounds, in (0, 1].
+        learner: How the policy is learned.
+        pixel_mean: What the data loader already subtracted from images in [0, 1]: a number, or one for each channel.
+        pixel_std: By what it divided them after that.
+        policy_path: Where the policy is written after every epoch; by default `policy.json` in the trainer's folder.
+
+    Example:
+        >>> images, labels = torch.rand(8, 1, 16, 16), torch.arange(8) % 2
+        >>> augmentation = LearnedAugmentation(["rotation", "scale"], influence=(images, labels))
+        >>> trainer = pl.Trainer(callbacks=[augmentation], logger=False, enable_checkpointing=False)
+    """
+
+    def __init__(
+        self,
+        ops: Sequence[str] | Mapping[str, float],
+        influence: DataLoader | tuple[Tensor, Tensor],
+        classifier: str | None = None,
+        initial_range: float = 0.1,
+        learner: LearnerSettings = LearnerSettings(),  # noqa: B008 - frozen
+        pixel_mean: float | Sequence[float] = 0.0,
+        pixel_std: float | Sequence[float] = 1.0,
+        policy_path: str | Path | None = None,
+    ) -> None:
+        self.augnet = AugNet.from_ops(ops, initial_range).requires_grad_(False)
+        self.influence, self.classifier, self.settings = influence, classifier, learner
+        self.normalise = Normalize(torch.as_tensor(pixel_mean), torch.as_tensor(pixel_std))
+        self.policy_path = policy_path
+        self.learner: PolicyLearner | None = None
+        self.last_update: PolicyUpdate | None = None
+        self._original_step: Callable[..., Any] | None = None
+        self._resumed: dict[str, Any] | None = None
+        self._latest_step = 0
+        self._batch: tuple[Tensor, Tensor] | None = None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Find the head, build the learner, put the policy in front of `training_step`.
+
+        Raises:
+            ValueError: If the module has no such classifier, it does not end in a linear layer, or the influence set
+                is empty or not what it should be.
+        """
+        self.augnet.to(pl_module.device)
+        self.normalise.to(pl_module.device)
+        images, labels = self._influence_set(trainer, pl_module)
+        model = nn.Sequential(self.normalise, self._classifier(pl_module))
+        head = find_last_linear(model, images[:2])
+        check_labels(labels, head.out_features)
+        self.learner = PolicyLearner(
+            self.augnet,
+            FeatureCapture(model, head),
+            (images, labels),
+            self.settings,
+            forward_context=trainer.precision_plugin.forward_context,
+            seed=torch.initial_seed() % 2**63,
+        )
+        if self._resumed is not None:
+            self.learner.load_state_dict(self._resumed)
+            self._resumed = None
+        self._latest_step = trainer.global_step
+        self._wrap(pl_module)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Every few steps, one policy update on the batch that was just trained on."""
+        stepped, self._latest_step = trainer.global_step != self._latest_step, trainer.global_step
+        if self.learner is None or not stepped or not self.learner.due(trainer.global_step):
+            return  # not stepped: gradients of several batches are accumulated
+        images, labels = _split(batch)
+        self.last_update = self.learner.update(self._pixels(images), labels)
+        pl_module.log_dict(update_metrics(self.last_update, self.augnet))
+
+    @rank_zero_only
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the policy file."""
+        save_policy(self.augnet, self.policy_path or Path(trainer.default_root_dir) / "policy.json")
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave the module as it was."""
+        self._unwrap(pl_module)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Leave the module as it was."""
+        self._unwrap(pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The policy and all that its learning needs; tensors and numbers only."""
+        return {
+            "policy": self.augnet.state_dict(),
+            "learner": None if self.learner is None else self.learner.state_dict(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.augnet.load_state_dict(state_dict["policy"])
+        self._resumed = state_dict["learner"]
+
+    def _wrap(self, module: pl.LightningModule) -> None:
+        """Hand augmented batches to `training_step`; an attribute of this instance, the class stays as it is."""
+        original = self._original_step = module.training_step
+
+        def training_step(batch: Any, *args: Any, **kwargs: Any) -> Any:
+            images, _ = _split(batch)
+            with torch.no_grad():
+                augmented = self.normalise(self.augnet.train()(self._pixels(images)))
+            return original(_replaced(batch, augmented.to(images.dtype)), *args, **kwargs)
+
+        module.training_step = training_step  # type: ignore[method-assign]
+
+    def _unwrap(self, module: pl.LightningModule) -> None:
+        if self._original_step is not None:
+            del module.training_step
+            self._original_step = None
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        """Images in [0, 1], without the normalisation of the data loader."""
+        mean, std = (value.to(images).view(-1, 1, 1) for value in (self.normalise.mean, self.normalise.std))
+        pixels: Tensor = images * std + mean
+        return pixels.clamp(0, 1)
+
+    def _classifier(self, module: pl.LightningModule) -> nn.Module:
+        if self.classifier is None:
+            return module
+        found = getattr(module, self.classifier, None)
+        if not isinstance(found, nn.Module):
+            parts = [name for name, _ in module.named_children()]
+            raise ValueError(
+                f"classifier: {type(module).__name__} has no module {self.classifier!r}; it has {', '.join(parts)}."
+            )
+        return found
+
+    def _influence_set(self, trainer: pl.Trainer, module: pl.LightningModule) -> tuple[Tensor, Tensor]:
+        batches = [self.influence] if isinstance(self.influence, tuple) else [_split(one) for one in self.influence]
+        if not batches or len(batches[0][1]) == 0:
+            raise ValueError("influence: the influence set is empty: give it at least one image of every class.")
+        images, labels = (torch.cat(column) for column in zip(*batches, strict=True))
+        mean, std = (value.to(images).view(-1, 1, 1) for value in (self.normalise.mean, self.normalise.std))
+        validate_images(images * std + mean)
+        images, labels = trainer.precision_plugin.convert_input((self._pixels(images), labels))
+        return images.to(module.device), labels.to(module.device)
+
+
+def _split(batch: Any) -> tuple[Tensor, Tensor]:
+    """Images and labels of a batch.
+
+    Raises:
+        ValueError: If it is neither `(images, labels, ...)` nor a dictionary with both.
+    """
+    if isinstance(batch, Mapping):
+        images = next((batch[key] for key in _IMAGE_KEYS if key in batch), None)
+        labels = next((batch[key] for key in _LABEL_KEYS if key in batch), None)
+        if images is not None and labels is not None:
+            return images, labels
+        raise ValueError(
+            f"expected a batch with an image ({', '.join(_IMAGE_KEYS)}) and a label ({', '.join(_LABEL_KEYS)}), "
+            f"found the keys {', '.join(map(str, batch))}."
+        )
+    if isinstance(batch, Sequence) and len(batch) >= 2 and isinstance(batch[0], Tensor):
+        return batch[0], batch[1]
+    raise ValueError(f"expected batches (images, labels, ...) or dictionaries, found a {type(batch).__name__}.")
+
+
+def _replaced(batch: Any, images: Tensor) -> Any:
+    """The batch with other images; its own container is left as it is."""
+    if isinstance(batch, Mapping):
+        key = next(key for key in _IMAGE_KEYS if key in batch)
+        return {**batch, key: images}
+    rest = list(batch[1:])
+    return (images, *rest) if isinstance(batch, tuple) else [images, *rest]

@@ -1,0 +1,63 @@
+"""A loader that goes on in the middle of an epoch, with the order that it would have had."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from torch import Generator
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
+
+
+class ResumableBatches(BatchSampler):
+    """Batches of row numbers, of which the first few can be left out once, without reading what they point to."""
+
+    skip = 0
+
+    def __iter__(self) -> Iterator[list[int]]:
+        skip, self.skip = self.skip, 0
+        yield from islice(super().__iter__(), skip, None)
+
+
+class ResumableLoader(DataLoader):
+    """A shuffling `DataLoader` with a state; Lightning saves it in checkpoints and restores it.
+
+    The state is how the generator of the order stood when the epoch began, and how many batches were handed out since:
+    exact wherever a checkpoint is written, at the end of a batch or of an epoch.
+    """
+
+    _given = 0
+
+    @classmethod
+    def shuffling(
+        cls, dataset: Dataset, batch_size: int, generator: Generator, drop_last: bool, **options: Any
+    ) -> "ResumableLoader":
+        """Reshuffle by `generator` at the start of each epoch; `options` are those of `DataLoader`."""
+        sampler = RandomSampler(dataset, generator=generator)  # type: ignore[arg-type]
+        return cls(
+            dataset,
+            batch_sampler=ResumableBatches(sampler, batch_size, drop_last),
+            generator=generator,
+            **options,
+        )
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        self._epoch_began = self._order()
+        self._given = getattr(self.batch_sampler, "skip", 0)
+        for batch in super().__iter__():
+            self._given += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the data, as tensors and numbers."""
+        within = 0 < self._given < len(self)
+        return {"order": self._epoch_began if within else self._order(), "batches": self._given if within else 0}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on, at the next epoch that is started, where `state_dict` was called."""
+        if self.generator is not None and state["order"] is not None:
+            self.generator.set_state(state["order"].cpu())
+        if isinstance(self.batch_sampler, ResumableBatches):
+            self.batch_sampler.skip = state["batches"]
+
+    def _order(self) -> Any:
+        return None if self.generator is None else self.generator.get_state()

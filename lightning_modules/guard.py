@@ -1,0 +1,147 @@
+"""Watches the health of a policy while it is learned, and rolls it back to its last healthy state.
+
+The influence has no lower bound (it is linear in the features of a confidently wrong image), so minimising it can
+reward augmentations that destroy labels: the policy then collapses while its objective improves. What shows it early
+is retention, the accuracy on augmented images relative to the originals, and ranges pressed against their bounds.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+_AT_BOUND = 0.95  # of the bound
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardSettings:
+    """When a policy counts as unhealthy, and what follows.
+
+    Args:
+        min_retention: Smallest accuracy on augmented images / accuracy on originals, in [0, 1]; 0 switches it off.
+        max_saturated: Largest share of the policy's strengths within 5 % of their bound, in [0, 1]; 1 switches it off.
+        max_residual: Largest relative residual of the solve; above 1 a solution is worse than none.
+        patience: Unhealthy updates in a row before the policy is rolled back; values that are not finite roll it back
+            at once.
+        max_rollbacks: Roll-backs after which the policy stays as it is for the rest of the run.
+    """
+
+    min_retention: float = 0.5
+    max_saturated: float = 0.9
+    max_residual: float = 1.0
+    patience: int = 5
+    max_rollbacks: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("min_retention", "max_saturated"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"guard.{name} must lie in [0, 1], found {getattr(self, name)}.")
+        if not self.max_residual > 0:
+            raise ValueError(f"guard.max_residual must be positive, found {self.max_residual}.")
+        for name in ("patience", "max_rollbacks"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"guard.{name} must be at least 1, found {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class Health:
+    """What one update showed.
+
+    Attributes:
+        retention: Accuracy on augmented images / accuracy on originals.
+        saturated: Share of the policy's strengths within 5 % of their bound, in [0, 1].
+        residual: Relative residual of the solve.
+        finite: Whether loss, influences and gradients were numbers.
+    """
+
+    retention: float
+    saturated: float
+    residual: float
+    finite: bool = True
+
+    def symptoms(self, settings: GuardSettings) -> list[str]:
+        """What is wrong, in words; empty if the policy is healthy."""
+        found = []
+        if not self.finite:
+            found.append("the loss or the influence is not finite")
+        if not self.retention >= settings.min_retention:
+            found.append(f"retention is {self.retention:.2f}, below {settings.min_retention:g}")
+        if not self.saturated <= settings.max_saturated:
+            found.append(f"{self.saturated:.0%} of the strengths are at their bound, over {settings.max_saturated:.0%}")
+        if not self.residual <= settings.max_residual:
+            found.append(f"the solve left a residual of {self.residual:.2g}, over {settings.max_residual:g}")
+        return found
+
+
+def saturated_share(strengths: Tensor) -> float:
+    """Share of the strengths, given as fractions of their bounds, that are within 5 % of the bound.
+
+    Args:
+        strengths: Any shape; negative ones count by their size. The components of tau of the paper's network too.
+    """
+    return float((strengths.detach().abs() >= _AT_BOUND).float().mean())
+
+
+class Guard:
+    """Keeps the last healthy state of a policy.
+
+    Args:
+        policy: What is guarded.
+        settings: See `GuardSettings`.
+    """
+
+    def __init__(self, policy: nn.Module, settings: GuardSettings) -> None:
+        self.policy, self.settings = policy, settings
+        self.healthy = _copy(policy)
+        self.unhealthy_in_a_row = 0
+        self.rollbacks = 0
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the policy is to stay as it is."""
+        return self.rollbacks >= self.settings.max_rollbacks
+
+    def check(self, health: Health) -> str | None:
+        """Look at an update before its step is taken; roll back if it is time.
+
+        Args:
+            health: Of the policy as it is now.
+
+        Returns:
+            What was done and why, for people; None if nothing was.
+        """
+        symptoms = health.symptoms(self.settings)
+        if not symptoms and _finite(self.policy):
+            self.healthy = _copy(self.policy)
+            self.unhealthy_in_a_row = 0
+            return None
+        self.unhealthy_in_a_row += 1
+        hopeless = not health.finite or not _finite(self.policy)
+        if not hopeless and self.unhealthy_in_a_row < self.settings.patience:
+            return None
+        self.policy.load_state_dict(self.healthy)
+        self.unhealthy_in_a_row = 0
+        self.rollbacks += 1
+        reason = "; ".join(symptoms or ["a parameter of the policy is not finite"])
+        end = " It stays there for the rest of the run." if self.gave_up else ""
+        return f"The policy was rolled back to its last healthy state ({reason}).{end}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed run needs."""
+        counts = {"unhealthy_in_a_row": self.unhealthy_in_a_row, "rollbacks": self.rollbacks}
+        return {"healthy": self.healthy, **counts}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.healthy = {name: tensor.clone() for name, tensor in state["healthy"].items()}
+        self.unhealthy_in_a_row, self.rollbacks = state["unhealthy_in_a_row"], state["rollbacks"]
+
+
+def _copy(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def _finite(module: nn.Module) -> bool:
+    """Whether no parameter is NaN, and none infinite that was not so from the start (a range at its bound is)."""
+    return not any(math.isnan(float(parameter.detach().sum())) for parameter in module.parameters())

@@ -1,0 +1,129 @@
+"""The guard: it catches what collapsed before, keeps what is healthy, and says what it did."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from augnet import RangePolicy
+from lightning_modules.guard import Guard, GuardSettings, Health, saturated_share
+
+HEALTHY = Health(retention=0.95, saturated=0.1, residual=1e-3)
+# states in which a policy that was learned without any restraint ended
+RECORDED_COLLAPSES = {
+    "influence -0.642, a fifth of the accuracy left": Health(retention=0.21, saturated=0.3, residual=1e-3),
+    "loss 8.62, codes saturated": Health(retention=0.18, saturated=0.994, residual=1e-3),
+}
+SETTINGS = GuardSettings(patience=3, max_rollbacks=2)
+
+
+def policy(value: float = 0.0) -> RangePolicy:
+    made = RangePolicy([1.0, 2.0])
+    made.theta.data.fill_(value)
+    return made
+
+
+@pytest.mark.parametrize("collapse", RECORDED_COLLAPSES.values(), ids=RECORDED_COLLAPSES.keys())
+@pytest.mark.parametrize("settings", [GuardSettings(), SETTINGS])
+def test_recorded_collapses_are_rolled_back(collapse: Health, settings: GuardSettings) -> None:
+    watched = policy(-1.0)
+    guard = Guard(watched, settings)
+    assert guard.check(HEALTHY) is None
+    watched.theta.data.fill_(5.0)
+    events = [guard.check(collapse) for _ in range(settings.patience)]
+    assert events[:-1] == [None] * (settings.patience - 1)
+    assert events[-1] is not None
+    assert f"retention is {collapse.retention:.2f}, below 0.5" in events[-1]
+    assert watched.theta.tolist() == [-1.0, -1.0]
+
+
+def test_saturated_codes_alone_are_enough() -> None:
+    health = replace(HEALTHY, saturated=0.994)
+    assert health.symptoms(GuardSettings()) == ["99% of the strengths are at their bound, over 90%"]
+    assert saturated_share(torch.tensor([0.96, -0.99, 0.5, 0.1])) == 0.5
+
+
+def test_an_unsolved_system_is_a_symptom() -> None:
+    assert replace(HEALTHY, residual=3.0).symptoms(SETTINGS) == ["the solve left a residual of 3, over 1"]
+
+
+@pytest.mark.parametrize("health", [replace(HEALTHY, finite=False), HEALTHY])
+def test_what_is_not_finite_is_rolled_back_at_once(health: Health) -> None:
+    watched = policy(-1.0)
+    guard = Guard(watched, SETTINGS)
+    watched.theta.data.fill_(0.0 if not health.finite else float("nan"))
+    event = guard.check(health)
+    assert event is not None
+    assert "not finite" in event
+    assert watched.theta.tolist() == [-1.0, -1.0]
+
+
+def test_a_range_at_its_bound_is_finite_enough() -> None:
+    watched = RangePolicy([1.0], initial=1.0)
+    assert watched.theta.isinf().all()
+    assert Guard(watched, SETTINGS).check(HEALTHY) is None
+
+
+def test_one_bad_update_between_good_ones_is_forgiven() -> None:
+    guard = Guard(policy(), SETTINGS)
+    bad = replace(HEALTHY, retention=0.1)
+    for _ in range(10):
+        assert guard.check(bad) is None
+        assert guard.check(bad) is None
+        assert guard.check(HEALTHY) is None
+    assert guard.rollbacks == 0
+
+
+def test_it_gives_up_after_its_roll_backs_and_says_so() -> None:
+    guard = Guard(policy(), SETTINGS)
+    bad = replace(HEALTHY, retention=0.1)
+    events = [event for event in (guard.check(bad) for _ in range(6)) if event]
+    assert len(events) == 2
+    assert guard.gave_up
+    assert "for the rest of the run" in events[1]
+    assert "for the rest of the run" not in events[0]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(1, 4))
+def test_it_always_returns_to_the_latest_healthy_state(retentions: list[float], patience: int) -> None:
+    settings = GuardSettings(patience=patience, max_rollbacks=100)
+    watched = policy(-1.0)
+    guard = Guard(watched, settings)
+    latest = -1.0
+    for number, retention in enumerate(retentions):
+        watched.theta.data.fill_(float(number))
+        event = guard.check(replace(HEALTHY, retention=retention))
+        if retention >= settings.min_retention:
+            latest = float(number)
+        if event is not None:
+            assert watched.theta.tolist() == [latest, latest]
+
+
+def test_state_goes_on() -> None:
+    guard = Guard(policy(-1.0), SETTINGS)
+    bad = replace(HEALTHY, retention=0.1)
+    guard.check(bad)
+    guard.check(bad)
+    watched = policy(3.0)
+    other = Guard(watched, SETTINGS)
+    other.load_state_dict(guard.state_dict())
+    assert other.check(bad) is not None
+    assert watched.theta.tolist() == [-1.0, -1.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"min_retention": 1.5}, r"guard.min_retention must lie in \[0, 1\], found 1.5"),
+        ({"max_saturated": -0.1}, "guard.max_saturated"),
+        ({"max_residual": 0.0}, "guard.max_residual must be positive"),
+        ({"patience": 0}, "guard.patience must be at least 1"),
+        ({"max_rollbacks": 0}, "guard.max_rollbacks"),
+    ],
+)
+def test_settings_that_make_no_sense(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GuardSettings(**arguments)
