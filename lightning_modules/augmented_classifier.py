@@ -2,10 +2,11 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from pytorch_lightning.callbacks import Callback, LambdaCallback
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from augnet import AugNet, load_policy
@@ -13,12 +14,14 @@ from augnet.baselines import Baseline, make_baseline
 from lightning_modules.classifier import Classifier, check_choice
 from lightning_modules.data.checks import check_labels, validate_images
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
+from lightning_modules.guard import GuardSettings
 from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner, PolicyUpdate, check_estimator
 from lightning_modules.policy_choice import PolicyName, build_policy, check_fit
 from lightning_modules.update_log import update_metrics
 
 Control = Literal["none", "plain", "uniform", "shuffled", "flipped", "identity_hessian"]
 _STATE = "policy_learner"
+SettingsT = TypeVar("SettingsT", LearnerSettings, GuardSettings)
 
 
 class AugmentedClassifier(Classifier):
@@ -42,6 +45,7 @@ class AugmentedClassifier(Classifier):
             instance `flip_crop+trivial_augment`.
         policy_file: A saved policy to train with, frozen, instead of learning one; its ops replace `ops`.
         learner: How the policy is learned.
+        guard: When a policy that is being learned is rolled back to its last healthy state.
         control: `none` is the method. `plain` has no policy at all, `uniform` draws uniformly up to the bounds of the
             same ops, for a mixture as it does at its start. The others spoil the influence and should do worse:
             `shuffled` (each image is scored by the error of another), `flipped` (its sign), `identity_hessian` (no
@@ -58,6 +62,7 @@ class AugmentedClassifier(Classifier):
         base_policy: str = "none",
         policy_file: str | None = None,
         learner: LearnerSettings = LearnerSettings(),  # noqa: B008 - frozen
+        guard: GuardSettings = GuardSettings(),  # noqa: B008 - frozen
         control: Control = "none",
         **kwargs: Any,
     ) -> None:
@@ -85,14 +90,14 @@ class AugmentedClassifier(Classifier):
         check_fit(augnet, in_channels, num_classes)
         learned = [] if control == "plain" else [augnet]
         super().__init__(augmentation=nn.Sequential(base or nn.Identity(), *learned), **kwargs)
-        learner = _settings(learner)
+        learner, guard = _settings(LearnerSettings, learner), _settings(GuardSettings, guard)
         self.save_hyperparameters()
         self.hparams["policy_file"] = None if policy_file is None else str(Path(policy_file).resolve())
-        self.hparams["learner"] = asdict(learner)  # plain values only: checkpoints load with weights_only=True
+        self.hparams.update(learner=asdict(learner), guard=asdict(guard))  # plain: checkpoints load with weights_only
         if callable(self.hparams.get("optimizer")):
             del self.hparams["optimizer"]
         self.augnet = None if control == "plain" else augnet
-        self.base, self.control, self.settings = base, control, learner
+        self.base, self.control, self.settings, self.guard = base, control, learner, guard
         self.learns = policy_file is None and control not in ("plain", "uniform")
         self.learner: PolicyLearner | None = None
         self.last_update: PolicyUpdate | None = None
@@ -151,6 +156,7 @@ class AugmentedClassifier(Classifier):
             base=self.base,
             corruption=cast(Corruption, self.control),  # plain and uniform were left out above
             label_smoothing=self.loss.label_smoothing,
+            guard=self.guard,
             forward_context=self.trainer.precision_plugin.forward_context,
             seed=torch.initial_seed() % 2**63,
         )
@@ -182,6 +188,8 @@ class AugmentedClassifier(Classifier):
             return  # not stepped: gradients of several batches are accumulated
         update = self.last_update = self.learner.update(*batch)
         self.log_dict(update_metrics(update, self.augnet))
+        if update.event is not None:
+            rank_zero_warn(update.event)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the learner's state."""
@@ -203,6 +211,6 @@ def _base(name: str) -> Baseline | None:
     return baseline
 
 
-def _settings(value: Any) -> LearnerSettings:
+def _settings(kind: type[SettingsT], value: Any) -> SettingsT:
     """The settings, also from the dictionary that a checkpoint holds."""
-    return LearnerSettings(**value) if isinstance(value, dict) else value
+    return kind(**value) if isinstance(value, dict) else value

@@ -27,9 +27,12 @@ from augnet import AugNet, MixturePolicy
 from influence import FeatureBank, LastLayerHessian, Solution, loss_gradient, solve, upweight_influence
 from lightning_modules.feature_capture import FeatureCapture
 from lightning_modules.frozen import frozen
+from lightning_modules.guard import Guard, GuardSettings, Health, saturated_share
 from lightning_modules.score_function import score_function
 
 _CHUNK = 512  # images of the influence set in one pass of the network
+_UNSOLVED = Solution(torch.zeros(0), math.nan, 0, "none", False)
+_FEW_OPS = 3  # with fewer, ranges at their bounds are no sign of a collapse
 _NETWORK_SHARE = 0.02  # of the learning rate, for the weights of an encoder
 
 Corruption = Literal["none", "shuffled", "flipped", "identity_hessian"]
@@ -93,13 +96,15 @@ class PolicyUpdate:
         influence: Influence of each augmented image on the loss of the influence set, `[B]`; negative helps.
         retention: Accuracy on the augmented images / accuracy on the originals.
         influence_loss: Mean loss on the influence set when S was last solved for.
-        solution: The solve in use.
+        solution: The solve in use; one of no iterations if the classifier diverged before the first.
+        event: What the guard did to the policy and why, for people; None if nothing.
     """
 
     influence: Tensor
     retention: float
     influence_loss: float
     solution: Solution
+    event: str | None = None
 
 
 def check_estimator(augnet: AugNet[Any], settings: LearnerSettings) -> None:
@@ -124,6 +129,7 @@ class PolicyLearner:
         label_smoothing: That of the training loss, which the influence of a training sample follows; the influence set
             keeps its hard labels.
         corruption: A control that spoils the influence on purpose; "none" is the method.
+        guard: When the policy is rolled back to its last healthy state.
         forward_context: Context of every classifier pass, for instance autocast.
         seed: Seed of the learner's own draws, kept apart from those of the training.
     """
@@ -137,6 +143,7 @@ class PolicyLearner:
         base: nn.Module | None = None,
         corruption: Corruption = "none",
         label_smoothing: float = 0.0,
+        guard: GuardSettings = GuardSettings(),  # noqa: B008 - frozen
         forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
         seed: int = 0,
     ) -> None:
@@ -151,6 +158,7 @@ class PolicyLearner:
         self.label_smoothing = label_smoothing
         self.forward_context = forward_context
         self.optimizer = torch.optim.Adam(_parameter_groups(augnet, settings.lr))
+        self.guard = Guard(augnet.policy, guard)
         self.bank = FeatureBank(settings.hessian_rows)
         self.generator = torch.Generator().manual_seed(seed)
         self.updates = 0
@@ -178,17 +186,45 @@ class PolicyLearner:
                 originals = images if self.base is None else self.base(images, generator=self.generator)
             augmented, choices = self._augment(originals, labels)
             features, logits = self._features(augmented)
-            self.bank.add(features, logits, labels)
-            if self.solution is None or self.updates % self.settings.refresh == 0:
-                self._refresh(originals, logits, labels)
-            targets = smoothed(labels, logits, self.label_smoothing)
-            if self.corruption == "shuffled":  # each image answers for the error of another
-                order = torch.randperm(len(labels), generator=self.generator).to(labels.device)
-                logits, targets = logits[order], targets[order]
-            influence = upweight_influence(self._solved(), features, logits, targets)
-            self._step(influence, augmented, choices)
+            if bool(features.isfinite().all() & logits.isfinite().all()):
+                self.bank.add(features, logits, labels)
+                if self.solution is None or self.updates % self.settings.refresh == 0:
+                    self._refresh(originals, logits, labels)
+                influence = self._influence(features, logits, labels)
+                event = self._guarded_step(influence, augmented, choices)
+            else:  # the classifier has diverged: nothing can be learned from it
+                influence = features.new_full((len(labels),), math.nan, dtype=torch.float32)
+                event = self._check(finite=False)
         self.updates += 1
-        return PolicyUpdate(influence.detach(), self.retention, self.influence_loss, self._solved())
+        return PolicyUpdate(influence.detach(), self.retention, self.influence_loss, self.solution or _UNSOLVED, event)
+
+    def _influence(self, features: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        """Influence of each augmented image `[B]`, or what a control makes of it."""
+        targets = smoothed(labels, logits, self.label_smoothing)
+        if self.corruption == "shuffled":  # each image answers for the error of another
+            order = torch.randperm(len(labels), generator=self.generator).to(labels.device)
+            logits, targets = logits[order], targets[order]
+        return upweight_influence(self._solved(), features, logits, targets)
+
+    def _guarded_step(self, influence: Tensor, augmented: Tensor, choices: Tensor | None) -> str | None:
+        """One step, unless the guard has something against it; returns what it did."""
+        finite = bool(influence.isfinite().all()) and math.isfinite(self.influence_loss)
+        event = self._check(finite)
+        if event is None and not self.guard.gave_up:
+            self._step(influence, augmented, choices)
+        return event
+
+    def _check(self, finite: bool) -> str | None:
+        """Show the guard how the policy is; after a roll-back Adam starts anew."""
+        if self.guard.gave_up:
+            return None
+        shares = torch.tensor(list(self.augnet.policy.shares(self.augnet.space).values()))
+        saturated = saturated_share(shares) if len(shares) >= _FEW_OPS else 0.0
+        residual = 0.0 if self.solution is None else self.solution.relative_residual
+        event = self.guard.check(Health(self.retention, saturated, residual, finite))
+        if event is not None:
+            self.optimizer.state.clear()
+        return event
 
     def _augment(self, originals: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """Augmented images, and the choices behind them if they are to be scored."""
@@ -242,12 +278,15 @@ class PolicyLearner:
             score_function(self.mixture.log_prob(choices), sign * bounded).backward()
         if self.mixture is not None:
             (self.settings.kl * self.mixture.kl()).backward()
-        self.optimizer.step()
+        gradients = [parameter.grad for parameter in self.augnet.parameters() if parameter.grad is not None]
+        if all(bool(gradient.isfinite().all()) for gradient in gradients):
+            self.optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs; tensors and numbers only."""
         return {
             "optimizer": self.optimizer.state_dict(),
+            "guard": self.guard.state_dict(),
             "bank": self.bank.state_dict(),
             "generator": self.generator.get_state(),
             "updates": self.updates,
@@ -259,6 +298,7 @@ class PolicyLearner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.optimizer.load_state_dict(state["optimizer"])
+        self.guard.load_state_dict(state["guard"])
         self.bank.load_state_dict(state["bank"])
         self.generator.set_state(state["generator"].cpu())
         self.updates = state["updates"]

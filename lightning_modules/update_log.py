@@ -22,5 +22,6 @@ def update_metrics(update: PolicyUpdate, augnet: AugNet[Any]) -> dict[str, Tenso
         "influence/ihvp_residual": update.solution.relative_residual,
         "influence/cg_iters": float(update.solution.iterations),
         "policy/retention": update.retention,
+        "policy/rolled_back": float(update.event is not None),
         **{f"{logged[fact]}/{op}": facts[fact] for op, facts in described.items() for fact in logged},
     }

@@ -7,13 +7,14 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from kornia.enhance import Normalize
-from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from augnet import AugNet, save_policy
 from lightning_modules.data.checks import check_labels, validate_images
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
+from lightning_modules.guard import GuardSettings
 from lightning_modules.learner import LearnerSettings, PolicyLearner, PolicyUpdate
 from lightning_modules.update_log import update_metrics
 
@@ -36,6 +37,7 @@ class LearnedAugmentation(pl.Callback):
             the module itself.
         initial_range: Ranges at the start, as a fraction of the bounds, in (0, 1].
         learner: How the policy is learned.
+        guard: When the policy is rolled back to its last healthy state.
         pixel_mean: What the data loader already subtracted from images in [0, 1]: a number, or one for each channel.
         pixel_std: By what it divided them after that.
         policy_path: Where the policy is written after every epoch; by default `policy.json` in the trainer's folder.
@@ -53,12 +55,13 @@ class LearnedAugmentation(pl.Callback):
         classifier: str | None = None,
         initial_range: float = 0.1,
         learner: LearnerSettings = LearnerSettings(),  # noqa: B008 - frozen
+        guard: GuardSettings = GuardSettings(),  # noqa: B008 - frozen
         pixel_mean: float | Sequence[float] = 0.0,
         pixel_std: float | Sequence[float] = 1.0,
         policy_path: str | Path | None = None,
     ) -> None:
         self.augnet = AugNet.from_ops(ops, initial_range).requires_grad_(False)
-        self.influence, self.classifier, self.settings = influence, classifier, learner
+        self.influence, self.classifier, self.settings, self.guard = influence, classifier, learner, guard
         self.normalise = Normalize(torch.as_tensor(pixel_mean), torch.as_tensor(pixel_std))
         self.policy_path = policy_path
         self.learner: PolicyLearner | None = None
@@ -86,6 +89,7 @@ class LearnedAugmentation(pl.Callback):
             FeatureCapture(model, head),
             (images, labels),
             self.settings,
+            guard=self.guard,
             forward_context=trainer.precision_plugin.forward_context,
             seed=torch.initial_seed() % 2**63,
         )
@@ -105,6 +109,8 @@ class LearnedAugmentation(pl.Callback):
         images, labels = _split(batch)
         self.last_update = self.learner.update(self._pixels(images), labels)
         pl_module.log_dict(update_metrics(self.last_update, self.augnet))
+        if self.last_update.event is not None:
+            rank_zero_warn(self.last_update.event)
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -10,6 +10,7 @@ from toys import CLASSES, ToyNet, blobs
 
 from augnet import AugNet
 from lightning_modules.feature_capture import FeatureCapture
+from lightning_modules.guard import GuardSettings
 from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner
 from lightning_modules.policy_choice import PolicyName, build_policy
 
@@ -27,6 +28,7 @@ def make(
     width: int = 5,
     forward_context: Callable[[], Any] | None = None,
     base: nn.Module | None = None,
+    guard: GuardSettings | None = None,
     **settings: Any,
 ) -> PolicyLearner:
     """A learner of a fresh policy in front of a fresh classifier, always from the same seed."""
@@ -50,6 +52,7 @@ def make(
         (images, labels),
         LearnerSettings(**settings),
         base=base,
+        guard=guard or GuardSettings(),
         corruption=corruption,
         seed=3,
         **context,

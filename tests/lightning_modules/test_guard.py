@@ -1,5 +1,6 @@
 """The guard: it catches what collapsed before, keeps what is healthy, and says what it did."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -7,8 +8,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from learner_cases import BATCH, make
 
 from augnet import RangePolicy
+from influence import Solution
 from lightning_modules.guard import Guard, GuardSettings, Health, saturated_share
 
 HEALTHY = Health(retention=0.95, saturated=0.1, residual=1e-3)
@@ -127,3 +130,40 @@ def test_state_goes_on() -> None:
 def test_settings_that_make_no_sense(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         GuardSettings(**arguments)
+
+
+# In the learner
+
+
+def test_a_collapsing_policy_is_rolled_back_while_it_is_learned() -> None:
+    learner = make(guard=GuardSettings(min_retention=1.0, patience=2, max_rollbacks=1))
+    policy = learner.augnet.policy
+    start = policy.theta.detach().clone()
+    learner.retention, learner.influence_loss = 0.3, 1.0
+    learner.settings = replace(learner.settings, refresh=1000)  # the retention stays what it is
+    learner.solution = Solution(torch.randn(3, 6), 1e-3, 1, "cg", True)
+    learner.updates = 1
+    events = [learner.update(*BATCH).event for _ in range(4)]
+    assert [event is not None for event in events] == [False, True, False, False]
+    assert "rolled back" in str(events[1])
+    assert torch.equal(policy.theta, start)  # and stays there: the guard gave up
+    assert not learner.optimizer.state
+
+
+@pytest.mark.parametrize("broken", ["weights", "influence set"])
+def test_numbers_that_are_not_finite_never_reach_the_policy(broken: str) -> None:
+    learner = make()
+    seen_healthy = learner.augnet.policy.theta.detach().clone()
+    learner.update(*BATCH)
+    assert not torch.equal(learner.augnet.policy.theta, seen_healthy)
+    rows = len(learner.bank.rows()[0])
+    if broken == "weights":
+        next(learner.capture.model.parameters()).data.fill_(math.nan)
+        update = learner.update(*BATCH)
+        assert len(learner.bank.rows()[0]) == rows
+    else:
+        learner.solution = Solution(torch.full((3, 6), math.nan), 1e-3, 1, "cg", True)
+        learner.settings = replace(learner.settings, refresh=1000)
+        update = learner.update(*BATCH)
+    assert "not finite" in str(update.event)
+    assert torch.equal(learner.augnet.policy.theta, seen_healthy)
