@@ -73,7 +73,7 @@ class Adaptation(pl.LightningModule):
     def training_step(self, batch: PointBatch, batch_idx: int) -> Tensor:
         """The mean of the points of a batch, times what a point counts on average."""
         images, labels, soft, hard = batch
-        views = self.student.augment(images)
+        views = self.student.augment(images, labels)
         logits = self.student(views).float()
         old = self._old_probs(images if self.original else views) if self.asks else torch.zeros_like(logits)
         smoothing = self.student.loss.label_smoothing

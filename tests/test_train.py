@@ -312,13 +312,19 @@ def test_the_script_itself(workplace: Path) -> None:
 
 @pytest.mark.slow
 def test_the_policy_finds_the_rotation(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Upright digits, deployed rotated by up to 45 degrees: rotation is found, brightness is left alone."""
+    """Upright digits, deployed rotated by up to 45 degrees: rotation is found, and grows more than the other ops.
+
+    A single range that does no harm varies from seed to seed (brightness: 5 to 57 % of its bound), so these are held to
+    their mean.
+    """
     main(["fit", *digits("--data.image_size=20", "--run.compare=[plain]", epochs=25)])
     summary = json.loads((workplace / "runs" / "digits" / "summary.json").read_text())
     assert summary["test_accuracy"]["learned"] >= summary["test_accuracy"]["plain"] + 0.3
     ranges = summary["ranges"]
     assert 25 < ranges["rotation"]["half_width"] < 75
-    assert ranges["brightness"]["half_width"] < 0.3 * ranges["brightness"]["bound"]
+    shares = {name: facts["half_width"] / facts["bound"] for name, facts in ranges.items()}
+    rotation = shares.pop("rotation")
+    assert sum(shares.values()) / len(shares) < rotation / 1.5
     table = capsys.readouterr().out
     assert f"{100 * summary['test_accuracy']['learned']:.1f} %" in table
     assert "rotation" in table

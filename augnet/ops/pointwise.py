@@ -71,15 +71,13 @@ def equalise(images: Tensor, share: Tensor) -> Tensor:
 def equalised(images: Tensor) -> Tensor:
     """Images `[B, C, H, W]`, taken as 8-bit, with flat histograms; no gradient."""
     planes = torch.round(images * 255).clamp_(0, 255).flatten(0, 1).flatten(1).long()  # [BC, HW]
-    count, pixels = planes.shape
-    # one histogram of all planes: the levels of plane p are 256 p to 256 p + 255
-    levels = planes + 256 * torch.arange(count, device=images.device)[:, None]
-    counts = torch.bincount(levels.flatten(), minlength=256 * count).view(count, 256)
+    counts = torch.zeros(planes.shape[0], 256, dtype=torch.long, device=images.device)
+    counts.scatter_add_(1, planes, torch.ones_like(counts[:1, :1]).expand_as(planes))
     highest = counts.gather(1, planes.amax(dim=1, keepdim=True))
-    step = ((pixels - highest) // 255).double()  # [BC, 1]; doubles divide faster than integers, and as exactly
+    step = ((planes.shape[1] - highest) // 255).double()  # [BC, 1]; doubles divide faster than integers, and as exactly
     curve = ((counts.cumsum(1) - counts + (step / 2).floor()) / step.clamp(min=1)).floor().clamp(max=255)
     curve = torch.where(step > 0, curve, torch.arange(256, device=images.device))
-    return (curve / 255).to(images.dtype).take(levels).view(images.shape)
+    return (curve / 255).to(images.dtype).gather(1, planes).view(images.shape)
 
 
 def autocontrast(images: Tensor, share: Tensor) -> Tensor:

@@ -4,8 +4,16 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+import torch
 from torch import Generator
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
+
+
+class Shuffle(RandomSampler):
+    """One permutation for each epoch, and no further draw at its end, as that of torch makes."""
+
+    def __iter__(self) -> Iterator[int]:
+        yield from torch.randperm(self.num_samples, generator=self.generator).tolist()
 
 
 class ResumableBatches(BatchSampler):
@@ -32,7 +40,7 @@ class ResumableLoader(DataLoader):
         cls, dataset: Dataset, batch_size: int, generator: Generator, drop_last: bool, **options: Any
     ) -> "ResumableLoader":
         """Reshuffle by `generator` at the start of each epoch; `options` are those of `DataLoader`."""
-        sampler = RandomSampler(dataset, generator=generator)  # type: ignore[arg-type]
+        sampler = Shuffle(dataset, generator=generator)  # type: ignore[arg-type]
         return cls(
             dataset,
             batch_sampler=ResumableBatches(sampler, batch_size, drop_last),

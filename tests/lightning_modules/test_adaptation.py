@@ -179,10 +179,12 @@ def test_modes(fresh: bool) -> None:
 
 
 @pytest.mark.parametrize("original", [False, True])
-def test_old_model_sees_the_view_that_its_policy_made_or_the_original(original: bool) -> None:
+def test_old_model_sees_the_view_that_its_policy_made_or_the_original(
+    original: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module = adaptation(make_plan("k_prior", KEPT, NONE, NONE, TENTH), original=original)
     seen: dict[str, Tensor] = {}
-    module.student.augmentation = Negative()
+    monkeypatch.setattr(module.student, "augment", lambda images, labels: 1 - images)
     for name in ("student", "teacher"):
         getattr(module, name).network.register_forward_pre_hook(
             lambda network, args, name=name: seen.update({name: args[0].clone()})
@@ -191,11 +193,6 @@ def test_old_model_sees_the_view_that_its_policy_made_or_the_original(original: 
     module.training_step((IMAGES[rows], LABELS[rows], module.plan.soft, module.plan.hard), 0)
     torch.testing.assert_close(seen["student"], 1 - IMAGES[rows])
     torch.testing.assert_close(seen["teacher"], IMAGES[rows] if original else 1 - IMAGES[rows])
-
-
-class Negative(nn.Module):
-    def forward(self, images: Tensor) -> Tensor:
-        return 1 - images
 
 
 # Images
