@@ -1,4 +1,4 @@
-"""The lines of the README on the influence engine, run as they stand there."""
+"""The lines of the documentation on the influence engine, run as they stand there."""
 
 import re
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from influence_cases import case
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "influence.md"
 
 
 def test_the_example_ranks_by_the_derivative_of_the_held_out_loss() -> None:
-    (code,) = re.findall(r"```python\n(from influence import .*?)```", README.read_text(), re.DOTALL)
+    (code,) = re.findall(r"```python\n(from influence import .*?)```", PAGE.read_text(), re.DOTALL)
     training, held_out = case(rows=60), case(rows=30, seed=5)
     names: dict[str, Any] = {
         "features": training.features,
