@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from augnet.ops.base import uniform
 from augnet.space import TransformSpace
+from augnet.space_base import Space
 
 Description = dict[str, dict[str, Any]]  # op -> what is learned about it, its unit and its bound
 
@@ -23,11 +24,13 @@ class Policy(nn.Module, ABC):
 
     Attributes:
         kind: The name of this kind of policy in policy files.
+        space_type: The spaces it is for; what every `space` below is.
         logged: The numbers of `describe` to follow over training, and the group each is logged under.
         quantity: What `shares` returns, for the axis of a plot.
     """
 
     kind: ClassVar[str]
+    space_type: ClassVar[type[Space]] = TransformSpace
     logged: ClassVar[Mapping[str, str]] = {"half_width": "range"}
     quantity: ClassVar[str] = "half-width / bound"
 
@@ -60,10 +63,10 @@ class Policy(nn.Module, ABC):
         return self.magnitudes(images, labels, uniform(self.draws)(images, generator))
 
     @abstractmethod
-    def describe(self, space: TransformSpace) -> Description:
+    def describe(self, space: Any) -> Description:
         """What is learned, in the ops' units and rounded to six digits, for people and files; detached."""
 
-    def shares(self, space: TransformSpace) -> dict[str, float]:
+    def shares(self, space: Any) -> dict[str, float]:
         """One number in [0, 1] for each op, for a plot over time: here the half-width as a share of the bound."""
         return {name: facts["half_width"] / facts["bound"] for name, facts in self.describe(space).items()}
 
@@ -77,7 +80,7 @@ class Policy(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def from_config(cls, config: Mapping[str, Any], space: TransformSpace) -> Self:
+    def from_config(cls, config: Mapping[str, Any], space: Any) -> Self:
         """The policy that `config` describes, with fresh parameters.
 
         Raises:
