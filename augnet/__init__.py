@@ -1,7 +1,8 @@
 """Differentiable augmentation whose strength can be learned: image in, augmented image out."""
 
+from augnet.field_space import FieldSpace
 from augnet.network import AugNet
-from augnet.policies import ClassConditionalPolicy, ConditionalPolicy, MixturePolicy, RangePolicy
+from augnet.policies import ClassConditionalPolicy, ConditionalPolicy, FieldPolicy, MixturePolicy, RangePolicy
 from augnet.policy_file import load_policy, save_policy
 from augnet.space import TransformSpace
 
@@ -9,6 +10,8 @@ __all__ = [
     "AugNet",
     "ClassConditionalPolicy",
     "ConditionalPolicy",
+    "FieldPolicy",
+    "FieldSpace",
     "MixturePolicy",
     "RangePolicy",
     "TransformSpace",

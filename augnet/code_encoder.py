@@ -70,7 +70,7 @@ class CodeEncoder(nn.Module):
         return torch.tanh(self.stack(images))
 
 
-def drop_codes(codes: Tensor, rate: float, generator: torch.Generator | None = None) -> Tensor:
+def drop_codes(codes: Tensor, rate: float, uniform: Tensor) -> Tensor:
     """Set components to 0 with probability `rate` and divide the others by `1 - rate`: inverted dropout.
 
     With the paper's rate of 0.5 the result lies in {0} and (-2, 2) [SECOND]. It is the only source of chance, so it
@@ -79,10 +79,9 @@ def drop_codes(codes: Tensor, rate: float, generator: torch.Generator | None = N
     Args:
         codes: `[B, 128]`; carries gradient.
         rate: In [0, 1).
-        generator: Source of the draws; `None` is torch's default generator.
+        uniform: `[B, 128]`, independent and uniform in [0, 1).
     """
-    kept = uniform(codes, codes.shape, generator) >= rate
-    return codes * kept / (1 - rate)
+    return codes * (uniform >= rate) / (1 - rate)
 
 
 def uniform(like: Tensor, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:

@@ -35,10 +35,19 @@ class Fields(NamedTuple):
     filter: Tensor | None = None
     bias: Tensor | None = None
 
-    def to(self, dtype: torch.dtype) -> Fields:
-        """The same in another floating-point type."""
-        weights, bias = (None if part is None else part.to(dtype) for part in (self.filter, self.bias))
-        return Fields(self.matrix.to(dtype), self.shift.to(dtype), weights, bias)
+
+def map_count(channels: int, appearance: bool) -> int:
+    """How many maps make the fields of a pixel: 6 for A and b, C^2 + C more for W and c."""
+    return 6 + (channels**2 + channels if appearance else 0)
+
+
+def as_fields(maps: Tensor, channels: int) -> Fields:
+    """The fields in `[B, N, H, W]`, views: A, b, and, if there are more than 6 maps, W, c of C channels."""
+    matrix, shift = maps[:, :4].unflatten(1, (2, 2)), maps[:, 4:6]
+    if maps.shape[1] == map_count(channels, appearance=False):
+        return Fields(matrix, shift)
+    split = 6 + channels**2
+    return Fields(matrix, shift, maps[:, 6:split].unflatten(1, (channels, channels)), maps[:, split:])
 
 
 def pool(maps: Tensor) -> Tensor:
@@ -178,7 +187,7 @@ class FieldDecoder(nn.Module):
 
     def __init__(self, channels: int, height: int, width: int, appearance: bool) -> None:
         super().__init__()
-        self.channels, self.height, self.width, self.appearance = channels, height, width, appearance
+        self.height, self.width = height, width
         doublings = max((min(height, width) // 4).bit_length() - 1, 0)
         start = [max(4, -(-side // 2**doublings)) for side in (height, width)]
         widen = start != [4, 4]
@@ -192,20 +201,15 @@ class FieldDecoder(nn.Module):
             else:
                 layers.append(nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1))
             layers.append(nn.ReLU())
-        fields = 6 + (channels * channels + channels if appearance else 0)
-        last = nn.ConvTranspose2d(widths[-1], fields, 4, padding=1)  # one pixel larger; the crop takes it off
+        outputs = map_count(channels, appearance)
+        last = nn.ConvTranspose2d(widths[-1], outputs, 4, padding=1)  # one pixel larger; the crop takes it off
         nn.init.normal_(last.weight, std=1e-3)
         if last.bias is not None:
             nn.init.zeros_(last.bias)
         self.layers = nn.Sequential(*layers, last)
 
-    def forward(self, codes: Tensor) -> Fields:
-        """Decode `[B, 128]`; the codes and the parameters carry gradient."""
-        maps = self.layers(F.relu(self.dense(codes)).unflatten(1, (128, 4, 4)))
+    def forward(self, codes: Tensor) -> Tensor:
+        """Decode `[B, 128]` to maps `[B, N, H, W]`, see `as_fields`; the codes and the parameters carry gradient."""
+        maps: Tensor = self.layers(F.relu(self.dense(codes)).unflatten(1, (128, 4, 4)))
         top, left = (maps.shape[-2] - self.height) // 2, (maps.shape[-1] - self.width) // 2
-        maps = maps[..., top : top + self.height, left : left + self.width]
-        matrix, shift = maps[:, :4].unflatten(1, (2, 2)), maps[:, 4:6]
-        if not self.appearance:
-            return Fields(matrix, shift)
-        split = 6 + self.channels**2
-        return Fields(matrix, shift, maps[:, 6:split].unflatten(1, (self.channels, self.channels)), maps[:, split:])
+        return maps[..., top : top + self.height, left : left + self.width]

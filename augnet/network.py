@@ -9,18 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from augnet.batch import Batch
-from augnet.policies import Policy, RangePolicy
+from augnet.field import Composition
+from augnet.field_space import FieldSpace
+from augnet.policies import FieldPolicy, Policy, RangePolicy
 from augnet.policies.base import Description
 from augnet.space import TransformSpace
+from augnet.space_base import Space
 
 PolicyT = TypeVar("PolicyT", bound=Policy)
+SpaceT = TypeVar("SpaceT", bound=Space)
 
 
-class AugNet(nn.Module, Generic[PolicyT]):
+class AugNet(nn.Module, Generic[PolicyT, SpaceT]):
     """Augments in `train()`, returns its input unchanged in `eval()`.
 
     Args:
-        space: The ops.
+        space: The ops, or fields.
         policy: The distribution over their magnitudes.
 
     Example:
@@ -30,19 +34,41 @@ class AugNet(nn.Module, Generic[PolicyT]):
         >>> images, boxes = net(torch.rand(2, 3, 8, 8), boxes=torch.tensor([[[1.0, 1, 4, 5]], [[0.0, 0, 8, 8]]]))
     """
 
-    def __init__(self, space: TransformSpace, policy: PolicyT) -> None:
+    def __init__(self, space: SpaceT, policy: PolicyT) -> None:
         super().__init__()
         self.space = space
         self.policy = policy
 
     @classmethod
-    def from_ops(cls, ops: Mapping[str, float] | Sequence[str], initial: float = 0.1) -> AugNet[RangePolicy]:
+    def from_ops(
+        cls, ops: Mapping[str, float] | Sequence[str], initial: float = 0.1
+    ) -> AugNet[RangePolicy, TransformSpace]:
         """A learned range for each op; see `TransformSpace` and `RangePolicy` for the arguments and errors."""
         space = TransformSpace(ops)
         return AugNet(space, RangePolicy(space.bounds, initial, space.signed))
 
+    @classmethod
+    def from_fields(
+        cls,
+        channels: int,
+        height: int,
+        width: int,
+        composition: Composition = "parallel",
+        appearance: bool | None = None,
+        dropout: float = 0.5,
+    ) -> AugNet[FieldPolicy, FieldSpace]:
+        """The paper's own network, a field for each image; see `FieldSpace` and `FieldPolicy`.
+
+        Example:
+            >>> net = AugNet.from_fields(3, 32, 32)
+            >>> net(torch.rand(2, 3, 32, 32)).shape
+            torch.Size([2, 3, 32, 32])
+        """
+        space = FieldSpace(channels, height, width, composition, appearance)
+        return AugNet(space, FieldPolicy(space, dropout))
+
     def sample(self, images: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """Draw magnitudes `[B, P]` for a batch, see `Policy.sample`; autocast does not round them."""
+        """Draw magnitudes `[B, ...]` for a batch, see `Policy.sample`; autocast does not round them."""
         with torch.autocast(images.device.type, enabled=False):
             return self.policy.sample(images, labels, generator)
 
@@ -95,6 +121,6 @@ class AugNet(nn.Module, Generic[PolicyT]):
     def describe(self) -> Description:
         """What is learned about each op, with its unit and bound: see `describe` of the policy.
 
-        For ranges `{name: {half_width, unit, bound}}`.
+        For ranges `{name: {half_width, unit, bound}}`, for fields `{fact: {value, unit}}`.
         """
         return self.policy.describe(self.space)

@@ -7,26 +7,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from augnet.atomic_file import write_together
 from augnet.network import AugNet
-from augnet.ops.spatial import Interpolation
 from augnet.policies import POLICIES
 from augnet.policies.base import Description
-from augnet.space import TransformSpace
 
 FORMAT = "augfluence-policy"
 VERSION = 2
 _READ = (1, 2)  # version 1 had ranges alone, and bilinear resampling without saying so
 
 
-def save_policy(augnet: AugNet[Any], path: str | Path) -> None:
+def save_policy(augnet: AugNet[Any, Any], path: str | Path) -> None:
     """Write a policy; neither file is replaced before both are on disk in full.
 
     Args:
@@ -46,9 +43,8 @@ def save_policy(augnet: AugNet[Any], path: str | Path) -> None:
         "version": VERSION,
         "policy": augnet.policy.kind,
         "settings": augnet.policy.config(),
-        "interpolation": augnet.space.interpolation,
-        "bounds": dict(zip(augnet.space.names, augnet.space.bounds, strict=True)),
-        "ops": [{"name": name, **facts} for name, facts in augnet.describe().items()],
+        **augnet.space.config(),
+        augnet.space.parts: [{"name": name, **facts} for name, facts in augnet.describe().items()],
     }
     if any(tensor.isnan().any() for tensor in augnet.policy.state_dict().values()):
         raise ValueError(f"{path}: the policy holds NaN and was not saved; lower the learning rate of the policy.")
@@ -56,7 +52,7 @@ def save_policy(augnet: AugNet[Any], path: str | Path) -> None:
     write_together({path.with_suffix(".safetensors"): save(tensors), path: json.dumps(header, indent=2) + "\n"})
 
 
-def load_policy(path: str | Path) -> AugNet[Any]:
+def load_policy(path: str | Path) -> AugNet[Any, Any]:
     """Read a policy as a frozen module for any PyTorch loop: augments in `train()`, not in `eval()`.
 
     Args:
@@ -73,10 +69,11 @@ def load_policy(path: str | Path) -> AugNet[Any]:
         tensors = load_file(path.with_suffix(".safetensors"))
         dtype = next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())
         augnet = _build(header).to(dtype)
-        written = {str(op["name"]): {str(fact): value for fact, value in op.items()} for op in header["ops"]}
-        _compare(written, augnet.describe(), "under bounds", facts=("bound", "unit"))
+        parts = augnet.space.parts
+        written = {str(part["name"]): {str(fact): value for fact, value in part.items()} for part in header[parts]}
+        _compare(parts, written, _settled(augnet.describe()), "under bounds")
         augnet.policy.load_state_dict(tensors)
-        _compare(written, augnet.describe(), "in the .safetensors file beside it")
+        _compare(parts, written, augnet.describe(), "in the .safetensors file beside it")
     except _DisagreementError as error:
         raise ValueError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, StopIteration, SafetensorError) as error:
@@ -89,26 +86,31 @@ class _DisagreementError(Exception):
     """Two places say different things about one policy."""
 
 
-def _build(header: dict[str, Any]) -> AugNet[Any]:
+def _build(header: dict[str, Any]) -> AugNet[Any, Any]:
     """The network that a header describes, with fresh parameters."""
     if header["version"] == 1:
         bounds = {op["name"]: op["bound"] for op in header["ops"]}
         header = {**header, "settings": {}, "interpolation": "bilinear", "bounds": bounds}
     if header["policy"] not in POLICIES:
         raise ValueError(f"unknown kind of policy {header['policy']!r}, known are {', '.join(POLICIES)}")
-    if header["interpolation"] not in get_args(Interpolation):
-        raise ValueError(f"unknown interpolation {header['interpolation']!r}")
-    bounds = {str(name): float(bound) for name, bound in header["bounds"].items()}
-    space = TransformSpace(bounds, interpolation=header["interpolation"])
-    return AugNet(space, POLICIES[header["policy"]].from_config(header["settings"], space))
+    policy = POLICIES[header["policy"]]
+    space = policy.space_type.from_config(header)
+    return AugNet(space, policy.from_config(header["settings"], space))
 
 
-def _compare(written: Description, found: Description, where: str, facts: Sequence[str] | None = None) -> None:
-    """Raise unless the list of ops says the same as what was found elsewhere, in all facts or in some."""
+def _settled(described: Description) -> Description:
+    """The facts that no parameter changes."""
+    return {
+        name: {fact: facts[fact] for fact in ("bound", "unit") if fact in facts} for name, facts in described.items()
+    }
+
+
+def _compare(parts: str, written: Description, found: Description, where: str) -> None:
+    """Raise unless the list of parts says the same as what was found elsewhere."""
     if list(written) != list(found):
-        raise _DisagreementError(f"the ops are {', '.join(written)} here, expected {', '.join(found)}.")
+        raise _DisagreementError(f"the {parts} are {', '.join(written)} here, expected {', '.join(found)}.")
     for name, known in found.items():
-        for fact in known if facts is None else facts:
+        for fact in known:
             here = written[name][fact]
             if not _close(here, known[fact]):
                 raise _DisagreementError(

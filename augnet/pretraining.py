@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from augnet.adversarial import Discriminators, discriminator_loss, generator_loss
 from augnet.code_encoder import uniform
 from augnet.field import CODE_SIZE
-from augnet.field_network import FieldAugNet
+from augnet.field_space import FieldSpace
+from augnet.network import AugNet
+from augnet.policies import FieldPolicy
 
 Features = Callable[[Tensor], Tensor]
+FieldAugNet = AugNet[FieldPolicy, FieldSpace]
 
 
 def pretrain_field(
@@ -22,7 +25,7 @@ def pretrain_field(
     steps: int = 2000,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Train `network.decoder` in place so that `G(x, tau)`, `tau ~ U(-1, 1)^128`, looks like augmented images.
+    """Train the decoder G of `network` in place so that `G(x, tau)`, `tau ~ U(-1, 1)^128`, looks like augmented images.
 
     Relativistic average losses of both discriminators with weight 1 each; Adam at 2e-4, betas (0.5, 0.999); 2,000
     steps for CIFAR (all from independent re-implementations of Lee et al., CVPR 2020). Each batch serves one step of
@@ -46,14 +49,14 @@ def pretrain_field(
         ValueError: If the extractor is in training mode, the decoder is frozen, or the batches run out.
     """
     _check(network, feature_extractor)
-    weights = list(network.decoder.parameters())
+    weights = list(network.policy.decoder.parameters())
     discriminators = _discriminators(network, feature_extractor, generator)
     decoder_adam, discriminator_adam = _adam(weights), _adam(discriminators.parameters())
     losses = torch.empty(steps, 2)
     for step, batch in enumerate(_repeat(batches, steps)):
         images, wanted = (part.to(weights[0]) for part in batch)
         codes = 2 * uniform(images, (len(images), CODE_SIZE), generator) - 1
-        made = network.apply_codes(images, codes)
+        made = network.space.apply(images, network.policy.decoder(codes))
         with torch.no_grad():
             wanted_views = _views(wanted, feature_extractor)
         made_views = _views(made, feature_extractor)
@@ -64,7 +67,7 @@ def pretrain_field(
 
 
 def _check(network: FieldAugNet, feature_extractor: Features | None) -> None:
-    if not all(parameter.requires_grad for parameter in network.decoder.parameters()):
+    if not all(parameter.requires_grad for parameter in network.policy.decoder.parameters()):
         raise ValueError("expected a decoder that can learn, found frozen parameters; call requires_grad_(True).")
     if isinstance(feature_extractor, nn.Module) and any(module.training for module in feature_extractor.modules()):
         raise ValueError("expected a feature extractor in evaluation mode, found training mode; call its eval().")
@@ -73,8 +76,7 @@ def _check(network: FieldAugNet, feature_extractor: Features | None) -> None:
 def _discriminators(
     network: FieldAugNet, feature_extractor: Features | None, generator: torch.Generator | None
 ) -> Discriminators:
-    decoder, weight = network.decoder, network.decoder.dense.weight
-    size = (decoder.channels, decoder.height, decoder.width)
+    weight, size = network.policy.decoder.dense.weight, (network.space.channels, *network.space.size)
     features = None
     if feature_extractor is not None:
         with torch.no_grad():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any, ClassVar, Self, get_args
 
 import torch
 from torch import Tensor
@@ -18,9 +19,10 @@ from augnet.fused import Noise, change_pixels, geometry, mix_channels, move
 from augnet.ops import OPS, MixingOp, find_op
 from augnet.ops.mixing import partners_of
 from augnet.ops.spatial import Interpolation
+from augnet.space_base import Space
 
 
-class TransformSpace:
+class TransformSpace(Space):
     """A set of ops with their bounds.
 
     Args:
@@ -38,6 +40,8 @@ class TransformSpace:
         >>> space.units
         ('degrees', 'fraction of the full range')
     """
+
+    parts: ClassVar[str] = "ops"
 
     def __init__(self, ops: Sequence[str] | Mapping[str, float], interpolation: Interpolation = "bilinear") -> None:
         if not ops:
@@ -107,33 +111,14 @@ class TransformSpace:
         """
         return {op.name: op.noise(images, generator) for op in self.ops if op.noise is not None}
 
-    def apply(
-        self, images: Tensor, magnitudes: Tensor, noise: Noise | None = None, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """Transform each image by its own magnitudes, in float32 whatever autocast says.
-
-        Args:
-            images: `[B, C, H, W]` in [0, 1]; carries gradient.
-            magnitudes: `[B, P]` in the ops' units, columns as `names`; carries gradient.
-            noise: What `noise` returned, to repeat a draw; by default it is drawn here.
-            generator: Source of that draw; `None` is torch's default generator.
-
-        Returns:
-            `[B, C, H, W]` in [0, 1], of the dtype of `images`.
-
-        Raises:
-            ValueError: If the shapes do not match, the images are integers or an op needs three channels.
-        """
-        return self.apply_to(Batch(images), magnitudes, noise, generator).images
-
     def apply_to(
         self, batch: Batch, magnitudes: Tensor, noise: Noise | None = None, generator: torch.Generator | None = None
     ) -> Batch:
-        """As `apply`, with the labels, masks and boxes of the images following them.
+        """See `Space.apply_to`; magnitudes are `[B, P]` in the ops' units, columns as `names`.
 
         Raises:
-            ValueError: As for `apply`; or if an op mixes images and there are masks, boxes, or class numbers where
-                probabilities are needed.
+            ValueError: If the shapes do not match, the images are integers or an op needs three channels; or if an op
+                mixes images and there are masks, boxes, or class numbers where probabilities are needed.
         """
         self._check(batch, magnitudes)
         images = batch.images
@@ -157,15 +142,21 @@ class TransformSpace:
         return replace(batch, images=batch.images.to(images.dtype))
 
     def follow(self, batch: Batch, magnitudes: Tensor, noise: Noise) -> Batch:
-        """Masks and boxes moved as `apply` moves the images; the images as they are.
-
-        Args:
-            batch: Images, of which only the shape and type matter, with masks or boxes.
-            magnitudes: `[B, P]`, as for `apply`.
-            noise: What `noise` returned.
-        """
+        """Masks and boxes moved as `apply` moves the images; see `Space.follow`."""
         matrix, affine = geometry(self.ops, self._columns(batch.images, magnitudes), noise)
         return batch if matrix is None else batch.moved(matrix, affine)
+
+    def config(self) -> dict[str, Any]:
+        """The resampling, and the ops with their bounds."""
+        return {"interpolation": self.interpolation, "bounds": dict(zip(self.names, self.bounds, strict=True))}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """See `Space.from_config`."""
+        if config["interpolation"] not in get_args(Interpolation):
+            raise ValueError(f"unknown interpolation {config['interpolation']!r}")
+        bounds = {str(name): float(bound) for name, bound in config["bounds"].items()}
+        return cls(bounds, interpolation=config["interpolation"])
 
     def _columns(self, images: Tensor, magnitudes: Tensor) -> dict[str, Tensor]:
         """Magnitudes `[B]` by op name, in float32 or the type of the images if that is wider."""

@@ -36,10 +36,12 @@ class AugmentedClassifier(Classifier):
         policy: What is learned. `ranges`: one range for each op, all ops on every image. `mixture`: how often each op
             is taken and how strongly, from uniform over `ops` on; `trivial_augment_mixture`: the same from
             TrivialAugment-Wide on, whose ops replace `ops`. `conditional`: ranges for each image, from an encoder
-            network. `class_conditional`: ranges for each class.
+            network. `class_conditional`: ranges for each class. `field`: the paper's own network, a displacement and a
+            colour filter for every pixel instead of `ops`.
         ops_per_image: Ops that a mixture does to each image, 1 or 2.
         initial_range: Ranges at the start, as a fraction of the bounds, in (0, 1]. At 0 there would be no gradient.
-            Mixtures have none.
+            Mixtures and `field` have none.
+        image_size: Height and width of the images in pixels, which `field` needs; taken from the data.
         base_policy: A fixed policy in front of the learned one: `none`, the name of a baseline (`flip_crop`,
             `trivial_augment`, `rand_augment`, `auto_augment`, `augmix`, `cutout`), or several joined by `+`, for
             instance `flip_crop+trivial_augment`.
@@ -47,9 +49,9 @@ class AugmentedClassifier(Classifier):
         learner: How the policy is learned.
         guard: When a policy that is being learned is rolled back to its last healthy state.
         control: `none` is the method. `plain` has no policy at all, `uniform` draws uniformly up to the bounds of the
-            same ops, for a mixture as it does at its start. The others spoil the influence and should do worse:
-            `shuffled` (each image is scored by the error of another), `flipped` (its sign), `identity_hessian` (no
-            curvature).
+            same ops, for a mixture as it does at its start; `field` has none. The others spoil the influence and should
+            do worse: `shuffled` (each image is scored by the error of another), `flipped` (its sign),
+            `identity_hessian` (no curvature).
         **kwargs: See `Classifier`.
     """
 
@@ -59,6 +61,7 @@ class AugmentedClassifier(Classifier):
         policy: PolicyName = "ranges",
         ops_per_image: int = 1,
         initial_range: float = 0.1,
+        image_size: tuple[int, int] | None = None,
         base_policy: str = "none",
         policy_file: str | None = None,
         learner: LearnerSettings = LearnerSettings(),  # noqa: B008 - frozen
@@ -74,7 +77,7 @@ class AugmentedClassifier(Classifier):
             raise FileNotFoundError(f"policy_file: there is no file {policy_file}.")
         base = _base(base_policy)
         in_channels, num_classes = kwargs.get("in_channels", 3), kwargs["num_classes"]
-        augnet: AugNet[Any]
+        augnet: AugNet[Any, Any]
         if policy_file is not None:
             augnet = load_policy(policy_file)
         else:
@@ -85,9 +88,10 @@ class AugmentedClassifier(Classifier):
                 ops_per_image=ops_per_image,
                 in_channels=in_channels,
                 num_classes=num_classes,
+                image_size=image_size,
                 uniform=control == "uniform",
             )
-        check_fit(augnet, in_channels, num_classes)
+        check_fit(augnet, in_channels, num_classes, image_size)
         learned = [] if control == "plain" else [augnet]
         super().__init__(augmentation=nn.Sequential(base or nn.Identity(), *learned), **kwargs)
         learner, guard = _settings(LearnerSettings, learner), _settings(GuardSettings, guard)

@@ -21,6 +21,7 @@ from torch import Tensor
 from lightning_modules.augmented_classifier import AugmentedClassifier, Control
 from lightning_modules.callbacks import ExactResume, PolicyPictures, PolicyWriter
 from lightning_modules.data import InfluenceDataModule
+from lightning_modules.policy_choice import has_uniform
 from lightning_modules.summary import (
     ArmResult,
     next_free_folder,
@@ -67,10 +68,11 @@ class AugfluenceCLI(LightningCLI):
         return {**LightningCLI.subcommands(), **{command: {"model", "datamodule"} for command in own}}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the `run` group; the number of classes and channels comes from the data."""
+        """Add the `run` group; classes, channels and size of the images come from the data."""
         parser.add_argument("--run", type=RunSettings, default=RunSettings(), help="Folder, logging, comparison.")
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
         parser.link_arguments("data.in_channels", "model.in_channels", apply_on="instantiate")
+        parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Give the trainer the run's folder, its loggers and its callbacks."""
@@ -115,6 +117,9 @@ class AugfluenceCLI(LightningCLI):
         self.arms.append(_result(self.trainer, self.model, self.datamodule, seconds))
         for control in settings.compare:
             if control == self.model.control:
+                continue
+            if control == "uniform" and not has_uniform(self.model.hparams["policy"]):
+                Console().print("Left out: control uniform has no meaning for this policy.")
                 continue
             Console().print(f"Comparing with control: {control}")
             self.arms.append(self._train_control(control, settings))

@@ -11,8 +11,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-_AT_BOUND = 0.95  # of the bound
-
 
 @dataclass(frozen=True, kw_only=True)
 class GuardSettings:
@@ -72,15 +70,6 @@ class Health:
         if not self.residual <= settings.max_residual:
             found.append(f"the solve left a residual of {self.residual:.2g}, over {settings.max_residual:g}")
         return found
-
-
-def saturated_share(strengths: Tensor) -> float:
-    """Share of the strengths, given as fractions of their bounds, that are within 5 % of the bound.
-
-    Args:
-        strengths: Any shape; negative ones count by their size. The components of tau of the paper's network too.
-    """
-    return float((strengths.detach().abs() >= _AT_BOUND).float().mean())
 
 
 class Guard:

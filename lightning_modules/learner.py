@@ -27,13 +27,12 @@ from augnet import AugNet, MixturePolicy
 from influence import FeatureBank, LastLayerHessian, Solution, loss_gradient, solve, upweight_influence
 from lightning_modules.feature_capture import FeatureCapture
 from lightning_modules.frozen import frozen
-from lightning_modules.guard import Guard, GuardSettings, Health, saturated_share
+from lightning_modules.guard import Guard, GuardSettings, Health
 from lightning_modules.score_function import score_function
 
 _CHUNK = 512  # images of the influence set in one pass of the network
 _UNSOLVED = Solution(torch.zeros(0), math.nan, 0, "none", False)
-_FEW_OPS = 3  # with fewer, ranges at their bounds are no sign of a collapse
-_NETWORK_SHARE = 0.02  # of the learning rate, for the weights of an encoder
+_NETWORK_SHARE = 0.02  # of the learning rate, for the weights of a network
 
 Corruption = Literal["none", "shuffled", "flipped", "identity_hessian"]
 Estimator = Literal["score_function", "straight_through"]
@@ -45,7 +44,7 @@ class LearnerSettings:
 
     Args:
         lr: Learning rate of Adam on the policy's parameters (logits of range / bound, or of probabilities);
-            the weights of an encoder have a fiftieth of it.
+            the weights of a network have a fiftieth of it.
         interval: Classifier steps from one policy update to the next; the cost falls in proportion.
         warmup: Classifier steps before the first policy update.
         refresh: Policy updates from one solve for S to the next.
@@ -107,7 +106,7 @@ class PolicyUpdate:
     event: str | None = None
 
 
-def check_estimator(augnet: AugNet[Any], settings: LearnerSettings) -> None:
+def check_estimator(augnet: AugNet[Any, Any], settings: LearnerSettings) -> None:
     """Raise ValueError if a mixture is to be learned through images that have no gradient."""
     through_images = isinstance(augnet.policy, MixturePolicy) and settings.estimator == "straight_through"
     if through_images and augnet.space.interpolation == "nearest":
@@ -136,7 +135,7 @@ class PolicyLearner:
 
     def __init__(
         self,
-        augnet: AugNet[Any],
+        augnet: AugNet[Any, Any],
         capture: FeatureCapture,
         influence_set: tuple[Tensor, Tensor],
         settings: LearnerSettings,
@@ -218,8 +217,7 @@ class PolicyLearner:
         """Show the guard how the policy is; after a roll-back Adam starts anew."""
         if self.guard.gave_up:
             return None
-        shares = torch.tensor(list(self.augnet.policy.shares(self.augnet.space).values()))
-        saturated = saturated_share(shares) if len(shares) >= _FEW_OPS else 0.0
+        saturated = self.augnet.policy.saturated(self.augnet.space)
         residual = 0.0 if self.solution is None else self.solution.relative_residual
         event = self.guard.check(Health(self.retention, saturated, residual, finite))
         if event is not None:
@@ -306,16 +304,17 @@ class PolicyLearner:
         self.retention, self.influence_loss = state["retention"], state["influence_loss"]
 
 
-def _parameter_groups(augnet: AugNet[Any], lr: float) -> list[dict[str, Any]]:
+def _parameter_groups(augnet: AugNet[Any, Any], lr: float) -> list[dict[str, Any]]:
     """Logits with the learning rate, the weights of a network with a small share of it."""
     weights = augnet.policy.network_weights()
     slow = {id(weight) for weight in weights}
-    groups: list[dict[str, Any]] = [{"params": [p for p in augnet.parameters() if id(p) not in slow], "lr": lr}]
-    return [*groups, {"params": weights, "lr": _NETWORK_SHARE * lr}] if weights else groups
+    logits = [parameter for parameter in augnet.parameters() if id(parameter) not in slow]
+    groups = [{"params": logits, "lr": lr}, {"params": weights, "lr": _NETWORK_SHARE * lr}]
+    return [group for group in groups if group["params"]]
 
 
 @contextmanager
-def _learning(augnet: AugNet[Any]) -> Iterator[None]:
+def _learning(augnet: AugNet[Any, Any]) -> Iterator[None]:
     """Training mode and gradients for the policy inside; without both outside."""
     training = augnet.training
     augnet.train().requires_grad_(True)

@@ -3,11 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from augnet import AugNet, ClassConditionalPolicy, ConditionalPolicy, MixturePolicy, RangePolicy, TransformSpace
+from augnet import (
+    AugNet,
+    ClassConditionalPolicy,
+    ConditionalPolicy,
+    FieldSpace,
+    MixturePolicy,
+    RangePolicy,
+    TransformSpace,
+)
 from augnet.classic import classic_space
 from augnet.policies import Policy
 
-PolicyName = Literal["ranges", "mixture", "trivial_augment_mixture", "conditional", "class_conditional"]
+PolicyName = Literal["ranges", "mixture", "trivial_augment_mixture", "conditional", "class_conditional", "field"]
 _MIXTURES: tuple[PolicyName, ...] = ("mixture", "trivial_augment_mixture")
 
 
@@ -19,22 +27,33 @@ def build_policy(
     ops_per_image: int,
     in_channels: int,
     num_classes: int,
+    image_size: tuple[int, int] | None = None,
     uniform: bool = False,
-) -> AugNet[Any]:
+) -> AugNet[Any, Any]:
     """A policy at its start.
 
     Args:
         name: Which one.
-        ops: Op names, or op names and their bounds; `trivial_augment_mixture` has its own.
-        initial_range: Half-widths at the start as a fraction of the bounds, for all but the mixtures.
+        ops: Op names, or op names and their bounds; `trivial_augment_mixture` has its own, `field` has none.
+        initial_range: Half-widths at the start as a fraction of the bounds, for all but the mixtures and `field`.
         ops_per_image: 1 or 2, for the mixtures.
-        in_channels: Channels of the images, for `conditional`.
+        in_channels: Channels of the images, for `conditional` and `field`.
         num_classes: For `class_conditional`.
+        image_size: Height and width of the images in pixels, for `field`.
         uniform: Instead, what it is compared with: the prior of a mixture, otherwise every op uniform up to its bound.
 
     Raises:
-        ValueError: If an argument is out of range or an op unknown.
+        ValueError: If an argument is out of range or missing, an op unknown, or nothing is uniform over the policy.
     """
+    if uniform and not has_uniform(name):
+        raise ValueError(
+            "control uniform has no meaning for a field network: it has no bounds to draw up to, and any code through "
+            "its decoder at the start is the identity. Compare it with plain, shuffled, flipped or identity_hessian."
+        )
+    if name == "field":
+        if image_size is None:
+            raise ValueError("policy field is for images of one size: give image_size, height and width in pixels.")
+        return AugNet.from_fields(in_channels, *image_size)
     if uniform and name not in _MIXTURES:
         name, initial_range = "ranges", 1.0
     space = classic_space() if name == "trivial_augment_mixture" else TransformSpace(ops)
@@ -52,9 +71,19 @@ def build_policy(
     return AugNet(space, policy)
 
 
-def check_fit(augnet: AugNet[Any], in_channels: int, num_classes: int) -> None:
-    """Raise ValueError if a policy is for images of other channels or classes, or changes labels too."""
+def has_uniform(name: PolicyName) -> bool:
+    """Whether a policy can be compared with a uniform one over the same space."""
+    return name != "field"
+
+
+def check_fit(
+    augnet: AugNet[Any, Any], in_channels: int, num_classes: int, image_size: tuple[int, int] | None = None
+) -> None:
+    """Raise ValueError if a policy is for other images or classes, or changes labels too; a size of None fits."""
     augnet.space.check_channels(in_channels)
+    if isinstance(augnet.space, FieldSpace) and image_size not in (None, augnet.space.size):
+        expected, found = (f"{height}x{width}" for height, width in (augnet.space.size, image_size))
+        raise ValueError(f"this policy is for images of {expected} pixels, found {found}: resize them.")
     policy = augnet.policy
     if isinstance(policy, ConditionalPolicy) and policy.in_channels != in_channels:
         raise ValueError(f"this policy looks at images with {policy.in_channels} channels, found {in_channels}.")

@@ -23,7 +23,7 @@ class ArmResult:
         name: "learned", or the control.
         test_accuracy: On the test split, in [0, 1].
         seconds: Training time.
-        ranges: What was learned about each op, `AugNet.describe()`; empty without a policy.
+        ranges: What was learned, `AugNet.describe()`; empty without a policy.
     """
 
     name: str
@@ -92,9 +92,15 @@ def print_summary(folder: Path, arms: Sequence[ArmResult]) -> None:
     console = Console()
     console.print(table)
     if arms[0].ranges:
-        mixture = any("probability" in facts for facts in arms[0].ranges.values())
-        console.print(mixture_table(arms[0]) if mixture else ranges_table(arms[0]))
+        console.print(policy_table(arms[0]))
     console.print(f"Files of this run: {folder}", soft_wrap=True)
+
+
+def policy_table(arm: ArmResult) -> Table:
+    """What an arm learned, in the form that suits its policy."""
+    facts = next(iter(arm.ranges.values()))
+    table = mixture_table if "probability" in facts else ranges_table if "half_width" in facts else facts_table
+    return table(arm)
 
 
 def ranges_table(arm: ArmResult) -> Table:
@@ -105,6 +111,16 @@ def ranges_table(arm: ArmResult) -> Table:
     for op, facts in arm.ranges.items():
         half_width, bound = float(facts["half_width"]), float(facts["bound"])
         table.add_row(op, f"+-{half_width:.3g}", f"{100 * half_width / bound:.0f} %", str(facts["unit"]))
+    return table
+
+
+def facts_table(arm: ArmResult) -> Table:
+    """What the fields of an arm do."""
+    table = Table(title=f"Fields ({arm.name})")
+    for column in ("fact", "value", "unit"):
+        table.add_column(column, justify="right" if column == "value" else "left")
+    for fact, found in arm.ranges.items():
+        table.add_row(fact, f"{found['value']:.3g}", found["unit"])
     return table
 
 

@@ -5,10 +5,19 @@ from types import MappingProxyType
 from augnet.policies.base import Policy
 from augnet.policies.class_conditional import ClassConditionalPolicy
 from augnet.policies.conditional import ConditionalPolicy
+from augnet.policies.field import FieldPolicy
 from augnet.policies.mixture import MixturePolicy
 from augnet.policies.ranges import RangePolicy
 
-_KINDS: tuple[type[Policy], ...] = (RangePolicy, MixturePolicy, ConditionalPolicy, ClassConditionalPolicy)
+_KINDS: tuple[type[Policy], ...] = (RangePolicy, MixturePolicy, ConditionalPolicy, ClassConditionalPolicy, FieldPolicy)
 POLICIES = MappingProxyType({policy.kind: policy for policy in _KINDS})
 
-__all__ = ["POLICIES", "ClassConditionalPolicy", "ConditionalPolicy", "MixturePolicy", "Policy", "RangePolicy"]
+__all__ = [
+    "POLICIES",
+    "ClassConditionalPolicy",
+    "ConditionalPolicy",
+    "FieldPolicy",
+    "MixturePolicy",
+    "Policy",
+    "RangePolicy",
+]

@@ -11,8 +11,12 @@ from torch import Tensor, nn
 
 from augnet.ops.base import uniform
 from augnet.space import TransformSpace
+from augnet.space_base import Space
 
 Description = dict[str, dict[str, Any]]  # op -> what is learned about it, its unit and its bound
+
+SATURATED = 0.95  # of the bound
+_FEW = 3
 
 
 class Policy(nn.Module, ABC):
@@ -23,11 +27,13 @@ class Policy(nn.Module, ABC):
 
     Attributes:
         kind: The name of this kind of policy in policy files.
+        space_type: The spaces it is for; what every `space` below is.
         logged: The numbers of `describe` to follow over training, and the group each is logged under.
         quantity: What `shares` returns, for the axis of a plot.
     """
 
     kind: ClassVar[str]
+    space_type: ClassVar[type[Space]] = TransformSpace
     logged: ClassVar[Mapping[str, str]] = {"half_width": "range"}
     quantity: ClassVar[str] = "half-width / bound"
 
@@ -60,12 +66,17 @@ class Policy(nn.Module, ABC):
         return self.magnitudes(images, labels, uniform(self.draws)(images, generator))
 
     @abstractmethod
-    def describe(self, space: TransformSpace) -> Description:
+    def describe(self, space: Any) -> Description:
         """What is learned, in the ops' units and rounded to six digits, for people and files; detached."""
 
-    def shares(self, space: TransformSpace) -> dict[str, float]:
+    def shares(self, space: Any) -> dict[str, float]:
         """One number in [0, 1] for each op, for a plot over time: here the half-width as a share of the bound."""
         return {name: facts["half_width"] / facts["bound"] for name, facts in self.describe(space).items()}
+
+    def saturated(self, space: Any) -> float:
+        """Share of the strengths within 5 % of their bounds; 0 if there are fewer than three, which may belong there."""
+        shares = self.shares(space).values()
+        return sum(share >= SATURATED for share in shares) / len(shares) if len(shares) >= _FEW else 0.0
 
     def network_weights(self) -> list[nn.Parameter]:
         """Parameters that are weights of a network, which a step size for logits would upset; none by default."""
@@ -77,7 +88,7 @@ class Policy(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def from_config(cls, config: Mapping[str, Any], space: TransformSpace) -> Self:
+    def from_config(cls, config: Mapping[str, Any], space: Any) -> Self:
         """The policy that `config` describes, with fresh parameters.
 
         Raises:

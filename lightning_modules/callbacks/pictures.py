@@ -22,7 +22,7 @@ class PolicyPictures(pl.Callback):
 
     `augmentations.png`: each column a training image, the original on top, draws
     of the policy below. `ranges.png`: the learned half-widths over training, as fractions of their bounds; for
-    a mixture the probabilities of the ops.
+    a mixture the probabilities of the ops, for a field network how much it changes.
 
     Args:
         every_n_epochs: Epochs from one logged grid to the next.

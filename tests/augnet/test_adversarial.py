@@ -8,8 +8,8 @@ import torch
 from augnet_images import noise
 from torch import Tensor, nn
 
+from augnet import AugNet, FieldPolicy, FieldSpace
 from augnet.adversarial import Discriminators, discriminator_loss, generator_loss
-from augnet.field_network import FieldAugNet
 from augnet.pretraining import pretrain_field
 
 
@@ -59,10 +59,10 @@ def pairs(count: int = 3) -> list[tuple[Tensor, Tensor]]:
     return [(batch, nn.functional.pad(batch[:, :, 1:], (0, 0, 0, 1))) for batch in images]
 
 
-def small_network(appearance: bool = False) -> FieldAugNet:
+def small_network(appearance: bool = False) -> AugNet[FieldPolicy, FieldSpace]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return FieldAugNet(1, 8, 8, appearance=appearance)
+        return AugNet.from_fields(1, 8, 8, appearance=appearance)
 
 
 def extractor() -> nn.Module:
@@ -79,7 +79,7 @@ def test_pretraining_changes_the_decoder_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert losses.shape == (4, 2)
     for name, value in net.state_dict().items():
-        assert torch.equal(value, before[name]) == name.startswith("encoder.")
+        assert torch.equal(value, before[name]) == (not name.startswith("policy.decoder."))
     assert all(torch.equal(value, frozen[name]) for name, value in features.state_dict().items())
     everything = [*net.parameters(), *features.parameters()]
     assert all(parameter.grad is None and parameter.requires_grad for parameter in everything)
@@ -89,7 +89,7 @@ def test_pretraining_repeats_with_its_generator() -> None:
     first, same, other = small_network(), small_network(), small_network()
     for net, seed in ((first, 0), (same, 0), (other, 1)):
         pretrain_field(net, pairs(), steps=3, generator=generator(seed))
-    weights, same_weights, other_weights = (net.decoder.dense.weight for net in (first, same, other))
+    weights, same_weights, other_weights = (net.policy.decoder.dense.weight for net in (first, same, other))
     assert torch.equal(weights, same_weights)
     assert not torch.equal(weights, other_weights)
 
@@ -111,9 +111,9 @@ def test_pretraining_brings_the_images_nearer_to_the_wanted_ones(factor: float, 
     images = noise(3, 16, 1, 8, 8, high=0.6, dtype=torch.float32)
     codes = 2 * torch.rand(16, 128, generator=generator(5)) - 1
     wanted = factor * images[0].mean() + bias
-    before = (net.apply_codes(images[0], codes).mean() - wanted).abs().item()
+    before = (net.space.apply(images[0], net.policy.decoder(codes)).mean() - wanted).abs().item()
     pretrain_field(net, [(batch, factor * batch + bias) for batch in images], steps=8, generator=generator())
-    after = (net.apply_codes(images[0], codes).mean() - wanted).abs().item()
+    after = (net.space.apply(images[0], net.policy.decoder(codes)).mean() - wanted).abs().item()
     assert before > 0.1
     assert after < 0.6 * before
 
@@ -123,7 +123,7 @@ def test_the_features_lead_the_decoder_too() -> None:
     silent, telling = small_network(), small_network()
     pretrain_field(silent, pairs(), lambda images: torch.zeros(len(images), 64), steps=2, generator=generator())
     pretrain_field(telling, pairs(), lambda images: images.flatten(1), steps=2, generator=generator())
-    assert (silent.decoder.dense.weight - telling.decoder.dense.weight).abs().max() > 1e-5
+    assert (silent.policy.decoder.dense.weight - telling.policy.decoder.dense.weight).abs().max() > 1e-5
 
 
 @pytest.mark.parametrize("batches", [[], "iterator"])

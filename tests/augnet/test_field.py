@@ -10,6 +10,7 @@ from augnet.field import (
     Composition,
     FieldDecoder,
     Fields,
+    as_fields,
     colour_change,
     displace,
     displacement,
@@ -194,7 +195,7 @@ def test_the_decoders_of_the_paper() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (3, 9), (8, 8), (28, 28), (33, 70), (20, 64)])
 @pytest.mark.parametrize(("channels", "appearance"), [(1, False), (3, True), (5, True)])
 def test_the_decoder_covers_every_size(size: tuple[int, int], channels: int, appearance: bool) -> None:
-    decoded = FieldDecoder(channels, *size, appearance)(noise(2, 128, low=-1, dtype=torch.float32))
+    decoded = as_fields(FieldDecoder(channels, *size, appearance)(noise(2, 128, low=-1, dtype=torch.float32)), channels)
     assert decoded.matrix.shape == (2, 2, 2, *size)
     assert decoded.shift.shape == (2, 2, *size)
     if not appearance:
@@ -213,5 +214,5 @@ def test_no_pixel_of_the_fields_is_out_of_reach_of_the_code() -> None:
     decoder = FieldDecoder(1, 21, 34, appearance=False)
     for seed, parameter in enumerate(decoder.parameters()):
         parameter.data = torch.rand(parameter.shape, generator=torch.Generator().manual_seed(seed))
-    first, second = (decoder(torch.full((1, 128), value)).shift for value in (0.5, 1.0))
+    first, second = (as_fields(decoder(torch.full((1, 128), value)), 1).shift for value in (0.5, 1.0))
     assert (first != second).all()

@@ -1,4 +1,4 @@
-"""The field network as a module: the contract of AugNet, and gradients to E and G."""
+"""The field network: the contract of AugNet over FieldSpace and FieldPolicy, and gradients to E and G."""
 
 import copy
 import json
@@ -8,8 +8,11 @@ import torch
 from augnet_images import noise
 from torch import Tensor, nn
 
-from augnet.field import Composition, smooth_displacement, transform
-from augnet.field_network import FieldAugNet
+from augnet import AugNet, FieldPolicy, FieldSpace, TransformSpace
+from augnet.field import Composition, as_fields, smooth_displacement, transform
+from augnet.ops.base import uniform
+
+FieldAugNet = AugNet[FieldPolicy, FieldSpace]
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -22,13 +25,13 @@ def network(
     """A network away from the identity, the same on every call."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net = FieldAugNet(channels, height, width, composition)
+        net = AugNet.from_fields(channels, height, width, composition)
         nn.init.normal_(_last(net).weight, std=strength)
     return net
 
 
 def _last(net: FieldAugNet) -> nn.ConvTranspose2d:
-    layer = net.decoder.layers[-1]
+    layer = net.policy.decoder.layers[-1]
     assert isinstance(layer, nn.ConvTranspose2d)
     return layer
 
@@ -44,22 +47,24 @@ def test_evaluation_returns_its_input_and_training_does_not() -> None:
 
 def test_a_new_network_is_near_the_identity() -> None:
     images = noise(4, 3, 32, 32, dtype=torch.float32)
-    change = (FieldAugNet(3, 32, 32)(images) - images).abs()
+    change = (AugNet.from_fields(3, 32, 32)(images) - images).abs()
     assert 0 < change.mean() < 0.02
 
 
 def test_a_network_without_weights_in_its_last_layer_is_exactly_the_identity() -> None:
-    net, images = FieldAugNet(3, 9, 14), noise(2, 3, 9, 14, dtype=torch.float32)
+    net, images = AugNet.from_fields(3, 9, 14), noise(2, 3, 9, 14, dtype=torch.float32)
     nn.init.zeros_(_last(net).weight)
     assert torch.equal(net(images), images)
 
 
 def test_augmenting_is_applying_a_sample() -> None:
     net, images = network(), noise(4, 3, 8, 8, dtype=torch.float32)
-    codes = net.sample(images, generator=generator())
-    assert torch.equal(net(images, generator=generator()), net.apply_codes(images, codes))
+    fields = net.sample(images, generator=generator())
+    assert torch.equal(net(images, generator=generator()), net.space.apply(images, fields))
+    codes = net.policy.codes(images, uniform(net.policy.draws)(images, generator()))
+    assert torch.equal(net.policy.decoder(codes), fields)
     kept = codes != 0
-    torch.testing.assert_close(codes[kept], 2 * net.encoder(images)[kept])
+    torch.testing.assert_close(codes[kept], 2 * net.policy.encoder(images)[kept])
     assert codes.abs().max() <= 2
 
 
@@ -80,21 +85,21 @@ def test_equal_images_come_out_different() -> None:
 @pytest.mark.parametrize("composition", ["parallel", "serial"])
 def test_the_module_is_the_clamped_literal_form(composition: Composition) -> None:
     net, images = network(strength=0.5, composition=composition), noise(4, 3, 8, 8, dtype=torch.float32)
-    codes = net.sample(images, generator=generator())
-    literal = transform(images, net.decoder(codes), composition)
+    fields = net.sample(images, generator=generator())
+    literal = transform(images, as_fields(fields, 3), composition)
     assert literal.min() < 0
     assert literal.max() > 1
-    torch.testing.assert_close(net.apply_codes(images, codes), literal.clamp(0, 1))
+    torch.testing.assert_close(net.space.apply(images, fields), literal.clamp(0, 1))
 
 
 def test_labels_come_back_and_masks_and_boxes_are_refused() -> None:
     net, images, labels = network(), noise(2, 3, 8, 8, dtype=torch.float32), torch.tensor([1, 0])
     assert net(images, labels)[1] is labels
-    assert net.eval()(images, labels) == (images, labels)
     with pytest.raises(ValueError, match="masks and boxes cannot follow"):
         net(images, masks=torch.zeros(2, 8, 8))
     with pytest.raises(ValueError, match="masks and boxes cannot follow"):
         net(images, boxes=torch.zeros(2, 1, 4))
+    assert net.eval()(images, labels) == (images, labels)
 
 
 @pytest.mark.parametrize("size", [(1, 8, 8), (3, 20, 13), (1, 28, 28), (3, 5, 40)])
@@ -108,12 +113,12 @@ def test_sizes_and_channels(size: tuple[int, int, int]) -> None:
 
 
 def test_appearance_is_the_default_for_colour_and_a_choice_elsewhere() -> None:
-    assert _last(FieldAugNet(3, 8, 8)).out_channels == 18
-    assert _last(FieldAugNet(1, 8, 8)).out_channels == 6
-    assert _last(FieldAugNet(1, 8, 8, appearance=True)).out_channels == 8
-    assert _last(FieldAugNet(4, 8, 8, appearance=True)).out_channels == 26
+    assert _last(AugNet.from_fields(3, 8, 8)).out_channels == 18
+    assert _last(AugNet.from_fields(1, 8, 8)).out_channels == 6
+    assert _last(AugNet.from_fields(1, 8, 8, appearance=True)).out_channels == 8
+    assert _last(AugNet.from_fields(4, 8, 8, appearance=True)).out_channels == 26
     with pytest.raises(ValueError, match="4x4 filter"):
-        FieldAugNet(4, 8, 8)
+        AugNet.from_fields(4, 8, 8)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +131,7 @@ def test_appearance_is_the_default_for_colour_and_a_choice_elsewhere() -> None:
 )
 def test_wrong_arguments(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        FieldAugNet.from_config({"channels": 3, "height": 8, "width": 8, **arguments})
+        AugNet.from_fields(**{"channels": 3, "height": 8, "width": 8, **arguments})
 
 
 def test_wrong_images_and_codes() -> None:
@@ -135,26 +140,32 @@ def test_wrong_images_and_codes() -> None:
         net(torch.zeros(2, 3, 9, 8))
     with pytest.raises(ValueError, match="divide 8-bit ones by 255"):
         net(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
-    with pytest.raises(ValueError, match=r"expected codes \[2, 128\]"):
-        net.apply_codes(torch.zeros(2, 3, 8, 8), torch.zeros(3, 128))
+    with pytest.raises(ValueError, match=r"expected fields \[2, 18, 8, 8\], found \(2, 6, 8, 8\)"):
+        net.space.apply(torch.zeros(2, 3, 8, 8), torch.zeros(2, 6, 8, 8))
+    with pytest.raises(ValueError, match="for images with 3 channels, found 1"):
+        net.space.check_channels(1)
+    with pytest.raises(ValueError, match="expected a FieldSpace, found TransformSpace"):
+        FieldPolicy.from_config({"dropout": 0.5}, TransformSpace(["rotation"]))
 
 
 def test_configuration_and_weights_are_the_whole_network() -> None:
-    net, images = FieldAugNet(2, 9, 7, "serial", appearance=True, dropout=0.25), noise(3, 2, 9, 7, dtype=torch.float32)
-    copied = FieldAugNet.from_config(json.loads(json.dumps(net.config())))
+    net, images = AugNet.from_fields(2, 9, 7, "serial", True, 0.25), noise(3, 2, 9, 7, dtype=torch.float32)
+    space = FieldSpace.from_config(json.loads(json.dumps(net.space.config())))
+    copied = AugNet(space, FieldPolicy.from_config(json.loads(json.dumps(net.policy.config())), space))
     assert not torch.equal(copied(images, generator=generator()), net(images, generator=generator()))
     copied.load_state_dict(net.state_dict())
-    assert copied.config() == net.config()
+    assert copied.space.config() == net.space.config()
     assert torch.equal(copied(images, generator=generator()), net(images, generator=generator()))
-    with pytest.raises(ValueError, match="colour"):
-        FieldAugNet.from_config({**net.config(), "colour": 1})
 
 
-def test_describe_measures_the_latest_batch() -> None:
+def test_describe_measures_the_latest_batch_it_was_learned_on() -> None:
     net, images = network(strength=0.01), noise(6, 3, 8, 8, dtype=torch.float32)
-    assert net.describe() == {}
-    net(images, generator=generator())
-    fields = net.decoder(net.sample(images, generator=generator()))
+    with torch.no_grad():
+        net(images)
+    assert [fact["value"] for fact in net.describe().values()] == [0, 0, 0]
+    fields = as_fields(net.sample(images, generator=generator()), 3)
+    with torch.no_grad():
+        net(images, generator=generator(1))
     lengths = smooth_displacement(fields).square().sum(1).sqrt()
     facts = {name: fact["value"] for name, fact in net.describe().items()}
     assert facts["displacement"] == pytest.approx(lengths.mean().item(), rel=1e-4)
@@ -163,11 +174,16 @@ def test_describe_measures_the_latest_batch() -> None:
     assert facts["saturation"] == 0
     assert net.describe()["displacement"]["unit"] == "pixels"
     json.dumps(net.describe(), allow_nan=False)
+    shares = net.policy.shares(net.space)
+    assert shares == {**facts, "displacement": pytest.approx(facts["displacement"] / 8)}
+    assert max(shares.values()) < 1
+    net.policy.latest.fill_(50.0)
+    assert set(net.policy.shares(net.space).values()) == {1.0}
 
 
 def test_describe_counts_saturated_codes() -> None:
     net, images = network(), noise(50, 3, 8, 8, dtype=torch.float32)
-    dense = net.encoder.stack[-1]
+    dense = net.policy.encoder.stack[-1]
     assert isinstance(dense, nn.Linear)
     nn.init.zeros_(dense.weight)
     with torch.no_grad():  # three of four components beyond 0.95
@@ -192,11 +208,11 @@ def test_gradients_to_encoder_and_decoder_by_finite_differences() -> None:
 
 
 def test_a_step_reaches_encoder_and_decoder_from_the_start() -> None:
-    net, images = FieldAugNet(3, 8, 8), noise(8, 3, 8, 8, low=0.25, high=0.75, dtype=torch.float32)
+    net, images = AugNet.from_fields(3, 8, 8), noise(8, 3, 8, 8, low=0.25, high=0.75, dtype=torch.float32)
     before = copy.deepcopy(net.state_dict())
     (net(images) * noise(3, 8, 8, low=-1, dtype=torch.float32)).sum().backward()
     torch.optim.SGD(net.parameters(), lr=1.0).step()
-    assert all((value != before[name]).any() for name, value in net.state_dict().items())
+    assert all((value != before[name]).any() for name, value in net.named_parameters())
 
 
 def test_precision_follows_the_images_and_autocast_changes_nothing() -> None:
@@ -216,6 +232,6 @@ def test_precision_follows_the_images_and_autocast_changes_nothing() -> None:
 
 def test_images_carry_gradient() -> None:
     net = network(1, 4, 4).double()
-    codes = noise(1, 128, low=-1)
+    fields = net.policy.decoder(noise(1, 128, low=-1)).detach()
     images = noise(1, 1, 4, 4, low=0.3, high=0.7).requires_grad_()
-    assert torch.autograd.gradcheck(lambda pictures: net.apply_codes(pictures, codes), (images,))
+    assert torch.autograd.gradcheck(lambda pictures: net.space.apply(pictures, fields), (images,))

@@ -44,18 +44,20 @@ def learned(*names: str, seed: int = 0) -> AugNet:
     return net
 
 
-def of_every_kind() -> dict[str, AugNet[Any]]:
+def of_every_kind() -> dict[str, AugNet[Any, Any]]:
     """A learned policy of each kind, and TrivialAugment's mixture."""
-    kinds: dict[str, AugNet[Any]] = {
+    kinds: dict[str, AugNet[Any, Any]] = {
         "range": AugNet(SPACE, RangePolicy(SPACE.bounds, signed=SPACE.signed)),
         "mixture": AugNet(SPACE, MixturePolicy.over(SPACE, 7, levels=2, ops_per_image=2, floor=0.2)),
         "trivial_augment": AugNet(classic_space(), MixturePolicy.trivial_augment()),
         "conditional": AugNet(SPACE, ConditionalPolicy(SPACE, 3, num_classes=2, width=2)),
         "class_conditional": AugNet(SPACE, ClassConditionalPolicy(SPACE, 2)),
+        "field": AugNet.from_fields(3, 8, 8, "serial", dropout=0.25),
     }
     for net in kinds.values():
         for parameter in net.parameters():
             torch.nn.init.normal_(parameter, std=0.5, generator=generator())
+    kinds["field"].policy.latest.copy_(torch.tensor([1.5, 0.25, 0.125]))
     return kinds
 
 
@@ -84,8 +86,8 @@ def test_round_trip_keeps_every_bit_and_pixel(tmp_path: Path, dtype: torch.dtype
     save_policy(net, tmp_path / "deep" / "policy.json")
     loaded = load_policy(str(tmp_path / "deep" / "policy.json"))
     assert type(loaded.policy) is type(net.policy)
-    assert (loaded.space.names, loaded.space.bounds) == (net.space.names, net.space.bounds)
-    assert loaded.space.interpolation == net.space.interpolation
+    assert type(loaded.space) is type(net.space)
+    assert loaded.space.config() == net.space.config()
     assert loaded.policy.config() == net.policy.config()
     assert loaded.describe() == net.describe()
     before, after = net.policy.state_dict(), loaded.policy.state_dict()
@@ -360,13 +362,11 @@ def test_policies_of_version_2_can_be_read(kind: str) -> None:
     assert header["version"] == 2
     assert type(loaded.policy) is POLICIES[header["policy"]]
     assert loaded.policy.config() == header["settings"]
-    assert (loaded.space.interpolation, dict(zip(loaded.space.names, loaded.space.bounds, strict=True))) == (
-        header["interpolation"],
-        header["bounds"],
-    )
+    settled = loaded.space.config()
+    assert settled == {name: header[name] for name in settled}
     for name, tensor in loaded.policy.state_dict().items():
         assert torch.equal(tensor, tensors[name])
-    for op, facts in zip(header["ops"], loaded.describe().items(), strict=True):
+    for op, facts in zip(header["facts" if kind == "field" else "ops"], loaded.describe().items(), strict=True):
         assert op["name"] == facts[0]
         for fact, value in facts[1].items():
             assert op[fact] == (value if isinstance(value, str) else pytest.approx(value, rel=1e-5))

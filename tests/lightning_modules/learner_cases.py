@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from toys import CLASSES, ToyNet, blobs
+from toys import CLASSES, SIDE, ToyNet, blobs
 
 from augnet import AugNet
 from lightning_modules.feature_capture import FeatureCapture
@@ -41,6 +41,7 @@ def make(
         ops_per_image=1,
         in_channels=1,
         num_classes=CLASSES,
+        image_size=(SIDE, SIDE),
     ).requires_grad_(False)
     images, labels = INFLUENCE_SET
     if double:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from learner_cases import BATCH, make
 
-from augnet import RangePolicy
+from augnet import AugNet, RangePolicy
 from influence import Solution
-from lightning_modules.guard import Guard, GuardSettings, Health, saturated_share
+from lightning_modules.guard import Guard, GuardSettings, Health
 
 HEALTHY = Health(retention=0.95, saturated=0.1, residual=1e-3)
 # states in which a policy that was learned without any restraint ended
@@ -46,7 +46,23 @@ def test_recorded_collapses_are_rolled_back(collapse: Health, settings: GuardSet
 def test_saturated_codes_alone_are_enough() -> None:
     health = replace(HEALTHY, saturated=0.994)
     assert health.symptoms(GuardSettings()) == ["99% of the strengths are at their bound, over 90%"]
-    assert saturated_share(torch.tensor([0.96, -0.99, 0.5, 0.1])) == 0.5
+
+
+def test_saturation_is_counted_over_three_ops_and_more() -> None:
+    few, many = (
+        AugNet.from_ops(["rotation", "hue"], 0.99),
+        AugNet.from_ops(["rotation", "scale", "hue", "aspect"], 0.99),
+    )
+    many.policy.theta.data[:2] = 0
+    assert few.policy.saturated(few.space) == 0  # a single range may belong at its bound
+    assert many.policy.saturated(many.space) == 0.5
+
+
+def test_saturated_codes_of_the_field_network_are_counted() -> None:
+    net = AugNet.from_fields(1, 8, 8)
+    assert net.policy.saturated(net.space) == 0
+    net.policy.latest[2] = 0.994
+    assert net.policy.saturated(net.space) == pytest.approx(0.994)
 
 
 def test_an_unsolved_system_is_a_symptom() -> None:

@@ -70,7 +70,7 @@ def test_score_function_gradient_is_that_of_the_formula(kl: float) -> None:
 
 
 @pytest.mark.parametrize("estimator", ["score_function", "straight_through"])
-@pytest.mark.parametrize("policy", ["mixture", "conditional", "class_conditional"])
+@pytest.mark.parametrize("policy", ["mixture", "conditional", "class_conditional", "field"])
 def test_flipped_is_the_opposite_for_every_policy(policy: PolicyName, estimator: Estimator) -> None:
     first, second = (make(c, policy=policy, estimator=estimator, kl=0.0) for c in ("none", "flipped"))
     first.update(*BATCH)
@@ -81,7 +81,7 @@ def test_flipped_is_the_opposite_for_every_policy(policy: PolicyName, estimator:
 
 
 @pytest.mark.parametrize("corruption", ["none", "shuffled", "identity_hessian"])
-@pytest.mark.parametrize("policy", ["mixture", "conditional", "class_conditional"])
+@pytest.mark.parametrize("policy", ["mixture", "conditional", "class_conditional", "field"])
 def test_state_of_every_policy_goes_through_a_file(policy: PolicyName, corruption: Corruption) -> None:
     learner, resumed = make(corruption, policy=policy), make(corruption, policy=policy)
     before = copy.deepcopy(learner.augnet.state_dict())
@@ -141,6 +141,40 @@ def test_the_weights_of_an_encoder_move_a_fiftieth_as_far_as_its_logits() -> Non
     moved = {name: (new - before[name]).abs().max() for name, new in learner.augnet.policy.named_parameters()}
     assert 0.02 < moved.pop("encoder.head.bias") <= 0.1001
     assert all(1e-4 < move < 2.1e-3 for move in moved.values())
+
+
+def test_all_of_a_field_network_moves_a_fiftieth_of_the_learning_rate() -> None:
+    learner = make(policy="field", lr=0.05)
+    before = copy.deepcopy(dict(learner.augnet.named_parameters()))
+    learner.update(*BATCH)
+    for name, new in learner.augnet.named_parameters():
+        assert 5e-4 < (new - before[name]).abs().max() < 1.01e-3, name  # the first step of Adam is its rate
+
+
+@pytest.mark.parametrize("corruption", ["none", "flipped"])
+def test_the_gradient_of_a_field_network_is_that_of_the_formula(corruption: Corruption) -> None:
+    """`mean_i clip tanh(I_i / (clip rms))` differentiated through the images; dropout from the learner's generator."""
+    learner = make(corruption, policy="field", double=True, clip=0.7)
+    images, labels = BATCH[0].double().clamp(0.2, 0.8), BATCH[1]
+    oracle, generator = copy.deepcopy(learner.augnet).requires_grad_(True), torch.Generator()
+    generator.set_state(learner.generator.get_state())
+    state = torch.get_rng_state()
+
+    update = learner.update(images, labels)
+
+    assert torch.equal(torch.get_rng_state(), state)
+    codes = oracle.policy.encoder(images)
+    codes = 2 * codes * (torch.rand(codes.shape, generator=generator) >= 0.5)
+    augmented = oracle.space.apply(images, oracle.policy.decoder(codes))
+    assert (augmented - images).abs().max() > 1e-6
+    influence = influence_by_double_backward(oracle_network(learner), augmented, labels, update.solution.value)
+    torch.testing.assert_close(update.influence, influence.detach(), rtol=1e-8, atol=1e-12)
+    size = influence.detach().square().mean().sqrt()
+    value = (0.7 * torch.tanh(influence / size / 0.7)).mean() * (-1 if corruption == "flipped" else 1)
+    expected = torch.autograd.grad(value, list(oracle.parameters()))
+    for mine, theirs in zip(gradients(learner), expected, strict=True):
+        assert theirs.abs().max() > 0
+        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-12)
 
 
 def test_straight_through_needs_the_gradient_of_the_images() -> None:

@@ -8,12 +8,13 @@ from typing import Any, get_args
 import pytest
 import pytorch_lightning as pl
 import torch
-from toys import ToyData, blobs, toy_classifier, toy_trainer
+from toys import SIDE, ToyData, blobs, toy_classifier, toy_trainer
 
 from augnet import (
     AugNet,
     ClassConditionalPolicy,
     ConditionalPolicy,
+    FieldPolicy,
     MixturePolicy,
     RangePolicy,
     TransformSpace,
@@ -34,7 +35,7 @@ DIGITS = Path(__file__).parents[2] / "configs" / "digits.yaml"
 
 
 def classifier(policy: PolicyName, **arguments: Any) -> AugmentedClassifier:
-    return toy_classifier(policy=policy, in_channels=3, **arguments)
+    return toy_classifier(policy=policy, in_channels=3, image_size=(SIDE, SIDE), **arguments)
 
 
 def fit(model: AugmentedClassifier, **arguments: Any) -> pl.Trainer:
@@ -73,13 +74,17 @@ def test_every_policy_learns_and_is_logged(policy: PolicyName, precision: Any) -
 @pytest.mark.parametrize("control", ["plain", "uniform", "shuffled", "flipped", "identity_hessian"])
 @pytest.mark.parametrize("policy", NAMES[1:])
 def test_every_control_of_every_policy(policy: PolicyName, control: str) -> None:
+    if (policy, control) == ("field", "uniform"):
+        with pytest.raises(ValueError, match=r"uniform has no meaning for a field network.*Compare it with plain"):
+            classifier(policy, control=control)
+        return
     model = classifier(policy, control=control)
     fit(model, limit_train_batches=2)
     assert (model.learner is None) == (control in ("plain", "uniform"))
     assert (model.augnet is None) == (control == "plain")
 
 
-@pytest.mark.parametrize("policy", NAMES)
+@pytest.mark.parametrize("policy", [name for name in NAMES if name != "field"])
 def test_uniform_is_the_prior_of_a_mixture_and_the_whole_bound_otherwise(policy: PolicyName) -> None:
     model = classifier(policy, control="uniform", ops_per_image=2)
     assert model.augnet is not None
@@ -158,6 +163,7 @@ def test_labels_reach_the_policy() -> None:
         ({"ops": ["rotation", "mixup"]}, "cutmix and mixup mix labels too.*leave them out of the ops"),
         ({"policy": "trivial_augment_mixture"}, r"saturation need images with 3 channels .*, found 1"),
         ({"policy": "class_conditional", "initial_range": 0.0}, "initial: expected a fraction of the bounds"),
+        ({"policy": "field"}, "policy field is for images of one size: give image_size"),
     ],
 )
 def test_arguments_that_make_no_sense(arguments: dict[str, Any], message: str) -> None:
@@ -189,6 +195,40 @@ def test_policy_files_for_other_images_or_classes(policy: Policy, channels: int,
         toy_classifier(policy_file=str(tmp_path / "policy.json"), in_channels=channels)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"in_channels": 3}, "fields are for images with 1 channels, found 3"),
+        ({"image_size": (12, 13)}, "for images of 12x12 pixels, found 12x13: resize them"),
+    ],
+)
+def test_a_field_network_for_other_images(arguments: dict[str, Any], message: str, tmp_path: Path) -> None:
+    save_policy(AugNet.from_fields(1, SIDE, SIDE), tmp_path / "policy.json")
+    with pytest.raises(ValueError, match=message):
+        toy_classifier(policy_file=str(tmp_path / "policy.json"), **arguments)
+
+
+def test_a_field_network_takes_the_shape_of_the_images() -> None:
+    model = classifier("field")
+    assert model.augnet is not None
+    assert isinstance(model.augnet.policy, FieldPolicy)
+    assert model.augnet.space.config() == {
+        "channels": 3,
+        "height": SIDE,
+        "width": SIDE,
+        "composition": "parallel",
+        "appearance": True,
+    }
+
+
+def test_table_of_a_field_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    described = {"displacement": {"value": 0.75, "unit": "pixels"}, "saturation": {"value": 0.5, "unit": "share"}}
+    print_summary(tmp_path, [ArmResult("learned", 0.9, 1.0, described)])
+    lines = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
+    assert cells[1:] == [["displacement", "0.75", "pixels"], ["saturation", "0.5", "share"]]
+
+
 def test_table_of_a_mixture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     facts = {"probability": 0.25, "strength": 30.0, "unit": "degrees", "bound": 60.0}
     identity = {"probability": 0.75, "strength": 0.0, "unit": "none", "bound": 0.0}
@@ -198,19 +238,38 @@ def test_table_of_a_mixture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert cells[1:] == [["identity", "75.0 %", "0", "-", "none"], ["rotation", "25.0 %", "30", "50 %", "degrees"]]
 
 
-@pytest.mark.parametrize("policy", ["mixture", "conditional", "class_conditional"])
+@pytest.mark.parametrize(
+    ("policy", "shown", "column"),
+    [
+        ("mixture", "rotation", "probability/rotation"),
+        ("conditional", "rotation", "range/rotation"),
+        ("class_conditional", "rotation", "range/rotation"),
+        ("field", "Left out: control uniform", "field/displacement"),
+    ],
+)
 def test_every_policy_on_the_real_command_line(
-    policy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    policy: str,
+    shown: str,
+    column: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("sys.argv", ["train.py"])
     monkeypatch.chdir(tmp_path)
-    quiet = ["--run.wandb=disabled", "--run.compare=[]", "--trainer.enable_progress_bar=false", "--data.image_size=16"]
-    steps = ["--trainer.max_epochs=1", "--model.learner.warmup=4", "--trainer.log_every_n_steps=1"]
+    quiet = ["--run.wandb=disabled", "--trainer.enable_progress_bar=false", "--data.image_size=16"]
+    compare = "[uniform]" if policy == "field" else "[]"
+    steps = [
+        f"--run.compare={compare}",
+        "--trainer.max_epochs=1",
+        "--model.learner.warmup=4",
+        "--trainer.log_every_n_steps=1",
+    ]
     main(["fit", f"--config={DIGITS}", f"--model.policy={policy}", "--run.folder=runs", *quiet, *steps])
     folder = tmp_path / "runs" / "digits"
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["ranges"] == load_policy(folder / "policy.json").describe()
-    assert "rotation" in capsys.readouterr().out
+    assert shown in capsys.readouterr().out
     with (folder / "metrics.csv").open() as file:
         columns = csv.DictReader(file).fieldnames or []
-    assert ("probability/rotation" if policy == "mixture" else "range/rotation") in columns
+    assert column in columns
