@@ -8,7 +8,7 @@ from augnet import AugNet
 from lightning_modules.learner import PolicyUpdate
 
 
-def update_metrics(update: PolicyUpdate, augnet: AugNet[Any]) -> dict[str, Tensor | float]:
+def update_metrics(update: PolicyUpdate, augnet: AugNet[Any, Any]) -> dict[str, Tensor | float]:
     """Keys and values, for `log_dict`.
 
     Args:

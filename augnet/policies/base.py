@@ -74,7 +74,7 @@ class Policy(nn.Module, ABC):
         return {name: facts["half_width"] / facts["bound"] for name, facts in self.describe(space).items()}
 
     def saturated(self, space: Any) -> float:
-        """Share of the strengths within 5 % of their bounds; 0 if there are fewer than three, which may belong there."""
+        """Share of the strengths within 5 % of their bounds; 0 with fewer than three ops, which may belong there."""
         shares = self.shares(space).values()
         return sum(share >= SATURATED for share in shares) / len(shares) if len(shares) >= _FEW else 0.0
 
