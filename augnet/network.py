@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from augnet.batch import Batch
 from augnet.field import Composition
 from augnet.field_space import FieldSpace
+from augnet.fused import Noise
+from augnet.ops.base import uniform
 from augnet.policies import FieldPolicy, Policy, RangePolicy
 from augnet.policies.base import Description
 from augnet.space import TransformSpace
@@ -18,6 +20,18 @@ from augnet.space_base import Space
 
 PolicyT = TypeVar("PolicyT", bound=Policy)
 SpaceT = TypeVar("SpaceT", bound=Space)
+
+
+class Draws(NamedTuple):
+    """Random numbers behind one augmentation of a batch.
+
+    Attributes:
+        numbers: `[B, U]` in [0, 1), for the policy.
+        noise: For the space: `[B, ...]` by name.
+    """
+
+    numbers: Tensor
+    noise: Noise
 
 
 class AugNet(nn.Module, Generic[PolicyT, SpaceT]):
@@ -72,6 +86,15 @@ class AugNet(nn.Module, Generic[PolicyT, SpaceT]):
         with torch.autocast(images.device.type, enabled=False):
             return self.policy.sample(images, labels, generator)
 
+    def draw(self, images: Tensor, generator: torch.Generator | None = None) -> Draws:
+        """All random numbers that one augmentation of a batch needs, of which only the shape matters.
+
+        Args:
+            images: `[B, C, H, W]`.
+            generator: Source of the draws; `None` is torch's default generator.
+        """
+        return Draws(uniform(self.policy.draws)(images, generator), self.space.noise(images, generator))
+
     @overload
     def forward(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor: ...
 
@@ -83,6 +106,7 @@ class AugNet(nn.Module, Generic[PolicyT, SpaceT]):
         masks: Tensor | None = None,
         boxes: Tensor | None = None,
         generator: torch.Generator | None = None,
+        draws: Draws | None = None,
     ) -> Any: ...
 
     def forward(
@@ -92,6 +116,7 @@ class AugNet(nn.Module, Generic[PolicyT, SpaceT]):
         masks: Tensor | None = None,
         boxes: Tensor | None = None,
         generator: torch.Generator | None = None,
+        draws: Draws | None = None,
     ) -> Any:
         """Augment each image by a draw of its own; labels, masks and boxes follow.
 
@@ -101,6 +126,7 @@ class AugNet(nn.Module, Generic[PolicyT, SpaceT]):
             masks: `[B, H, W]` or `[B, N, H, W]` of any type: moved by the same geometry, nearest pixel, 0 outside.
             boxes: `[B, N, 4]` as (left, top, right, bottom) in pixels: the boxes around the moved corners.
             generator: Source of the draws; `None` is torch's default generator.
+            draws: What `draw` returned, to use these instead of drawing.
 
         Returns:
             The images `[B, C, H, W]` in [0, 1], carrying gradient to the policy; if labels, masks or boxes were
@@ -113,7 +139,10 @@ class AugNet(nn.Module, Generic[PolicyT, SpaceT]):
         if self.training:
             if self.space.mixes and labels is None:
                 raise ValueError("this policy mixes images: call it with their labels [B, K] too, and train on both.")
-            batch = self.space.apply_to(batch, self.sample(images, labels, generator), generator=generator)
+            numbers, noise = self.draw(images, generator) if draws is None else draws
+            with torch.autocast(images.device.type, enabled=False):
+                magnitudes = self.policy.magnitudes(images, labels, numbers)
+            batch = self.space.apply_to(batch, magnitudes, noise)
         parts = (batch.images, batch.labels, batch.masks, batch.boxes)
         given = tuple(part for part in parts if part is not None)
         return given if len(given) > 1 else batch.images

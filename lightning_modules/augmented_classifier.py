@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import torch
+import torch.distributed as dist
 from pytorch_lightning.callbacks import Callback, LambdaCallback
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.guard import GuardSettings
 from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner, PolicyUpdate, check_estimator
 from lightning_modules.policy_choice import PolicyName, build_policy, check_fit
+from lightning_modules.ranks import Ranks, draw
 from lightning_modules.update_log import update_metrics
 
 Control = Literal["none", "plain", "uniform", "shuffled", "flipped", "identity_hessian"]
@@ -107,6 +109,7 @@ class AugmentedClassifier(Classifier):
         self.last_update: PolicyUpdate | None = None
         self._resumed: dict[str, Any] | None = None
         self._latest_step = 0
+        self.ranks = Ranks()
 
     @torch.no_grad()
     def augment(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -120,7 +123,10 @@ class AugmentedClassifier(Classifier):
             images = self.base(images)
         if self.augnet is None:
             return images
-        augmented: Tensor = self.augnet(images) if labels is None else self.augnet(images, labels)[0]
+        draws = draw(self.augnet, images, self.ranks)
+        augmented: Tensor = (
+            self.augnet(images, draws=draws) if labels is None else self.augnet(images, labels, draws=draws)[0]
+        )
         return augmented
 
     def check_data(self, data: Any) -> None:
@@ -143,12 +149,7 @@ class AugmentedClassifier(Classifier):
                 f"the policy is learned in float32: set trainer.precision to bf16-mixed, found "
                 f"{self.trainer.precision}."
             )
-        if self.trainer.world_size > 1:
-            raise ValueError(
-                f"a policy is learned on one device for now, found {self.trainer.world_size}: set trainer.devices "
-                "to 1, or train with a saved policy (model.policy_file)."
-            )
-        self._latest_step = 0
+        self.ranks = Ranks(dist.group.WORLD if self.trainer.world_size > 1 else None)
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         images, labels = self.trainer.precision_plugin.convert_input(self._influence_set(data))
         head = find_last_linear(self.network, images[:2])
@@ -161,12 +162,17 @@ class AugmentedClassifier(Classifier):
             corruption=cast(Corruption, self.control),  # plain and uniform were left out above
             label_smoothing=self.loss.label_smoothing,
             guard=self.guard,
+            ranks=self.ranks,
             forward_context=self.trainer.precision_plugin.forward_context,
             seed=torch.initial_seed() % 2**63,
         )
         if self._resumed is not None:
             self.learner.load_state_dict(self._resumed)
             self._resumed = None
+
+    def on_train_start(self) -> None:
+        """Steps of a resumed run count from where it goes on."""
+        self._latest_step = self.global_step
 
     def _influence_set(self, data: Any) -> tuple[Tensor, Tensor]:
         if data is None or not hasattr(data, "influence_set"):

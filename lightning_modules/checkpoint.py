@@ -1,6 +1,7 @@
 """Put the weights of a checkpoint into a classifier, with what does not fit said in the words of the user."""
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -28,8 +29,11 @@ def load_checkpoint(
     """
     if not path.is_file():
         raise FileNotFoundError(f"ckpt_path: there is no checkpoint {path}.")
-    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=weights_only is not False)
-    if "state_dict" not in checkpoint:
+    try:
+        checkpoint: Any = torch.load(path, map_location="cpu", weights_only=weights_only is not False)
+    except (UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        raise ValueError(f"{path} is no checkpoint of a run, or a damaged one ({type(error).__name__}).") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise ValueError(f"{path} is no checkpoint of a run: expected the weights under 'state_dict'.")
     found = checkpoint.get("hyper_parameters", {}).get("num_classes", model.num_classes)
     if not found == model.num_classes == data_classes:
@@ -46,4 +50,5 @@ def load_checkpoint(
             f"{expected.get(wrong[0], 'missing')} in the model: give the --config of its run."
         )
     model.load_state_dict(checkpoint["state_dict"])
-    return checkpoint
+    loaded: dict[str, Any] = checkpoint
+    return loaded

@@ -101,7 +101,7 @@ def twin_loss(loss: nn.Module, target: Tensor, copy: Tensor, labels: Tensor, mer
 
 
 class TwinLinear(nn.Linear):
-    """A classifier layer that carries a copy of itself; called, it is the layer alone.
+    """A classifier layer that carries a copy of itself; while training, a call is the layer alone.
 
     Args:
         layer: The layer to double; its weights become those of the target, the copy gets random ones.
@@ -128,6 +128,13 @@ class TwinLinear(nn.Linear):
         self.copy = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None)
         self.to(layer.weight)
         self.distance, self.merge = PENALTIES[penalty], merge
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits `[B, K]`: in evaluation those of the function that was trained, with `logits` the mean of both."""
+        logits: Tensor = super().forward(features)
+        if not self.training and self.merge == "logits":
+            logits = (logits + self.copy(features)) / 2
+        return logits
 
     def penalty(self) -> Tensor:
         """`D(W_t, W_r)` of the weights without their biases, a scalar in [0, 1]."""

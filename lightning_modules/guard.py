@@ -17,7 +17,9 @@ class GuardSettings:
     """When a policy counts as unhealthy, and what follows.
 
     Args:
-        min_retention: Smallest accuracy on augmented images / accuracy on originals, in [0, 1]; 0 switches it off.
+        min_retention: Smallest accuracy on augmented images / accuracy on originals, in [0, 1]; 0 switches it off. A
+            retention counts as too small only where the numbers of right answers leave no doubt (two standard
+            deviations), so a network that has learned nothing yet raises no alarm.
         max_saturated: Largest share of the policy's strengths within 5 % of their bound, in [0, 1]; 1 switches it off.
         max_residual: Largest relative residual of the solve; above 1 a solution is worse than none.
         patience: Unhealthy updates in a row before the policy is rolled back; values that are not finite roll it back
@@ -47,7 +49,7 @@ class Health:
     """What one update showed.
 
     Attributes:
-        retention: Accuracy on augmented images / accuracy on originals.
+        retention: Accuracy on augmented images / accuracy on originals, or the highest that noise allows.
         saturated: Share of the policy's strengths within 5 % of their bound, in [0, 1].
         residual: Relative residual of the solve.
         finite: Whether loss, influences and gradients were numbers.
@@ -70,6 +72,13 @@ class Health:
         if not self.residual <= settings.max_residual:
             found.append(f"the solve left a residual of {self.residual:.2g}, over {settings.max_residual:g}")
         return found
+
+
+def highest_retention(on_augmented: int, on_originals: int) -> float:
+    """Highest retention that the numbers of right answers allow, two standard deviations up; infinite without any."""
+    if on_originals == 0:
+        return math.inf
+    return (on_augmented + 2 * math.sqrt(on_originals)) / on_originals
 
 
 class Guard:

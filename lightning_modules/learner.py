@@ -27,7 +27,8 @@ from augnet import AugNet, MixturePolicy
 from influence import FeatureBank, LastLayerHessian, Solution, loss_gradient, solve, upweight_influence
 from lightning_modules.feature_capture import FeatureCapture
 from lightning_modules.frozen import frozen
-from lightning_modules.guard import Guard, GuardSettings, Health
+from lightning_modules.guard import Guard, GuardSettings, Health, highest_retention
+from lightning_modules.ranks import Ranks, draw
 from lightning_modules.score_function import score_function
 
 _CHUNK = 512  # images of the influence set in one pass of the network
@@ -97,6 +98,7 @@ class PolicyUpdate:
         influence_loss: Mean loss on the influence set when S was last solved for.
         solution: The solve in use; one of no iterations if the classifier diverged before the first.
         event: What the guard did to the policy and why, for people; None if nothing.
+        rollbacks: How often it has rolled the policy back so far.
     """
 
     influence: Tensor
@@ -104,6 +106,7 @@ class PolicyUpdate:
     influence_loss: float
     solution: Solution
     event: str | None = None
+    rollbacks: int = 0
 
 
 def check_estimator(augnet: AugNet[Any, Any], settings: LearnerSettings) -> None:
@@ -128,7 +131,9 @@ class PolicyLearner:
         label_smoothing: That of the training loss, which the influence of a training sample follows; the influence set
             keeps its hard labels.
         corruption: A control that spoils the influence on purpose; "none" is the method.
-        guard: When the policy is rolled back to its last healthy state.
+        guard: When the policy is rolled back to its last healthy state; controls are left to their fate, as long as
+            their numbers are finite.
+        ranks: Among which the batches are divided; each calls `update` with its part at the same time.
         forward_context: Context of every classifier pass, for instance autocast.
         seed: Seed of the learner's own draws, kept apart from those of the training.
     """
@@ -143,6 +148,7 @@ class PolicyLearner:
         corruption: Corruption = "none",
         label_smoothing: float = 0.0,
         guard: GuardSettings = GuardSettings(),  # noqa: B008 - frozen
+        ranks: Ranks | None = None,
         forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
         seed: int = 0,
     ) -> None:
@@ -151,7 +157,7 @@ class PolicyLearner:
         self.augnet, self.capture, self.settings = augnet, capture, settings
         self.mixture = augnet.policy if isinstance(augnet.policy, MixturePolicy) else None
         check_estimator(augnet, settings)
-        self.base = base
+        self.base, self.ranks = base, ranks or Ranks()
         self.influence_set = influence_set
         self.corruption = corruption
         self.label_smoothing = label_smoothing
@@ -162,7 +168,8 @@ class PolicyLearner:
         self.generator = torch.Generator().manual_seed(seed)
         self.updates = 0
         self.solution: Solution | None = None
-        self.retention = 1.0
+        self.retention = self.highest_retention = 1.0
+        self.saturated_at_start = augnet.policy.saturated(augnet.space)
         self.influence_loss = math.nan
 
     def due(self, step: int) -> bool:
@@ -173,7 +180,7 @@ class PolicyLearner:
         """Move the policy once.
 
         Args:
-            images: A training batch `[B, C, H, W]` in [0, 1], not augmented.
+            images: A training batch `[B, C, H, W]` in [0, 1], not augmented; this rank's part of it.
             labels: `[B]`.
 
         Returns:
@@ -182,67 +189,89 @@ class PolicyLearner:
         model = self.capture.model
         with frozen(model), _learning(self.augnet):
             with torch.no_grad():
-                originals = images if self.base is None else self.base(images, generator=self.generator)
+                originals = images if self.base is None else self._based(images)
             augmented, choices = self._augment(originals, labels)
             features, logits = self._features(augmented)
-            if bool(features.isfinite().all() & logits.isfinite().all()):
-                self.bank.add(features, logits, labels)
-                if self.solution is None or self.updates % self.settings.refresh == 0:
-                    self._refresh(originals, logits, labels)
+            finite = bool(self.ranks.gather(features).isfinite().all() & self.ranks.gather(logits).isfinite().all())
+            if finite:
+                self.bank.add(*map(self.ranks.gather, (features, logits, labels)))
+            refresh = finite and (self.solution is None or self.updates % self.settings.refresh == 0)
+            if refresh:
+                finite = self._refresh(originals, logits, labels)
+            if finite:
                 influence = self._influence(features, logits, labels)
-                event = self._guarded_step(influence, augmented, choices)
+                finite = bool(self.ranks.gather(influence).isfinite().all())
             else:  # the classifier has diverged: nothing can be learned from it
                 influence = features.new_full((len(labels),), math.nan, dtype=torch.float32)
-                event = self._check(finite=False)
+            event = self._check(finite) if refresh or not finite else None
+            if finite and event is None and not self.guard.gave_up:
+                self._step(influence, augmented, choices)
         self.updates += 1
-        return PolicyUpdate(influence.detach(), self.retention, self.influence_loss, self.solution or _UNSOLVED, event)
+        return PolicyUpdate(
+            influence=influence.detach(),
+            retention=self.retention,
+            influence_loss=self.influence_loss,
+            solution=self.solution or _UNSOLVED,
+            event=event,
+            rollbacks=self.guard.rollbacks,
+        )
+
+    def _based(self, images: Tensor) -> Tensor:
+        """Behind the base policy, which is drawn for the global batch."""
+        based: Tensor = self.base(self.ranks.gather(images), generator=self.generator)  # type: ignore[misc]
+        return self.ranks.own(based)
 
     def _influence(self, features: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         """Influence of each augmented image `[B]`, or what a control makes of it."""
         targets = smoothed(labels, logits, self.label_smoothing)
         if self.corruption == "shuffled":  # each image answers for the error of another
-            order = torch.randperm(len(labels), generator=self.generator).to(labels.device)
+            logits, targets = self.ranks.gather(logits), self.ranks.gather(targets)
+            order = self.ranks.own(torch.randperm(len(targets), generator=self.generator).to(labels.device))
             logits, targets = logits[order], targets[order]
         return upweight_influence(self._solved(), features, logits, targets)
-
-    def _guarded_step(self, influence: Tensor, augmented: Tensor, choices: Tensor | None) -> str | None:
-        """One step, unless the guard has something against it; returns what it did."""
-        finite = bool(influence.isfinite().all()) and math.isfinite(self.influence_loss)
-        event = self._check(finite)
-        if event is None and not self.guard.gave_up:
-            self._step(influence, augmented, choices)
-        return event
 
     def _check(self, finite: bool) -> str | None:
         """Show the guard how the policy is; after a roll-back Adam starts anew."""
         if self.guard.gave_up:
             return None
-        saturated = self.augnet.policy.saturated(self.augnet.space)
-        residual = 0.0 if self.solution is None else self.solution.relative_residual
-        event = self.guard.check(Health(self.retention, saturated, residual, finite))
+        saturated, residual, retention = 0.0, 0.0, 1.0
+        if self.corruption == "none":
+            saturated = self.augnet.policy.saturated(self.augnet.space)
+            residual = 0.0 if self.solution is None else self.solution.relative_residual
+            retention = self.highest_retention
+        if saturated <= self.saturated_at_start:
+            saturated = 0.0
+        event = self.guard.check(Health(retention, saturated, residual, finite))
         if event is not None:
             self.optimizer.state.clear()
         return event
 
     def _augment(self, originals: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """Augmented images, and the choices behind them if they are to be scored."""
+        draws = draw(self.augnet, originals, self.ranks, self.generator)
         if self.mixture is None or self.settings.estimator == "straight_through":
-            return self.augnet(originals, labels, generator=self.generator)[0], None
+            return self.augnet(originals, labels, draws=draws)[0], None
         with torch.no_grad():
-            draw = self.mixture.draw(originals, self.generator)
-            return self.augnet.space.apply(originals, draw.magnitudes, generator=self.generator), draw.choices
+            magnitudes, choices = self.mixture.choose(originals, draws.numbers)
+            return self.augnet.space.apply(originals, magnitudes, draws.noise), choices
 
     def _features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         with self.forward_context():
             return self.capture(images)
 
     @torch.no_grad()
-    def _refresh(self, originals: Tensor, augmented_logits: Tensor, labels: Tensor) -> None:
-        """Solve for S anew, from the whole influence set and the bank; measure the retention."""
+    def _refresh(self, originals: Tensor, augmented_logits: Tensor, labels: Tensor) -> bool:
+        """Solve for S anew, from the whole influence set and the bank; measure the retention.
+
+        Returns:
+            Whether all numbers were finite; if not, S is what it was.
+        """
         parts = [self._features(part) for part in self.influence_set[0].split(_CHUNK)]
         features, logits = (torch.cat(column) for column in zip(*parts, strict=True))
         targets = self.influence_set[1]
         self.influence_loss = float(nn.functional.cross_entropy(logits.float(), targets))
+        if not (math.isfinite(self.influence_loss) and bool(features.isfinite().all())):
+            return False
         gradient = loss_gradient(features, logits, targets)
         bank_features, bank_logits, _ = self.bank.rows()
         hessian = LastLayerHessian(bank_features, bank_logits, damping=self.settings.damping)
@@ -254,8 +283,12 @@ class PolicyLearner:
             max_iterations=self.settings.max_iterations,
             initial=None if self.solution is None else self.solution.value,
         )
-        on_originals = _hits(self._features(originals)[1], labels)
-        self.retention = _hits(augmented_logits, labels) / max(on_originals, 1)
+        hits = [_hits(self._features(originals)[1], labels), _hits(augmented_logits, labels)]
+        self.ranks.add_up(*hits)
+        on_originals, on_augmented = int(hits[0]), int(hits[1])
+        self.retention = on_augmented / max(on_originals, 1)
+        self.highest_retention = highest_retention(on_augmented, on_originals)
+        return True
 
     def _solved(self) -> Solution:
         if self.solution is None:
@@ -264,21 +297,28 @@ class PolicyLearner:
 
     def _step(self, influence: Tensor, augmented: Tensor, choices: Tensor | None) -> None:
         """Move the policy against the gradient of the bounded influence: through the images, or from the choices."""
-        size = influence.detach().square().mean().sqrt().clamp(min=torch.finfo(influence.dtype).tiny)
+        everyone = self.ranks.gather(influence)
+        size = everyone.square().mean().sqrt().clamp(min=torch.finfo(influence.dtype).tiny)
         limit = self.settings.clip
-        bounded = limit * torch.tanh(influence / (limit * size))
         sign = -1 if self.corruption == "flipped" else 1
         self.optimizer.zero_grad()
         if self.mixture is None or choices is None:
-            (gradient,) = torch.autograd.grad(bounded.mean(), augmented)
+            bounded = limit * torch.tanh(influence / (limit * size))
+            (gradient,) = torch.autograd.grad(bounded.mean() / self.ranks.count, augmented)
             augmented.backward(sign * gradient)
+            self.ranks.add_up(*self._gradients())
         else:
-            score_function(self.mixture.log_prob(choices), sign * bounded).backward()
+            costs = sign * limit * torch.tanh(everyone / (limit * size))
+            score_function(self.mixture.log_prob(self.ranks.gather(choices)), costs).backward()
         if self.mixture is not None:
             (self.settings.kl * self.mixture.kl()).backward()
-        gradients = [parameter.grad for parameter in self.augnet.parameters() if parameter.grad is not None]
-        if all(bool(gradient.isfinite().all()) for gradient in gradients):
+        if all(bool(gradient.isfinite().all()) for gradient in self._gradients()):
             self.optimizer.step()
+        buffers = [buffer for buffer in self.augnet.buffers() if buffer.is_floating_point()]
+        self.ranks.average(*buffers)  # what a policy keeps of its latest batches, for `describe`
+
+    def _gradients(self) -> list[Tensor]:
+        return [parameter.grad for parameter in self.augnet.parameters() if parameter.grad is not None]
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs; tensors and numbers only."""
@@ -290,6 +330,8 @@ class PolicyLearner:
             "updates": self.updates,
             "solution": None if self.solution is None else vars(self.solution),
             "retention": self.retention,
+            "highest_retention": self.highest_retention,
+            "saturated_at_start": self.saturated_at_start,
             "influence_loss": self.influence_loss,
         }
 
@@ -301,7 +343,8 @@ class PolicyLearner:
         self.generator.set_state(state["generator"].cpu())
         self.updates = state["updates"]
         self.solution = None if state["solution"] is None else Solution(**state["solution"])
-        self.retention, self.influence_loss = state["retention"], state["influence_loss"]
+        for name in ("retention", "highest_retention", "saturated_at_start", "influence_loss"):
+            setattr(self, name, state[name])
 
 
 def _parameter_groups(augnet: AugNet[Any, Any], lr: float) -> list[dict[str, Any]]:
@@ -339,6 +382,6 @@ def smoothed(labels: Tensor, logits: Tensor, smoothing: float) -> Tensor:
     return (1 - smoothing) * hard + smoothing / num_classes
 
 
-def _hits(logits: Tensor, labels: Tensor) -> int:
+def _hits(logits: Tensor, labels: Tensor) -> Tensor:
     """How many predictions are right."""
-    return int((logits.argmax(dim=1) == labels).sum())
+    return (logits.argmax(dim=1) == labels).sum()

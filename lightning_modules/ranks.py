@@ -5,12 +5,14 @@ only the passes through the network are divided. Random numbers are drawn for th
 same state, and each takes its own: the result is that of one process with the same global batch.
 """
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from augnet import AugNet
-from augnet.ops.base import uniform
+from augnet.network import Draws
 
 
 class Ranks:
@@ -38,7 +40,9 @@ class Ranks:
         dist.all_gather(sizes, torch.tensor([len(rows)]), group=self.group)
         found = [int(size) for size in sizes]
         if len(set(found)) > 1:
-            raise ValueError(f"expected batches of one size on all ranks, found {found}: leave smaller last batches out.")
+            raise ValueError(
+                f"expected batches of one size on all ranks, found {found}: leave smaller last batches out."
+            )
         parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(self.count)]
         dist.all_gather(parts, rows.detach().contiguous(), group=self.group)
         return torch.cat(parts)
@@ -54,21 +58,27 @@ class Ranks:
             for tensor in tensors:
                 dist.all_reduce(tensor, group=self.group)
 
+    @torch.no_grad()
+    def average(self, *tensors: Tensor) -> None:
+        """Replace each tensor by its mean over the ranks."""
+        if self.group is not None:
+            self.add_up(*tensors)
+            for tensor in tensors:
+                tensor.div_(self.count)
+
     def whole(self, images: Tensor) -> Tensor:
         """A stand-in for the global batch `[count * B, C, H, W]`, of which only the shape means anything."""
         return images[:1].expand(self.count * len(images), *images.shape[1:])
 
 
-def draw(augnet: AugNet, images: Tensor, ranks: Ranks, generator: torch.Generator | None) -> tuple[Tensor, dict[str, Tensor]]:
-    """What an augmentation of this rank's images draws: numbers for the policy `[B, U]`, and noise for the space.
+def draw(augnet: AugNet[Any, Any], images: Tensor, ranks: Ranks, generator: torch.Generator | None = None) -> Draws:
+    """What an augmentation of this rank's images `[B, C, H, W]` draws, out of what the global batch draws.
 
     Args:
         augnet: The policy and its space.
-        images: This rank's part of the batch, `[B, C, H, W]`.
+        images: This rank's part of the batch.
         ranks: Who has the other parts.
-        generator: In the same state on every rank, and so afterwards.
+        generator: In the same state on every rank, and so afterwards; `None` is torch's default generator.
     """
-    whole = ranks.whole(images)
-    numbers = uniform(augnet.policy.draws)(whole, generator)
-    noise = augnet.space.noise(whole, generator)
-    return ranks.own(numbers), {name: ranks.own(field) for name, field in noise.items()}
+    numbers, noise = augnet.draw(ranks.whole(images), generator)
+    return Draws(ranks.own(numbers), {name: ranks.own(field) for name, field in noise.items()})

@@ -22,6 +22,6 @@ def update_metrics(update: PolicyUpdate, augnet: AugNet[Any, Any]) -> dict[str, 
         "influence/ihvp_residual": update.solution.relative_residual,
         "influence/cg_iters": float(update.solution.iterations),
         "policy/retention": update.retention,
-        "policy/rolled_back": float(update.event is not None),
+        "policy/rollbacks": float(update.rollbacks),
         **{f"{logged[fact]}/{op}": facts[fact] for op, facts in described.items() for fact in logged},
     }

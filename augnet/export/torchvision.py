@@ -35,8 +35,8 @@ def to_torchvision(augnet: AugNet) -> v2.Transform:
         augnet: The policy and its space; it is copied to the CPU, and what it learns later does not change the copy.
 
     Raises:
-        ValueError: If an op mixes images, since a transform sees only one; or, when called, if there is no image, or
-            one of the wrong shape or number of channels.
+        ValueError: If an op mixes images, since a transform sees only one, or the policy looks at classes; or, when
+            called, if there is no image, or one of the wrong shape or number of channels.
         TypeError: When called, if a kind of input is not supported.
 
     Example:
@@ -50,6 +50,8 @@ def to_torchvision(augnet: AugNet) -> v2.Transform:
             f"ops: {', '.join(mixing)} need a second image, and a transform sees one at a time; remove them from the "
             "ops, or call the policy itself on whole batches."
         )
+    if getattr(augnet.policy, "num_classes", 0):
+        raise ValueError("this policy looks at classes, and a transform sees images alone: call it on batches itself.")
     return _PolicyTransform(augnet)
 
 

@@ -72,7 +72,7 @@ class ConditionalPolicy(BoundedPolicy):
     def magnitudes(self, images: Tensor, labels: Tensor | None, uniform: Tensor) -> Tensor:
         """Magnitudes `[B, P]`, one row per image; they carry gradient to the policy, see `Policy.magnitudes`."""
         half_widths, shifts = self.intervals(images, labels)
-        if half_widths.requires_grad:
+        if half_widths.requires_grad and len(half_widths):
             self.mean_half_width.lerp_(half_widths.detach().mean(dim=0), _MOMENTUM)
             self.mean_shift.lerp_(shifts.detach().abs().mean(dim=0), _MOMENTUM)
         return self.scatter(half_widths, uniform) + shifts

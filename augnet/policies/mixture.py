@@ -135,7 +135,7 @@ class MixturePolicy(Policy):
         count = images.shape[0], self.ops_per_image
         precise = torch.promote_types(probabilities.dtype, torch.float32)
         total = probabilities.detach().to(precise).cumsum(dim=0)
-        place, within, sign = uniform.to(total).view(count[0], 3, -1).unbind(dim=1)
+        place, within, sign = uniform.to(total).view(count[0], 3, self.ops_per_image).unbind(dim=1)
         choices = (place[..., None] * total[-1] >= total).sum(dim=-1).clamp(max=len(total) - 1)  # [B, N]
         rows = self._rows(images, within, sign)  # [B, N, O * L, P]
         chosen = rows.gather(2, choices[..., None, None].expand(*count, 1, rows.shape[-1]))[:, :, 0]

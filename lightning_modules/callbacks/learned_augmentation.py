@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 from kornia.enhance import Normalize
 from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from lightning_modules.data.checks import check_labels, validate_images
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.guard import GuardSettings
 from lightning_modules.learner import LearnerSettings, PolicyLearner, PolicyUpdate
+from lightning_modules.policy_choice import check_fit
+from lightning_modules.ranks import Ranks, draw
 from lightning_modules.update_log import update_metrics
 
 _IMAGE_KEYS = ("image", "images", "pixel_values", "x")
@@ -69,7 +72,7 @@ class LearnedAugmentation(pl.Callback):
         self._original_step: Callable[..., Any] | None = None
         self._resumed: dict[str, Any] | None = None
         self._latest_step = 0
-        self._batch: tuple[Tensor, Tensor] | None = None
+        self.ranks = Ranks()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the head, build the learner, put the policy in front of `training_step`.
@@ -80,24 +83,30 @@ class LearnedAugmentation(pl.Callback):
         """
         self.augnet.to(pl_module.device)
         self.normalise.to(pl_module.device)
+        self.ranks = Ranks(dist.group.WORLD if trainer.world_size > 1 else None)
         images, labels = self._influence_set(trainer, pl_module)
         model = nn.Sequential(self.normalise, self._classifier(pl_module))
         head = find_last_linear(model, images[:2])
         check_labels(labels, head.out_features)
+        check_fit(self.augnet, images.shape[1], head.out_features)
         self.learner = PolicyLearner(
             self.augnet,
             FeatureCapture(model, head),
             (images, labels),
             self.settings,
             guard=self.guard,
+            ranks=self.ranks,
             forward_context=trainer.precision_plugin.forward_context,
             seed=torch.initial_seed() % 2**63,
         )
         if self._resumed is not None:
             self.learner.load_state_dict(self._resumed)
             self._resumed = None
-        self._latest_step = trainer.global_step
         self._wrap(pl_module)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Steps of a resumed run count from where it goes on."""
+        self._latest_step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -142,9 +151,11 @@ class LearnedAugmentation(pl.Callback):
         original = self._original_step = module.training_step
 
         def training_step(batch: Any, *args: Any, **kwargs: Any) -> Any:
-            images, _ = _split(batch)
+            images, labels = _split(batch)
             with torch.no_grad():
-                augmented = self.normalise(self.augnet.train()(self._pixels(images)))
+                pixels = self._pixels(images)
+                draws = draw(self.augnet, pixels, self.ranks)
+                augmented = self.normalise(self.augnet.train()(pixels, labels, draws=draws)[0])
             return original(_replaced(batch, augmented.to(images.dtype)), *args, **kwargs)
 
         module.training_step = training_step  # type: ignore[method-assign]

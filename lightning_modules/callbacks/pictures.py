@@ -59,7 +59,7 @@ class PolicyPictures(pl.Callback):
             if not isinstance(logger, WandbLogger):
                 continue
             pictures = {"policy/augmentations": wandb.Image(augmentation_grid(self._rows(module)))}
-            if module.last_update is not None:
+            if module.last_update is not None and bool(module.last_update.influence.isfinite().all()):
                 values = module.last_update.influence.float().cpu().numpy()
                 pictures["influence/histogram"] = wandb.Histogram(values)
             logger.experiment.log({**pictures, "trainer/global_step": trainer.global_step})
@@ -72,7 +72,7 @@ class PolicyPictures(pl.Callback):
         images, labels = self.images.to(module.device), self.labels.to(module.device)
         with torch.no_grad():
             magnitudes = [module.augnet.sample(images, labels, generator) for _ in range(_DRAWS)]
-            draws = [module.augnet.space.apply(images, row) for row in magnitudes]
+            draws = [module.augnet.space.apply(images, row, generator=generator) for row in magnitudes]
         return torch.stack([images, *draws]).cpu()
 
     @rank_zero_only

@@ -44,7 +44,7 @@ class ResumableLoader(DataLoader):
         return cls(
             dataset,
             batch_sampler=ResumableBatches(sampler, batch_size, drop_last),
-            generator=generator,
+            generator=Generator(),  # for the seeds of workers, apart from the order
             **options,
         )
 
@@ -62,10 +62,17 @@ class ResumableLoader(DataLoader):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on, at the next epoch that is started, where `state_dict` was called."""
-        if self.generator is not None and state["order"] is not None:
-            self.generator.set_state(state["order"].cpu())
+        generator = self._generator()
+        if generator is not None and state["order"] is not None:
+            generator.set_state(state["order"].cpu())
         if isinstance(self.batch_sampler, ResumableBatches):
             self.batch_sampler.skip = state["batches"]
 
     def _order(self) -> Any:
-        return None if self.generator is None else self.generator.get_state()
+        generator = self._generator()
+        return None if generator is None else generator.get_state()
+
+    def _generator(self) -> Generator | None:
+        """That of the order; None where Lightning has divided the data among ranks, by a seed of its own."""
+        sampler = getattr(self.batch_sampler, "sampler", None)
+        return sampler.generator if isinstance(sampler, Shuffle) else None

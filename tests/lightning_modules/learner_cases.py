@@ -13,6 +13,7 @@ from lightning_modules.feature_capture import FeatureCapture
 from lightning_modules.guard import GuardSettings
 from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner
 from lightning_modules.policy_choice import PolicyName, build_policy
+from lightning_modules.ranks import Ranks
 
 INFLUENCE_SET = blobs(30, 2.5, 1)
 BATCH = blobs(12, 0, 2)
@@ -29,6 +30,7 @@ def make(
     forward_context: Callable[[], Any] | None = None,
     base: nn.Module | None = None,
     guard: GuardSettings | None = None,
+    ranks: Ranks | None = None,
     **settings: Any,
 ) -> PolicyLearner:
     """A learner of a fresh policy in front of a fresh classifier, always from the same seed."""
@@ -55,6 +57,7 @@ def make(
         base=base,
         guard=guard or GuardSettings(),
         corruption=corruption,
+        ranks=ranks,
         seed=3,
         **context,
     )

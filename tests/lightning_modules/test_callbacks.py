@@ -142,7 +142,16 @@ def test_csv_has_one_column_for_each_key(logged: Path) -> None:
                 columns.setdefault(key, []).append(float(value))
     expected = {f"range/{op}" for op in OPS}
     expected |= {"influence/ihvp_residual", "influence/cg_iters", "influence/mean", "influence/loss"}
-    expected |= {"policy/retention", "val/acc", "val/loss", "train/acc", "train/loss", "epoch", "step"}
+    expected |= {
+        "policy/retention",
+        "policy/rollbacks",
+        "val/acc",
+        "val/loss",
+        "train/acc",
+        "train/loss",
+        "epoch",
+        "step",
+    }
     assert set(columns) == expected
     assert len(columns["influence/ihvp_residual"]) == 16  # one an update
     assert max(columns["influence/ihvp_residual"]) <= 1e-2

@@ -103,7 +103,8 @@ def order(loader: ResumableLoader) -> list[list[int]]:
 
 def numbers(workers: int = 0) -> ResumableLoader:
     data = TensorDataset(torch.arange(23))
-    return ResumableLoader.shuffling(data, 4, torch.Generator().manual_seed(0), True, num_workers=workers)
+    options = {"num_workers": workers, "persistent_workers": workers > 0}
+    return ResumableLoader.shuffling(data, 4, torch.Generator().manual_seed(0), True, **options)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -12,7 +12,8 @@ from learner_cases import BATCH, make
 
 from augnet import AugNet, RangePolicy
 from influence import Solution
-from lightning_modules.guard import Guard, GuardSettings, Health
+from lightning_modules import learner as learner_module
+from lightning_modules.guard import Guard, GuardSettings, Health, highest_retention
 
 HEALTHY = Health(retention=0.95, saturated=0.1, residual=1e-3)
 # states in which a policy that was learned without any restraint ended
@@ -151,14 +152,11 @@ def test_settings_that_make_no_sense(arguments: dict[str, Any], message: str) ->
 # In the learner
 
 
-def test_a_collapsing_policy_is_rolled_back_while_it_is_learned() -> None:
+def test_a_collapsing_policy_is_rolled_back_while_it_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
     learner = make(guard=GuardSettings(min_retention=1.0, patience=2, max_rollbacks=1))
     policy = learner.augnet.policy
     start = policy.theta.detach().clone()
-    learner.retention, learner.influence_loss = 0.3, 1.0
-    learner.settings = replace(learner.settings, refresh=1000)  # the retention stays what it is
-    learner.solution = Solution(torch.randn(3, 6), 1e-3, 1, "cg", True)
-    learner.updates = 1
+    monkeypatch.setattr(learner_module, "highest_retention", lambda *hits: 0.3)
     events = [learner.update(*BATCH).event for _ in range(4)]
     assert [event is not None for event in events] == [False, True, False, False]
     assert "rolled back" in str(events[1])
@@ -181,5 +179,28 @@ def test_numbers_that_are_not_finite_never_reach_the_policy(broken: str) -> None
         learner.solution = Solution(torch.full((3, 6), math.nan), 1e-3, 1, "cg", True)
         learner.settings = replace(learner.settings, refresh=1000)
         update = learner.update(*BATCH)
+        assert update.influence.isnan().any()
     assert "not finite" in str(update.event)
     assert torch.equal(learner.augnet.policy.theta, seen_healthy)
+
+
+@pytest.mark.parametrize(("hits", "alarm"), [((0, 0), False), ((0, 4), False), ((8, 100), True), ((49, 100), False)])
+def test_a_retention_is_small_only_beyond_doubt(hits: tuple[int, int], alarm: bool) -> None:
+    health = replace(HEALTHY, retention=highest_retention(*hits))
+    assert bool(health.symptoms(SETTINGS)) == alarm
+
+
+def test_a_strong_start_is_no_collapse_and_controls_are_left_alone() -> None:
+    for learner in (make(initial=0.99), make("identity_hessian")):
+        assert [learner.update(*BATCH).event for _ in range(8)] == [None] * 8
+        assert learner.guard.rollbacks == 0
+
+
+def test_a_diverged_influence_set_keeps_the_old_solution() -> None:
+    learner = make()
+    solution = learner.update(*BATCH).solution
+    learner.influence_set = (torch.full_like(learner.influence_set[0], math.nan), learner.influence_set[1])
+    update = learner.update(*BATCH)
+    assert "not finite" in str(update.event)
+    assert update.solution is solution
+    assert update.rollbacks == 1
