@@ -14,7 +14,7 @@ from torch import Tensor
 from influence.last_layer import LastLayerHessian
 from influence.precision import full_precision
 
-_SMALLEST = 250_000  # entries of the rows; below, rounding costs more than it saves
+_SMALLEST = 1_000_000  # entries of the rows; below, rounding costs more than it saves
 _HALF = torch.bfloat16
 
 
