@@ -27,7 +27,10 @@ _SHARES = ("trivial_augment", "flip_crop+trivial_augment", "ranges, forward")
 
 def versions(threads: int) -> dict[str, Any]:
     """Machine, threads and packages."""
-    found: dict[str, Any] = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "threads": threads}
+    found: dict[str, Any] = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, shared with other work",
+        "threads": threads,
+    }
     for package in PACKAGES:
         try:
             found[package] = version(package)
@@ -62,9 +65,9 @@ def measure(case: Case, rounds: int, limit: float) -> list[dict[str, Any]]:
 def markdown(setting: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """The tables as text."""
     lines = [
-        "# Augmentation, images per second",
+        "# Augmentation, images per CPU second",
         "",
-        "`python -m benchmarks.augment`. Medians of calls in turn; "
+        "`python -m benchmarks.augment`. CPU seconds, medians of calls in turn; "
         + ", ".join(f"{k} {v}" for k, v in setting.items()),
         f"`ranges` is the learnable policy with all {len(LEARNABLE)} spatial and colour ops: {', '.join(LEARNABLE)}.",
     ]
@@ -86,7 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure, print the tables, write both files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one small batch, two calls, to see that it works")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads of torch")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch; with more, seconds are added up")
     parser.add_argument("--rounds", type=int, default=31, help="calls of each row")
     parser.add_argument("--cases", type=int, default=len(CASES), help="how many batches, smallest first")
     parser.add_argument("--limit", type=float, default=20.0, help="seconds for a row, after which it has fewer calls")

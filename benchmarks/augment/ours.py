@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from augnet import AugNet
+from augnet import AugNet, MixturePolicy
 from augnet.baselines import BASELINES, MixingBaseline, make_baseline
+from augnet.classic import classic_space
 from augnet.ops import OPS, ColourOp, SpatialOp
 from benchmarks.augment.cases import Case
 
@@ -31,6 +32,12 @@ def fixed(name: str) -> Callable[[Case], Call]:
 def ranges_forward(case: Case) -> Call:
     """The range policy with all spatial and colour ops, as a batch is augmented for the classifier."""
     net = AugNet.from_ops(LEARNABLE, initial=0.5)
+    return torch.no_grad()(lambda: net(case.images))
+
+
+def mixture_forward(case: Case) -> Call:
+    """The mixture that starts as TrivialAugment-Wide, as a batch is augmented for the classifier."""
+    net = AugNet(classic_space(), MixturePolicy.trivial_augment())
     return torch.no_grad()(lambda: net(case.images))
 
 
@@ -61,6 +68,7 @@ def training_step(case: Case) -> Call:
 
 ROWS: dict[str, Callable[[Case], Call]] = {
     **{name: fixed(name) for name in (*BASELINES, "flip_crop+trivial_augment")},
+    "mixture from TrivialAugment, forward": mixture_forward,
     "ranges, forward": ranges_forward,
     "ranges, forward + backward": ranges_backward,
 }

@@ -1,4 +1,7 @@
-"""Interleaved medians: one call of every row in turn, so that a busy minute of the machine hits all alike."""
+"""Interleaved medians: one call of every row in turn, so that a busy minute of the machine hits all alike.
+
+CPU seconds, which other processes on the machine change less than those on the clock.
+"""
 
 import time
 import warnings
@@ -14,7 +17,7 @@ Make = Callable[[Case], Callable[[], Any]]
 
 
 def seconds(rows: Mapping[str, Make], case: Case, rounds: int, limit: float) -> dict[str, float | str]:
-    """Median seconds of a call of each row, or why there is none.
+    """Median CPU seconds of a call of each row, or why there is none.
 
     Args:
         rows: By name, what builds the call for a case.
@@ -43,6 +46,6 @@ def seconds(rows: Mapping[str, Make], case: Case, rounds: int, limit: float) -> 
 def _timed(call: Callable[[], Any]) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        return time.perf_counter() - start
+        return time.process_time() - start
