@@ -12,6 +12,7 @@ from torch import Tensor
 
 from augnet import AugNet
 from augnet.export import export_onnx
+from augnet.network import Draws
 from augnet.ops import OPS
 
 NAMES = tuple(OPS)
@@ -52,11 +53,8 @@ class Case:
     def expected(self, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """The policy's own result with the numbers of `inputs` in place of its draws."""
         noises = {name.rpartition("_")[0]: value for name, value in inputs.items()}
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(self.net.space, "noise", lambda *_: noises)
-            magnitudes = self.net.policy.magnitudes(inputs["images"], None, inputs["policy_uniform"])
-            patch.setattr(self.net.policy, "sample", lambda *_: magnitudes)
-            result = self.net(inputs["images"], inputs.get("labels"))
+        draws = Draws(inputs["policy_uniform"], noises)
+        result = self.net(inputs["images"], inputs.get("labels"), draws=draws)
         return result if isinstance(result, tuple) else (result,)
 
     def without(self, inputs: dict[str, Tensor], names: tuple[str, ...]) -> dict[str, Tensor]:
