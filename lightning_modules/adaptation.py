@@ -46,7 +46,7 @@ class Adaptation(pl.LightningModule):
         original: bool,
     ) -> None:
         super().__init__()
-        self.student, self.teacher, self.plan = student, teacher.requires_grad_(False), plan
+        self.student, self.teacher, self.plan = student, teacher, plan
         self.decay = decay
         self.fresh, self.original = fresh, original
         self.terms = (plan.decay * decay, 0.0 if fresh else plan.old_decay * old_decay)

@@ -17,6 +17,7 @@ from lightning_modules.data import InfluenceDataModule, LabelledImages
 from lightning_modules.data.joined import join, open_images
 from lightning_modules.data.labelled_images import make_loader
 from lightning_modules.data.rows import ROW_FILES, read_rows
+from lightning_modules.frozen import frozen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +169,8 @@ def adapt_classifier(
         fresh=fresh,
         original=change.policy_file is not None,
     )
-    trainer.fit(module, make_loader(points, data.batch_size, data.num_workers, shuffle, drop_last))
+    with frozen(teacher):
+        trainer.fit(module, make_loader(points, data.batch_size, data.num_workers, shuffle, drop_last))
     return Adapted(student, plan, time.perf_counter() - started)
 
 
@@ -180,6 +182,11 @@ def _build(
     def optimizer(parameters: Any) -> torch.optim.Optimizer:
         """The optimiser of the old one, at another learning rate; the decay is in the weight term."""
         made = teacher.make_optimizer(parameters)
+        if isinstance(made, torch.optim.AdamW):
+            raise ValueError(
+                "adapt adds the weight decay to the gradient, and AdamW keeps it apart, which is another objective: "
+                "take --model.optimizer Adam or SGD."
+            )
         for group in made.param_groups:
             group.update(lr=group["lr"] if lr is None else lr, weight_decay=0.0)
         return made

@@ -3,8 +3,16 @@ import torch
 from augnet_images import generator, noise
 from torch import Tensor
 
-from augnet import AugNet, RangePolicy, TransformSpace
+from augnet import (
+    AugNet,
+    ClassConditionalPolicy,
+    ConditionalPolicy,
+    MixturePolicy,
+    RangePolicy,
+    TransformSpace,
+)
 from augnet.ops import OPS, MixingOp
+from augnet.policies import Policy
 
 ALL = tuple(OPS)
 NAMES = tuple(name for name, op in OPS.items() if not isinstance(op, MixingOp))
@@ -131,3 +139,28 @@ def test_mixing_needs_labels_that_can_be_mixed() -> None:
     assert (labels.diagonal() < 1).all()
     torch.testing.assert_close(labels.sum(1), torch.ones(4).double())
     assert net.eval()(images) is images
+
+
+@pytest.mark.parametrize("kind", ["ranges", "mixture", "conditional", "class_conditional"])
+def test_an_empty_batch_leaves_a_policy_as_it_was(kind: str) -> None:
+    space = TransformSpace(["rotation", "brightness"])
+    policies: dict[str, Policy] = {
+        "ranges": RangePolicy(space.bounds, signed=space.signed),
+        "mixture": MixturePolicy.over(space, ops_per_image=2),
+        "conditional": ConditionalPolicy(space, 3),
+        "class_conditional": ClassConditionalPolicy(space, 4),
+    }
+    net = AugNet(space, policies[kind])
+    before = net.describe()
+    images, _ = net(torch.zeros(0, 3, 8, 8), torch.zeros(0, dtype=torch.long))
+    assert images.shape == (0, 3, 8, 8)
+    assert net.describe() == before
+
+
+def test_given_draws_are_used() -> None:
+    net = AugNet.from_ops(["crop", "noise", "rotation"])
+    images = noise(3, 3, 8, 8)
+    draws = net.draw(images)
+    first, second = net(images, draws=draws), net(images, draws=draws)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, net(images))

@@ -12,7 +12,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from augnet import AugNet
+from augnet import AugNet, ClassConditionalPolicy, TransformSpace
 from augnet.export import to_torchvision
 from augnet.ops import OPS, MixingOp
 
@@ -209,3 +209,9 @@ def test_video_is_refused() -> None:
     image, video = tv_tensors.Image(torch.zeros(3, 8, 8)), tv_tensors.Video(torch.zeros(2, 3, 8, 8))
     with pytest.raises(TypeError, match="found Video"):
         to_torchvision(AugNet.from_ops(["rotation"]))(image, video)
+
+
+def test_policies_that_look_at_classes_are_refused() -> None:
+    space = TransformSpace(["rotation"])
+    with pytest.raises(ValueError, match="looks at classes, and a transform sees images alone"):
+        to_torchvision(AugNet(space, ClassConditionalPolicy(space, 3)))

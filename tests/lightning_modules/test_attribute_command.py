@@ -205,6 +205,9 @@ def test_checkpoints_that_do_not_fit(run: Path, tmp_path: Path) -> None:
     torch.save({"weights": {}}, tmp_path / "other.ckpt")
     with pytest.raises(ValueError, match="is no checkpoint of a run"):
         silent_trainer().attribute(trained(run), data, tmp_path / "other.ckpt")
+    (tmp_path / "garbage.ckpt").write_bytes(b"no checkpoint at all")
+    with pytest.raises(ValueError, match="is no checkpoint of a run, or a damaged one"):
+        silent_trainer().attribute(trained(run), data, tmp_path / "garbage.ckpt")
 
 
 def test_one_device_only(run: Path, tmp_path: Path) -> None:

@@ -182,3 +182,12 @@ def test_watching_leaves_the_training_alone(logged: Path, tmp_path: Path) -> Non
 
 def test_files_of_a_run(logged: Path) -> None:
     assert {path.name for path in logged.iterdir()} == {*FILES, "metrics.csv", "hparams.yaml", "wandb"}
+
+
+def test_pictures_draw_nothing_from_the_training() -> None:
+    module = toy_classifier(ops=["crop", "noise", "translate_x"])
+    pictures = PolicyPictures()
+    pictures.images, pictures.labels = ToyData().training[0][:4], ToyData().training[1][:4]
+    state = torch.get_rng_state()
+    assert torch.equal(pictures._rows(module), pictures._rows(module))
+    assert torch.equal(torch.get_rng_state(), state)

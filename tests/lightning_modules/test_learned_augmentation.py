@@ -180,3 +180,26 @@ def test_batches_of_unknown_form(tmp_path: Path) -> None:
     trainer = toy_trainer(callbacks=[learned()], default_root_dir=tmp_path)
     with pytest.raises(ValueError, match="found the keys pixels"):
         trainer.fit(Plain(), DataLoader([{"pixels": torch.zeros(1, 12, 12)}]))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_resuming_repeats_no_update_when_gradients_are_accumulated(batches: int, tmp_path: Path) -> None:
+    def updates(epochs: int, resume: Path | None) -> int:
+        pl.seed_everything(0, verbose=False)
+        callback = learned()
+        options: dict[str, Any] = {"max_epochs": epochs, "accumulate_grad_batches": batches}
+        trainer = toy_trainer(callbacks=[callback], default_root_dir=tmp_path, **options)
+        trainer.fit(Plain(), ToyData(), ckpt_path=resume)
+        trainer.save_checkpoint(tmp_path / f"{epochs}.ckpt")
+        assert callback.learner is not None
+        return callback.learner.updates
+
+    updates(1, None)
+    assert updates(2, tmp_path / "1.ckpt") == 8 // batches
+
+
+def test_ops_that_mix_images_are_refused_before_training(tmp_path: Path) -> None:
+    module = Plain()
+    with pytest.raises(ValueError, match="mixup"):
+        fit(module, learned(ops=["mixup", "translate_x"]), tmp_path)
+    assert module.seen == []
