@@ -8,12 +8,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from influence.k_prior import point_loss, weight_gradient
 from lightning_modules.adaptation_points import Plan, PointBatch
 from lightning_modules.classifier import Classifier
 from lightning_modules.data.checks import check_labels, validate_images
+from lightning_modules.targets import as_probabilities, smoothed
 
 
 class Adaptation(pl.LightningModule):
@@ -73,11 +74,10 @@ class Adaptation(pl.LightningModule):
     def training_step(self, batch: PointBatch, batch_idx: int) -> Tensor:
         """The mean of the points of a batch, times what a point counts on average."""
         images, labels, soft, hard = batch
-        views = self.student.augment(images, labels)
+        views, mixed = self.student.augment(images, labels)
         logits = self.student(views).float()
         old = self._old_probs(images if self.original else views) if self.asks else torch.zeros_like(logits)
-        smoothing = self.student.loss.label_smoothing
-        targets = nn.functional.one_hot(labels, logits.shape[1]) * (1 - smoothing) + smoothing / logits.shape[1]
+        targets = smoothed(as_probabilities(mixed, logits.shape[1]), logits, self.student.loss.label_smoothing)
         loss = point_loss(logits, targets.to(logits), old, soft.to(logits), hard.to(logits))
         loss = loss * self.scale / len(labels)
         self.log("adapt/loss", loss.detach(), prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))

@@ -11,7 +11,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from augnet import AugNet, load_policy
-from augnet.baselines import Baseline, make_baseline
+from augnet.baselines import Baseline, MixingBaseline, make_baseline
 from lightning_modules.classifier import Classifier, check_choice
 from lightning_modules.data.checks import check_labels, validate_images
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
@@ -19,6 +19,7 @@ from lightning_modules.guard import GuardSettings
 from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner, PolicyUpdate, check_estimator
 from lightning_modules.policy_choice import PolicyName, build_policy, check_fit
 from lightning_modules.ranks import Ranks, draw
+from lightning_modules.targets import as_probabilities, behind
 from lightning_modules.update_log import update_metrics
 
 Control = Literal["none", "plain", "uniform", "shuffled", "flipped", "identity_hessian"]
@@ -45,8 +46,8 @@ class AugmentedClassifier(Classifier):
             Mixtures and `field` have none.
         image_size: Height and width of the images in pixels, which `field` needs; taken from the data.
         base_policy: A fixed policy in front of the learned one: `none`, the name of a baseline (`flip_crop`,
-            `trivial_augment`, `rand_augment`, `auto_augment`, `augmix`, `cutout`), or several joined by `+`, for
-            instance `flip_crop+trivial_augment`.
+            `trivial_augment`, `rand_augment`, `auto_augment`, `augmix`, `cutout`, `mixup`, `cutmix`), or several
+            joined by `+`, for instance `flip_crop+trivial_augment`; the last two stand alone.
         policy_file: A saved policy to train with, frozen, instead of learning one; its ops replace `ops`.
         learner: How the policy is learned.
         guard: When a policy that is being learned is rolled back to its last healthy state.
@@ -112,21 +113,22 @@ class AugmentedClassifier(Classifier):
         self.ranks = Ranks()
 
     @torch.no_grad()
-    def augment(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The training batch as the classifier sees it: base policy, then learned policy; `[B, C, H, W]` in [0, 1].
+    def augment(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The training batch as the classifier sees it: base policy, then learned policy.
 
         Args:
             images: `[B, C, H, W]` in [0, 1].
-            labels: `[B]`, which policies that depend on the class need.
+            labels: `[B]`.
+
+        Returns:
+            Images `[B, C, H, W]` in [0, 1]; the labels, as probabilities `[B, K]` if images were mixed.
         """
-        if self.base is not None:
-            images = self.base(images)
+        images, targets = behind(self.base, images, labels, self.num_classes)
         if self.augnet is None:
-            return images
-        draws = draw(self.augnet, images, self.ranks)
-        augmented: Tensor = (
-            self.augnet(images, draws=draws) if labels is None else self.augnet(images, labels, draws=draws)[0]
-        )
+            return images, targets
+        if self.augnet.space.mixes:
+            targets = as_probabilities(targets, self.num_classes)
+        augmented: tuple[Tensor, Tensor] = self.augnet(images, targets, draws=draw(self.augnet, images, self.ranks))
         return augmented
 
     def check_data(self, data: Any) -> None:
@@ -211,14 +213,9 @@ class AugmentedClassifier(Classifier):
         self._resumed = checkpoint.get(_STATE)
 
 
-def _base(name: str) -> Baseline | None:
+def _base(name: str) -> Baseline | MixingBaseline | None:
     """The policy in front of the learned one, None for `none`."""
-    if name == "none":
-        return None
-    baseline = make_baseline(name)
-    if not isinstance(baseline, Baseline):
-        raise ValueError(f"base_policy {name!r} mixes labels, which training does not follow yet; choose another.")
-    return baseline
+    return None if name == "none" else make_baseline(name)
 
 
 def _settings(kind: type[SettingsT], value: Any) -> SettingsT:

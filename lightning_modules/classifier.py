@@ -96,10 +96,9 @@ class Classifier(pl.LightningModule):
         return logits
 
     @torch.no_grad()
-    def augment(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The training batch as the classifier sees it, `[B, C, H, W]` in [0, 1]; labels are not looked at here."""
-        augmented: Tensor = self.augmentation(images)
-        return augmented
+    def augment(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The training batch as the classifier sees it: images `[B, C, H, W]` in [0, 1], labels `[B]` or `[B, K]`."""
+        return self.augmentation(images), labels
 
     def on_train_batch_start(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Check the first batch before anything is trained on it."""
@@ -123,12 +122,14 @@ class Classifier(pl.LightningModule):
         twin = self.twin
         loss: Tensor
         if twin is None:
-            logits = self(self.augment(images, labels))
-            loss = self.loss(logits, labels)
+            images, targets = self.augment(images, labels)
+            logits = self(images)
+            loss = self.loss(logits, targets)
         else:
             with FeatureCapture(self.network, twin).recording() as seen:
-                logits = self(self.augment(images, labels))
-            loss = twin_loss(self.loss, logits, twin.copy(seen.features), labels, twin.merge)
+                images, targets = self.augment(images, labels)
+                logits = self(images)
+            loss = twin_loss(self.loss, logits, twin.copy(seen.features), targets, twin.merge)
             loss = loss + self.distinctive_weight * twin.penalty()
         self._log("train", loss, logits, labels)
         return loss

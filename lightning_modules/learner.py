@@ -18,18 +18,21 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from augnet import AugNet, MixturePolicy
+from augnet.baselines import Baseline, MixingBaseline
+from augnet.batch import Batch
 from influence import FeatureBank, LastLayerHessian, Solution, loss_gradient, solve, upweight_influence
 from lightning_modules.feature_capture import FeatureCapture
 from lightning_modules.frozen import frozen
 from lightning_modules.guard import Guard, GuardSettings, Health, highest_retention
 from lightning_modules.ranks import Ranks, draw
 from lightning_modules.score_function import score_function
+from lightning_modules.targets import as_classes, as_probabilities, behind, smoothed
 
 _CHUNK = 512  # images of the influence set in one pass of the network
 _UNSOLVED = Solution(torch.zeros(0), math.nan, 0, "none", False)
@@ -144,7 +147,7 @@ class PolicyLearner:
         capture: FeatureCapture,
         influence_set: tuple[Tensor, Tensor],
         settings: LearnerSettings,
-        base: nn.Module | None = None,
+        base: Baseline | MixingBaseline | None = None,
         corruption: Corruption = "none",
         label_smoothing: float = 0.0,
         guard: GuardSettings = GuardSettings(),  # noqa: B008 - frozen
@@ -189,23 +192,23 @@ class PolicyLearner:
         model = self.capture.model
         with frozen(model), _learning(self.augnet):
             with torch.no_grad():
-                originals = images if self.base is None else self._based(images)
-            augmented, choices = self._augment(originals, labels)
+                originals, targets = self._based(images, labels)
+            augmented, targets, choices = self._augment(originals, targets)
             features, logits = self._features(augmented)
             finite = bool(self.ranks.gather(features).isfinite().all() & self.ranks.gather(logits).isfinite().all())
             if finite:
-                self.bank.add(*map(self.ranks.gather, (features, logits, labels)))
+                self.bank.add(*map(self.ranks.gather, (features, logits, targets)))
             refresh = finite and (self.solution is None or self.updates % self.settings.refresh == 0)
             if refresh:
-                finite = self._refresh(originals, logits, labels)
+                finite = self._refresh(originals, logits, as_classes(targets))
             if finite:
-                influence = self._influence(features, logits, labels)
+                influence = self._influence(features, logits, targets)
                 finite = bool(self.ranks.gather(influence).isfinite().all())
             else:  # the classifier has diverged: nothing can be learned from it
                 influence = features.new_full((len(labels),), math.nan, dtype=torch.float32)
             event = self._check(finite) if refresh or not finite else None
             if finite and event is None and not self.guard.gave_up:
-                self._step(influence, augmented, choices)
+                self._step(influence, [augmented, targets], choices)
         self.updates += 1
         return PolicyUpdate(
             influence=influence.detach(),
@@ -216,17 +219,20 @@ class PolicyLearner:
             rollbacks=self.guard.rollbacks,
         )
 
-    def _based(self, images: Tensor) -> Tensor:
+    def _based(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Behind the base policy, which is drawn for the global batch."""
-        based: Tensor = self.base(self.ranks.gather(images), generator=self.generator)  # type: ignore[misc]
-        return self.ranks.own(based)
+        if self.base is None:
+            return images, labels
+        whole = self.ranks.gather(images), self.ranks.gather(labels)
+        images, labels = behind(self.base, *whole, self.capture.head.out_features, self.generator)
+        return self.ranks.own(images), self.ranks.own(labels)
 
-    def _influence(self, features: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+    def _influence(self, features: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
         """Influence of each augmented image `[B]`, or what a control makes of it."""
-        targets = smoothed(labels, logits, self.label_smoothing)
+        targets = smoothed(targets, logits, self.label_smoothing)
         if self.corruption == "shuffled":  # each image answers for the error of another
             logits, targets = self.ranks.gather(logits), self.ranks.gather(targets)
-            order = self.ranks.own(torch.randperm(len(targets), generator=self.generator).to(labels.device))
+            order = self.ranks.own(torch.randperm(len(targets), generator=self.generator).to(targets.device))
             logits, targets = logits[order], targets[order]
         return upweight_influence(self._solved(), features, logits, targets)
 
@@ -246,14 +252,17 @@ class PolicyLearner:
             self.optimizer.state.clear()
         return event
 
-    def _augment(self, originals: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Augmented images, and the choices behind them if they are to be scored."""
+    def _augment(self, originals: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Augmented images, their targets, and the choices behind them if they are to be scored."""
+        if self.augnet.space.mixes:
+            targets = as_probabilities(targets, self.capture.head.out_features)
         draws = draw(self.augnet, originals, self.ranks, self.generator)
         if self.mixture is None or self.settings.estimator == "straight_through":
-            return self.augnet(originals, labels, draws=draws)[0], None
+            return *self.augnet(originals, targets, draws=draws), None
         with torch.no_grad():
             magnitudes, choices = self.mixture.choose(originals, draws.numbers)
-            return self.augnet.space.apply(originals, magnitudes, draws.noise), choices
+            batch = self.augnet.space.apply_to(Batch(originals, targets), magnitudes, draws.noise)
+            return batch.images, cast(Tensor, batch.labels), choices
 
     def _features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         with self.forward_context():
@@ -295,8 +304,8 @@ class PolicyLearner:
             raise RuntimeError("no solution yet: call update first")
         return self.solution
 
-    def _step(self, influence: Tensor, augmented: Tensor, choices: Tensor | None) -> None:
-        """Move the policy against the gradient of the bounded influence: through the images, or from the choices."""
+    def _step(self, influence: Tensor, augmented: list[Tensor], choices: Tensor | None) -> None:
+        """Move the policy against the gradient of the bounded influence: through `augmented`, or from the choices."""
         everyone = self.ranks.gather(influence)
         size = everyone.square().mean().sqrt().clamp(min=torch.finfo(influence.dtype).tiny)
         limit = self.settings.clip
@@ -304,8 +313,9 @@ class PolicyLearner:
         self.optimizer.zero_grad()
         if self.mixture is None or choices is None:
             bounded = limit * torch.tanh(influence / (limit * size))
-            (gradient,) = torch.autograd.grad(bounded.mean() / self.ranks.count, augmented)
-            augmented.backward(sign * gradient)
+            learned = [part for part in augmented if part.requires_grad]  # images, and their targets if they are mixed
+            gradients = torch.autograd.grad(bounded.mean() / self.ranks.count, learned)
+            torch.autograd.backward(learned, [sign * gradient for gradient in gradients])
             self.ranks.add_up(*self._gradients())
         else:
             costs = sign * limit * torch.tanh(everyone / (limit * size))
@@ -365,21 +375,6 @@ def _learning(augnet: AugNet[Any, Any]) -> Iterator[None]:
         yield
     finally:
         augnet.train(training).requires_grad_(False)
-
-
-def smoothed(labels: Tensor, logits: Tensor, smoothing: float) -> Tensor:
-    """Targets of label smoothing, `(1 - smoothing) one-hot + smoothing / K`.
-
-    Args:
-        labels: `[B]` int64.
-        logits: `[B, K]`; give the number of classes and the precision.
-        smoothing: In [0, 1); 0 returns the labels as they are.
-    """
-    if smoothing == 0:
-        return labels
-    num_classes = logits.shape[1]
-    hard = nn.functional.one_hot(labels, num_classes).to(torch.promote_types(logits.dtype, torch.float32))
-    return (1 - smoothing) * hard + smoothing / num_classes
 
 
 def _hits(logits: Tensor, labels: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ def has_uniform(name: PolicyName) -> bool:
 def check_fit(
     augnet: AugNet[Any, Any], in_channels: int, num_classes: int, image_size: tuple[int, int] | None = None
 ) -> None:
-    """Raise ValueError if a policy is for other images or classes, or changes labels too; a size of None fits."""
+    """Raise ValueError if a policy is for other images or classes; a size of None fits."""
     augnet.space.check_channels(in_channels)
     if isinstance(augnet.space, FieldSpace) and image_size not in (None, augnet.space.size):
         expected, found = (f"{height}x{width}" for height, width in (augnet.space.size, image_size))
@@ -89,8 +89,3 @@ def check_fit(
         raise ValueError(f"this policy looks at images with {policy.in_channels} channels, found {in_channels}.")
     if isinstance(policy, ConditionalPolicy | ClassConditionalPolicy) and policy.num_classes not in (0, num_classes):
         raise ValueError(f"this policy is for {policy.num_classes} classes, found {num_classes}.")
-    if augnet.space.mixes:
-        raise ValueError(
-            "ops: cutmix and mixup mix labels too, and this classifier is trained on class numbers: leave them out of "
-            "the ops. augnet.AugNet mixes images and labels in a training loop of your own."
-        )

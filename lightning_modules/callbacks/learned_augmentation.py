@@ -89,6 +89,11 @@ class LearnedAugmentation(pl.Callback):
         head = find_last_linear(model, images[:2])
         check_labels(labels, head.out_features)
         check_fit(self.augnet, images.shape[1], head.out_features)
+        if self.augnet.space.mixes:
+            raise ValueError(
+                "ops: cutmix and mixup mix labels too, and the training_step of others expects class numbers: leave "
+                "them out of the ops. train.py learns them."
+            )
         self.learner = PolicyLearner(
             self.augnet,
             FeatureCapture(model, head),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from toys import CLASSES, SIDE, ToyNet, blobs
 
 from augnet import AugNet
+from augnet.baselines import Baseline, MixingBaseline
 from lightning_modules.feature_capture import FeatureCapture
 from lightning_modules.guard import GuardSettings
 from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner
@@ -28,7 +29,7 @@ def make(
     policy: PolicyName = "ranges",
     width: int = 5,
     forward_context: Callable[[], Any] | None = None,
-    base: nn.Module | None = None,
+    base: Baseline | MixingBaseline | None = None,
     guard: GuardSettings | None = None,
     ranks: Ranks | None = None,
     **settings: Any,

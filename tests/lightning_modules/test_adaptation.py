@@ -184,7 +184,7 @@ def test_old_model_sees_the_view_that_its_policy_made_or_the_original(
 ) -> None:
     module = adaptation(make_plan("k_prior", KEPT, NONE, NONE, TENTH), original=original)
     seen: dict[str, Tensor] = {}
-    monkeypatch.setattr(module.student, "augment", lambda images, labels: 1 - images)
+    monkeypatch.setattr(module.student, "augment", lambda images, labels: (1 - images, labels))
     for name in ("student", "teacher"):
         getattr(module, name).network.register_forward_pre_hook(
             lambda network, args, name=name: seen.update({name: args[0].clone()})

@@ -15,6 +15,8 @@ from lightning_modules.learner import LearnerSettings, PolicyLearner
 
 NEVER = LearnerSettings(interval=10_000)
 
+LABELS = blobs(96, 0, 0)[1]
+
 
 def fit(model: AugmentedClassifier, data: pl.LightningDataModule | None = None, **trainer: Any) -> pl.Trainer:
     fitter = toy_trainer(**trainer)
@@ -145,7 +147,7 @@ def test_policy_is_not_learned_in_bfloat16() -> None:
 def test_plain_has_no_policy() -> None:
     model = toy_classifier(control="plain")
     images = blobs(6, 0, 0)[0]
-    assert torch.equal(model.train().augment(images), images)
+    assert torch.equal(model.train().augment(images, LABELS[: len(images)])[0], images)
     fit(model)
     assert model.augnet is None
     assert model.learner is None
@@ -155,8 +157,8 @@ def test_plain_has_no_policy() -> None:
 def test_plain_keeps_the_base_policy() -> None:
     model = toy_classifier(control="plain", base_policy="flip_crop")
     images = blobs(6, 0, 0)[0]
-    assert not torch.equal(model.train().augment(images), images)
-    assert torch.equal(model.eval().augment(images), images)
+    assert not torch.equal(model.train().augment(images, LABELS[: len(images)])[0], images)
+    assert torch.equal(model.eval().augment(images, LABELS[: len(images)])[0], images)
 
 
 def test_uniform_draws_up_to_the_bounds_and_stays_there() -> None:
@@ -175,7 +177,7 @@ def test_policy_file_trains_with_frozen_ranges(tmp_path: Path) -> None:
     save_policy(AugNet.from_ops({"rotation": 30.0, "contrast": 1.0}, 0.37), tmp_path / "policy.json")
     model = toy_classifier(policy_file=str(tmp_path / "policy.json"))
     images = blobs(6, 0, 0)[0]
-    assert not torch.equal(model.train().augment(images), images)
+    assert not torch.equal(model.train().augment(images, LABELS[: len(images)])[0], images)
     fit(model)
     assert half_widths(model) == pytest.approx({"rotation": 0.37 * 30, "contrast": 0.37}, rel=1e-5)
     assert model.learner is None
@@ -197,7 +199,7 @@ def test_evaluation_is_not_augmented() -> None:
     fit(model, data, num_sanity_val_steps=0)
     assert torch.equal(torch.cat(seen), data.validation[0])
     images = data.validation[0]
-    assert not torch.equal(model.train().augment(images), images)
+    assert not torch.equal(model.train().augment(images, LABELS[: len(images)])[0], images)
 
 
 def test_base_policy_stands_in_front_of_the_learned_one() -> None:
@@ -207,7 +209,7 @@ def test_base_policy_stands_in_front_of_the_learned_one() -> None:
     assert model.augnet is not None
     model.base.register_forward_hook(lambda *_: order.append("base"))
     model.augnet.register_forward_hook(lambda *_: order.append("learned"))
-    model.train().augment(blobs(6, 0, 0)[0])
+    model.train().augment(*blobs(6, 0, 0))
     assert order == ["base", "learned"]
 
 
@@ -284,7 +286,7 @@ def test_models_without_a_linear_head(network: str, message: str) -> None:
         ({"initial_range": 0.0}, r"initial: expected a fraction of the bounds in \(0, 1\], found 0"),
         ({"control": "inverted"}, "control must be one of none, plain, .*, found 'inverted'"),
         ({"base_policy": "flip"}, "unknown baseline 'flip'; did you mean flip_crop"),
-        ({"base_policy": "mixup"}, "base_policy 'mixup' mixes labels, which training does not follow yet"),
+        ({"base_policy": "flip_crop+mixup"}, "mixup and cutmix mix labels too and stand alone"),
         ({"model": "toys.NoSuchNet"}, "module toys has no class or function 'NoSuchNet'"),
         ({"label_smoothing": 2.0}, "label_smoothing must lie in"),
         ({"policy_file": "x.json", "control": "plain"}, "policy_file fixes the policy: control must be none"),

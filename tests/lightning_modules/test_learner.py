@@ -52,7 +52,7 @@ def watch_image_gradients(learner: PolicyLearner) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("base", [None, FlipCrop()])
-def test_classifier_and_random_state_are_bit_for_bit_the_same(base: nn.Module | None) -> None:
+def test_classifier_and_random_state_are_bit_for_bit_the_same(base: FlipCrop | None) -> None:
     learner = make(base=base)
     model = network(learner)
     model(BATCH[0])  # statistics that are not the initial ones

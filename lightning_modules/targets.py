@@ -1,0 +1,55 @@
+"""Labels as the loss takes them: class numbers, or probabilities once images have been mixed."""
+
+import torch
+from torch import Tensor, nn
+
+from augnet.baselines import Baseline, MixingBaseline
+
+
+def as_probabilities(labels: Tensor, num_classes: int) -> Tensor:
+    """Labels `[B]` int64 or `[B, K]` as probabilities `[B, K]`; carries the gradient of the latter."""
+    return nn.functional.one_hot(labels, num_classes).float() if labels.ndim == 1 else labels
+
+
+def as_classes(labels: Tensor) -> Tensor:
+    """Labels `[B]` int64 or `[B, K]` as class numbers `[B]`, of mixed images those of the larger share."""
+    return labels if labels.ndim == 1 else labels.argmax(dim=1)
+
+
+def smoothed(labels: Tensor, logits: Tensor, smoothing: float) -> Tensor:
+    """Targets of label smoothing, `(1 - smoothing) target + smoothing / K`.
+
+    Args:
+        labels: `[B]` int64, or `[B, K]` probabilities, whose gradient is carried.
+        logits: `[B, K]`; give the number of classes and the precision.
+        smoothing: In [0, 1); 0 returns the labels as they are.
+    """
+    if smoothing == 0:
+        return labels
+    num_classes = logits.shape[1]
+    targets = as_probabilities(labels, num_classes).to(torch.promote_types(logits.dtype, torch.float32))
+    return (1 - smoothing) * targets + smoothing / num_classes
+
+
+def behind(
+    base: Baseline | MixingBaseline | None,
+    images: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Images and labels behind a base policy; the labels become probabilities if it mixes images.
+
+    Args:
+        base: The policy, None for none.
+        images: `[B, C, H, W]` in [0, 1].
+        labels: `[B]` int64.
+        num_classes: K.
+        generator: Source of the draws; `None` is torch's default generator.
+    """
+    if base is None:
+        return images, labels
+    if isinstance(base, MixingBaseline):
+        mixed: tuple[Tensor, Tensor] = base(images, as_probabilities(labels, num_classes), generator)
+        return mixed
+    return base(images, generator), labels
