@@ -230,9 +230,8 @@ class PolicyLearner:
     def _influence(self, features: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
         """Influence of each augmented image `[B]`, or what a control makes of it."""
         targets = smoothed(targets, logits, self.label_smoothing)
-        if self.corruption == "shuffled":  # each image answers for the error of another
-            logits, targets = self.ranks.gather(logits), self.ranks.gather(targets)
-            order = self.ranks.own(torch.randperm(len(targets), generator=self.generator).to(targets.device))
+        if self.corruption == "shuffled":  # each image answers for the error of another of the same rank
+            order = torch.randperm(len(targets), generator=self.generator).to(targets.device)
             logits, targets = logits[order], targets[order]
         return upweight_influence(self._solved(), features, logits, targets)
 

@@ -169,11 +169,12 @@ def test_flipped_is_exactly_the_opposite() -> None:
 
 
 def test_shuffled_scores_each_image_by_the_error_of_another() -> None:
-    learner = make("shuffled", double=True)
+    learner = make("shuffled", double=True, clip=1e9)
     images, labels = BATCH[0].double(), BATCH[1]
     generator = torch.Generator()
     generator.set_state(learner.generator.get_state())
-    augmented = copy.deepcopy(learner.augnet).train()(images, generator=generator).detach()
+    oracle = copy.deepcopy(learner.augnet).train().requires_grad_(True)
+    augmented = oracle(images, generator=generator)
     order = torch.randperm(len(labels), generator=generator)
 
     update = learner.update(images, labels)
@@ -185,6 +186,9 @@ def test_shuffled_scores_each_image_by_the_error_of_another() -> None:
     expected = -torch.einsum("bk,kd,bd->b", errors[order], update.solution.value, rows)
     assert order.tolist() != sorted(order.tolist())
     torch.testing.assert_close(update.influence, expected.detach(), rtol=1e-10, atol=1e-12)
+    scale = expected.detach().square().mean().sqrt()
+    (gradient,) = torch.autograd.grad((expected / scale).mean(), oracle.policy.theta)
+    torch.testing.assert_close(policy_gradient(learner), gradient, rtol=1e-7, atol=1e-12)
 
 
 def test_label_smoothing_is_that_of_the_training_samples_only() -> None:

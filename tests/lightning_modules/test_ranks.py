@@ -24,7 +24,7 @@ CASES: dict[str, dict[str, Any]] = {
     "mixture": {"policy": "mixture"},
     "conditional": {"policy": "conditional"},
     "class_conditional": {"policy": "class_conditional"},
-    "shuffled": {"corruption": "shuffled"},
+    "flipped": {"corruption": "flipped"},
 }
 
 
