@@ -102,8 +102,8 @@ class FieldSpace(Space):
         batch.check()
         images = batch.images
         self.check_images(images)
-        if magnitudes.shape != (len(images), *self.shape):
-            raise ValueError(f"expected fields {[len(images), *self.shape]}, found {tuple(magnitudes.shape)}")
+        if magnitudes.shape != (images.shape[0], *self.shape):
+            raise ValueError(f"expected fields {[images.shape[0], *self.shape]}, found {tuple(magnitudes.shape)}")
         precise = torch.promote_types(torch.promote_types(images.dtype, magnitudes.dtype), torch.float32)
         with torch.autocast(images.device.type, enabled=False):
             fields = as_fields(magnitudes.to(precise), self.channels)

@@ -21,6 +21,7 @@ from augnet.batch import Batch
 from augnet.fused import Noise
 from augnet.network import AugNet
 from augnet.ops.base import gaussian
+from augnet.space import TransformSpace
 
 METADATA = "augfluence"
 VERSION = 1
@@ -90,7 +91,8 @@ class _Graph(nn.Module):
 
     def input_names(self, arguments: dict[str, Any]) -> list[str]:
         """Names of the inputs, in the order of the arguments."""
-        drawn = [f"{op.name}_{_distribution(op.noise)}" for op in self.augnet.space.ops if op.noise is not None]
+        ops = self.augnet.space.ops if isinstance(self.augnet.space, TransformSpace) else ()  # fields draw nothing
+        drawn = [f"{op.name}_{_distribution(op.noise)}" for op in ops if op.noise is not None]
         return ["images", "policy_uniform", *drawn, *(["labels"] if "labels" in arguments else [])]
 
     def metadata(self, names: list[str]) -> str:

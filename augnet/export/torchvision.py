@@ -15,6 +15,7 @@ from torchvision.transforms.v2 import functional as F
 from augnet.batch import Batch
 from augnet.network import AugNet
 from augnet.ops import MixingOp
+from augnet.space import TransformSpace
 
 _MODES = ("L", "RGB")
 _BOXES = ("XYXY", "XYWH", "CXCYWH")
@@ -44,6 +45,8 @@ def to_torchvision(augnet: AugNet) -> v2.Transform:
         >>> transform(PIL.Image.new("RGB", (32, 24))).size
         (32, 24)
     """
+    if not isinstance(augnet.space, TransformSpace):
+        raise ValueError("a field network is for images of one size and moves no masks or boxes: call it on batches.")
     mixing = [op.name for op in augnet.space.ops if isinstance(op, MixingOp)]
     if mixing:
         raise ValueError(

@@ -62,7 +62,7 @@ class FieldPolicy(Policy):
         """Fields `[B, N, H, W]`, carrying gradient to E and G; labels are not looked at. See `Policy.magnitudes`."""
         codes = self.codes(images, uniform)
         maps: Tensor = self.decoder(codes)
-        if maps.requires_grad and len(images):
+        if maps.requires_grad and images.shape[0]:
             self._measure(images, codes.detach(), maps.detach())
         return maps
 
