@@ -104,7 +104,7 @@ def test_probing_leaves_no_trace_when_it_fails() -> None:
     [
         (flat(nn.Softmax(dim=1)), "returns probabilities, expected logits: take its final softmax out"),
         (flat(nn.LogSoftmax(dim=1)), "returns log-probabilities, expected logits"),
-        (flat(nn.ReLU(inplace=True)), "is not the output (4, 3) of its last torch.nn.Linear"),
+        (flat(nn.Hardtanh(-1e-6, 1e-6, inplace=True)), "is not the output (4, 3) of its last torch.nn.Linear"),
         (nn.Sequential(nn.Conv2d(1, 3, 8), nn.Flatten()), "no torch.nn.Linear ran in the model"),
         (nn.Sequential(nn.Linear(8, 3), nn.Flatten()), "shape (4, 1, 8, 8), expected [B, D]"),
         (nn.Sequential(nn.Linear(8, 3)), "must return logits [B, K], got shape (4, 1, 8, 3)"),
