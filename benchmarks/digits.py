@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from augnet.atomic_file import write_atomically
+from benchmarks.environment import versions
 from lightning_modules.cli import main as train
 
 ARMS = ("plain", "uniform", "none", "shuffled", "flipped", "identity_hessian")
@@ -87,7 +87,7 @@ def main() -> None:
     setting = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, 1 thread used",
         "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
+        **versions(PACKAGES),
     }
     write_atomically(options.output, json.dumps({"setting": setting, "runs": runs}, indent=1) + "\n")
     Console(width=120).print(table(runs))

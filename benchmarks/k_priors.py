@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -21,6 +20,7 @@ import torch
 
 from augnet.atomic_file import write_atomically
 from benchmarks.digits import spread
+from benchmarks.environment import versions
 from lightning_modules.cli import main as augfluence
 
 SHARE = 0.1
@@ -173,7 +173,7 @@ def main() -> None:
         "network": f"SmallConvNet of width 16, bf16-mixed, {options.epochs} epochs",
         "adapting": f"memory {SHARE:.0%}, {options.adapt_epochs} passes, learning rate {options.lr}",
         "python": platform.python_version(),
-        **{package: version(package) for package in ("torch", "pytorch-lightning")},
+        **versions(("torch", "pytorch-lightning")),
     }
     write_atomically(options.output / "k_priors.json", json.dumps({"setting": setting, "runs": runs}, indent=1) + "\n")
     write_atomically(options.output / "k_priors.md", table(runs))

@@ -12,7 +12,6 @@ import json
 import os
 import platform
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -23,6 +22,7 @@ import torch
 from augnet.atomic_file import write_atomically
 from augnet.baselines import FlipCrop
 from benchmarks.digits import spread
+from benchmarks.environment import versions
 from lightning_modules.classifier import Classifier
 from lightning_modules.data import ImageDataModule
 from lightning_modules.distinctive import merge_copy
@@ -154,7 +154,7 @@ def main() -> None:
         "training": f"SmallConvNet of width {options.width}, {options.epochs} epochs, bf16-mixed, SGD with Nesterov "
         f"momentum 0.9, weight decay 5e-4, highest learning rate {LEARNING_RATE} * batch / 128, one cycle",
         "python": platform.python_version(),
-        **{package: version(package) for package in ("torch", "pytorch-lightning")},
+        **versions(("torch", "pytorch-lightning")),
     }
     write_atomically(options.output / "large_batch.json", json.dumps({"setting": setting, "runs": runs}, indent=1))
     write_atomically(options.output / "large_batch.md", table(runs))

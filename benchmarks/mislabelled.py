@@ -11,7 +11,6 @@ import csv
 import json
 import os
 import platform
-from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from augnet.atomic_file import write_atomically
 from benchmarks.digits import spread
+from benchmarks.environment import versions
 from benchmarks.label_noise import FlippedImages
 from lightning_modules.cli import main as augfluence
 from lightning_modules.plots import save_figure
@@ -190,7 +190,7 @@ def main() -> None:
         "data": f"{options.path}: {options.train_size} training images, {SHARE:.0%} of the labels flipped",
         "network": f"WideResNet-16-1, {options.epochs} epochs, bf16-mixed",
         "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
+        **versions(PACKAGES),
     }
     write_atomically(options.output / "mislabelled.json", json.dumps({"setting": setting, "runs": runs}) + "\n")
     save_figure(plot(runs), options.output / "mislabelled_pr.png")

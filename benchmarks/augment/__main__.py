@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +19,16 @@ from benchmarks.augment.ours import LEARNABLE, STEP, training_step
 from benchmarks.augment.ours import ROWS as OURS
 from benchmarks.augment.peers import ROWS as PEERS
 from benchmarks.augment.timing import seconds
+from benchmarks.environment import versions
 
 PACKAGES = ("torch", "torchvision", "kornia", "albumentations")
 _SHARES = ("trivial_augment", "flip_crop+trivial_augment", "ranges, forward")
 
 
-def versions(threads: int) -> dict[str, Any]:
+def environment(threads: int) -> dict[str, Any]:
     """Machine, threads and packages."""
-    found: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, shared with other work",
-        "threads": threads,
-    }
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, shared with other work"
+    return {"machine": machine, "threads": threads, **versions(PACKAGES)}
 
 
 def measure(case: Case, rounds: int, limit: float) -> list[dict[str, Any]]:
@@ -98,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    setting, rows = versions(options.threads), []
+    setting, rows = environment(options.threads), []
     for case in QUICK if options.quick else CASES[: options.cases]:
         rows += measure(case, 2 if options.quick else options.rounds, options.limit)
     text = markdown(setting, rows)

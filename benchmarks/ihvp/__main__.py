@@ -10,13 +10,13 @@ import json
 import os
 import platform
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from augnet.atomic_file import write_atomically
+from benchmarks.environment import versions
 from benchmarks.ihvp import tables
 from benchmarks.ihvp.cases import MODES, QUICK, SHAPES, Shape
 from benchmarks.ihvp.image import ROWS as IMAGE_ROWS
@@ -29,15 +29,10 @@ from benchmarks.ihvp.tables import AUTO, Result
 PACKAGES = ("torch", "curvlinops-for-pytorch", "pyDVL", "captum", "dattri")
 
 
-def versions() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Machine and packages."""
-    found = {"machine": f"{_processor()}, {os.cpu_count()} cores, 1 thread used", "python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    machine = f"{_processor()}, {os.cpu_count()} cores, 1 thread used"
+    return {"machine": machine, "python": platform.python_version(), **versions(PACKAGES)}
 
 
 def specs(kind: str, rows: list[str], shape: Shape, mode: str, limit: float) -> list[dict[str, Any]]:
@@ -48,7 +43,7 @@ def specs(kind: str, rows: list[str], shape: Shape, mode: str, limit: float) -> 
 
 def write(folder: Path, groups: list[list[Result]], loops: list[Result], images: list[Result]) -> None:
     """The JSON, and the same in Markdown."""
-    setting = versions()
+    setting = environment()
     everything = {
         "setting": setting,
         "rows": [row for rows in groups for row in rows],
