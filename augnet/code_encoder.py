@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from augnet import draws
 from augnet.field import CODE_SIZE
 
 
@@ -86,5 +87,4 @@ def drop_codes(codes: Tensor, rate: float, uniform: Tensor) -> Tensor:
 
 def uniform(like: Tensor, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
     """Uniform draws in [0, 1) with the dtype and on the device of a tensor, from a generator on any device."""
-    device = like.device if generator is None else generator.device
-    return torch.rand(shape, generator=generator, device=device, dtype=torch.float32).to(like)
+    return draws.uniform(shape, like, generator).to(like)

@@ -1,4 +1,4 @@
-"""Random numbers for a batch, from one generator."""
+"""Random numbers for a batch, from one generator on any device."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def integers(limit: int, shape: tuple[int, ...], images: Tensor, generator: torc
 
 def uniform(shape: tuple[int, ...], images: Tensor, generator: torch.Generator | None) -> Tensor:
     """Uniform in [0, 1), float32 of the given shape, on the device of `images`."""
-    return torch.rand(shape, generator=generator, device=device_of(images, generator)).to(images.device)
+    drawn = torch.rand(shape, generator=generator, device=device_of(images, generator), dtype=torch.float32)
+    return drawn.to(images.device)
 
 
 def dirichlet(alpha: float, shape: tuple[int, ...], images: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from augnet.baselines.base import Baseline
-from augnet.baselines.draws import dirichlet, integers
 from augnet.baselines.rounds import apply_round
+from augnet.draws import dirichlet, integers
 from augnet.scales import MIX, RAND_OPS, table
 
 _DEPTH = 3  # ops of a chain at most

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from augnet.baselines.base import Baseline
-from augnet.baselines.draws import integers, uniform
 from augnet.baselines.rounds import apply_round
 from augnet.classic import CLASSIC_OPS, ClassicOp
+from augnet.draws import integers, uniform
 from augnet.scales import AUTO, table
 
 # 25 pairs of (op, probability, strength of 10)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from augnet.baselines.base import Baseline
-from augnet.baselines.draws import uniform
+from augnet.draws import uniform
 from augnet.space import TransformSpace
 
 

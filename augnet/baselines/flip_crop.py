@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from augnet.baselines.base import Baseline
-from augnet.baselines.draws import device_of
+from augnet.draws import device_of
 
 
 class FlipCrop(Baseline):

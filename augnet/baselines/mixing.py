@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from augnet.baselines.draws import dirichlet
 from augnet.batch import Batch
+from augnet.draws import dirichlet
 from augnet.space import TransformSpace
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from augnet.baselines.base import Baseline
-from augnet.baselines.draws import integers
 from augnet.baselines.rounds import apply_round
+from augnet.draws import integers
 from augnet.scales import RAND_OPS, TRIVIAL, table
 
 

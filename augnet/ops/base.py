@@ -14,6 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from augnet import draws
+
 Noise = Callable[[Tensor, torch.Generator | None], Tensor]  # images -> what an op draws besides its magnitude, [B, ...]
 Gradient = Literal["exact", "straight-through"]
 
@@ -110,17 +112,15 @@ def uniform(columns: int) -> Noise:
     """Noise of `columns` uniform numbers in [0, 1) for each image, `[B, columns]`."""
 
     def draw(images: Tensor, generator: torch.Generator | None) -> Tensor:
-        device = images.device if generator is None else generator.device
-        numbers = torch.rand(len(images), columns, generator=generator, device=device)
-        return numbers.to(images.device, torch.promote_types(images.dtype, torch.float32))
+        numbers = draws.uniform((len(images), columns), images, generator)
+        return numbers.to(torch.promote_types(images.dtype, torch.float32))
 
     return draw
 
 
 def gaussian(images: Tensor, generator: torch.Generator | None) -> Tensor:
     """Noise of one standard normal number for each pixel, of the shape of the images."""
-    device = images.device if generator is None else generator.device
-    field = torch.randn(images.shape, generator=generator, device=device)
+    field = torch.randn(images.shape, generator=generator, device=draws.device_of(images, generator))
     return field.to(images.device, torch.promote_types(images.dtype, torch.float32))
 
 
