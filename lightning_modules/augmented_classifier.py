@@ -7,7 +7,6 @@ from typing import Any, Literal, TypeVar, cast
 import torch
 import torch.distributed as dist
 from pytorch_lightning.callbacks import Callback, LambdaCallback
-from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from augnet import AugNet, load_policy
@@ -20,7 +19,7 @@ from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner
 from lightning_modules.policy_choice import PolicyName, build_policy, check_fit
 from lightning_modules.ranks import Ranks, draw
 from lightning_modules.targets import as_probabilities, behind
-from lightning_modules.update_log import update_metrics
+from lightning_modules.update_log import update_policy
 
 Control = Literal["none", "plain", "uniform", "shuffled", "flipped", "identity_hessian"]
 _STATE = "policy_learner"
@@ -196,12 +195,8 @@ class AugmentedClassifier(Classifier):
     def _after_step(self, batch: tuple[Tensor, Tensor]) -> None:
         """Every few steps, one policy update on the batch that was just trained on."""
         stepped, self._latest_step = self.global_step != self._latest_step, self.global_step
-        if self.learner is None or self.augnet is None or not stepped or not self.learner.due(self.global_step):
-            return  # not stepped: gradients of several batches are accumulated
-        update = self.last_update = self.learner.update(*batch)
-        self.log_dict(update_metrics(update, self.augnet))
-        if update.event is not None:
-            rank_zero_warn(update.event)
+        if self.learner is not None and stepped and self.learner.due(self.global_step):
+            self.last_update = update_policy(self.learner, self, *batch)  # not stepped: gradients are accumulated
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the learner's state."""

@@ -195,9 +195,10 @@ class PolicyLearner:
                 originals, targets = self._based(images, labels)
             augmented, targets, choices = self._augment(originals, targets)
             features, logits = self._features(augmented)
-            finite = bool(self.ranks.gather(features).isfinite().all() & self.ranks.gather(logits).isfinite().all())
+            everyone = [self.ranks.gather(part) for part in (features, logits, targets)]
+            finite = bool(everyone[0].isfinite().all() & everyone[1].isfinite().all())
             if finite:
-                self.bank.add(*map(self.ranks.gather, (features, logits, targets)))
+                self.bank.add(*everyone)
             refresh = finite and (self.solution is None or self.updates % self.settings.refresh == 0)
             if refresh:
                 finite = self._refresh(originals, logits, as_classes(targets))

@@ -1,11 +1,29 @@
-"""What is logged after an update of the policy."""
+"""An update of the policy inside a training, with what is logged after it."""
 
 from typing import Any
 
+import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from augnet import AugNet
-from lightning_modules.learner import PolicyUpdate
+from lightning_modules.learner import PolicyLearner, PolicyUpdate
+
+
+def update_policy(learner: PolicyLearner, module: pl.LightningModule, images: Tensor, labels: Tensor) -> PolicyUpdate:
+    """Move the policy once, log what the update saw, and say it if the guard did something.
+
+    Args:
+        learner: Of the policy.
+        module: Logs.
+        images: The training batch `[B, C, H, W]` in [0, 1], not augmented.
+        labels: `[B]`.
+    """
+    update = learner.update(images, labels)
+    module.log_dict(update_metrics(update, learner.augnet))
+    if update.event is not None:
+        rank_zero_warn(update.event)
+    return update
 
 
 def update_metrics(update: PolicyUpdate, augnet: AugNet[Any, Any]) -> dict[str, Tensor | float]:

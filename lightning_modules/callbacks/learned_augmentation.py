@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 from kornia.enhance import Normalize
-from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -19,7 +19,7 @@ from lightning_modules.guard import GuardSettings
 from lightning_modules.learner import LearnerSettings, PolicyLearner, PolicyUpdate
 from lightning_modules.policy_choice import check_fit
 from lightning_modules.ranks import Ranks, draw
-from lightning_modules.update_log import update_metrics
+from lightning_modules.update_log import update_policy
 
 _IMAGE_KEYS = ("image", "images", "pixel_values", "x")
 _LABEL_KEYS = ("label", "labels", "target", "y")
@@ -118,13 +118,9 @@ class LearnedAugmentation(pl.Callback):
     ) -> None:
         """Every few steps, one policy update on the batch that was just trained on."""
         stepped, self._latest_step = trainer.global_step != self._latest_step, trainer.global_step
-        if self.learner is None or not stepped or not self.learner.due(trainer.global_step):
-            return  # not stepped: gradients of several batches are accumulated
-        images, labels = _split(batch)
-        self.last_update = self.learner.update(self._pixels(images), labels)
-        pl_module.log_dict(update_metrics(self.last_update, self.augnet))
-        if self.last_update.event is not None:
-            rank_zero_warn(self.last_update.event)
+        if self.learner is not None and stepped and self.learner.due(trainer.global_step):
+            images, labels = _split(batch)  # not stepped: gradients of several batches are accumulated
+            self.last_update = update_policy(self.learner, pl_module, self._pixels(images), labels)
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -170,11 +166,15 @@ class LearnedAugmentation(pl.Callback):
             del module.training_step
             self._original_step = None
 
-    def _pixels(self, images: Tensor) -> Tensor:
-        """Images in [0, 1], without the normalisation of the data loader."""
+    def _undone(self, images: Tensor) -> Tensor:
+        """Images without the normalisation of the data loader; in [0, 1] up to rounding, if that was as stated."""
         mean, std = (value.to(images).view(-1, 1, 1) for value in (self.normalise.mean, self.normalise.std))
         pixels: Tensor = images * std + mean
-        return pixels.clamp(0, 1)
+        return pixels
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        """Images in [0, 1], as the policy takes them."""
+        return self._undone(images).clamp(0, 1)
 
     def _classifier(self, module: pl.LightningModule) -> nn.Module:
         if self.classifier is None:
@@ -192,8 +192,7 @@ class LearnedAugmentation(pl.Callback):
         if not batches or len(batches[0][1]) == 0:
             raise ValueError("influence: the influence set is empty: give it at least one image of every class.")
         images, labels = (torch.cat(column) for column in zip(*batches, strict=True))
-        mean, std = (value.to(images).view(-1, 1, 1) for value in (self.normalise.mean, self.normalise.std))
-        validate_images(images * std + mean)
+        validate_images(self._undone(images))
         images, labels = trainer.precision_plugin.convert_input((self._pixels(images), labels))
         return images.to(module.device), labels.to(module.device)
 
