@@ -1,12 +1,13 @@
 """Classifier, augmentation network and influence, trained jointly."""
 
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import torch
-import torch.distributed as dist
 from pytorch_lightning.callbacks import Callback, LambdaCallback
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from augnet import AugNet, load_policy
@@ -15,15 +16,19 @@ from lightning_modules.classifier import Classifier, check_choice
 from lightning_modules.data.checks import check_labels, validate_images
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.guard import GuardSettings
-from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner, PolicyUpdate, check_estimator
+from lightning_modules.learner import PolicyLearner, PolicyUpdate, check_estimator
+from lightning_modules.learner_settings import Corruption, LearnerSettings
 from lightning_modules.policy_choice import PolicyName, build_policy, check_fit
-from lightning_modules.ranks import Ranks, draw
+from lightning_modules.policy_training import PolicyTraining, update_metrics
+from lightning_modules.ranks import draw
+from lightning_modules.staged import StagedSettings, learn_staged
 from lightning_modules.targets import as_probabilities, behind
-from lightning_modules.update_log import update_policy
 
-Control = Literal["none", "plain", "uniform", "shuffled", "flipped", "identity_hessian"]
+Control = Literal["none", "plain", "uniform", "shuffled", "flipped", "identity_hessian", "wrong_domain"]
+Schedule = Literal["joint", "staged"]
 _STATE = "policy_learner"
-SettingsT = TypeVar("SettingsT", LearnerSettings, GuardSettings)
+_PICTURES = 50  # of the strengths of a staged policy over its updates
+SettingsT = TypeVar("SettingsT", LearnerSettings, GuardSettings, StagedSettings)
 
 
 class AugmentedClassifier(Classifier):
@@ -48,12 +53,18 @@ class AugmentedClassifier(Classifier):
             `trivial_augment`, `rand_augment`, `auto_augment`, `augmix`, `cutout`, `mixup`, `cutmix`), or several
             joined by `+`, for instance `flip_crop+trivial_augment`; the last two stand alone.
         policy_file: A saved policy to train with, frozen, instead of learning one; its ops replace `ops`.
+        policy_probability: Share of the training images that pass the learned policy, in [0, 1]; the others pass the
+            base policy alone.
+        schedule: `joint` learns policy and classifier together. `staged` is the paper's: the classifier trains behind
+            the base policy alone, the policy is then learned against it with a single solve for S; `train.py fit` goes
+            on with a fresh classifier behind the learned policy.
+        staged: The policy stage of `staged`.
         learner: How the policy is learned.
         guard: When a policy that is being learned is rolled back to its last healthy state.
         control: `none` is the method. `plain` has no policy at all, `uniform` draws uniformly up to the bounds of the
             same ops, for a mixture as it does at its start; `field` has none. The others spoil the influence and should
             do worse: `shuffled` (each image is scored by the error of another), `flipped` (its sign),
-            `identity_hessian` (no curvature).
+            `identity_hessian` (no curvature), `wrong_domain` (an influence set that no deployment looks like).
         **kwargs: See `Classifier`.
     """
 
@@ -66,6 +77,9 @@ class AugmentedClassifier(Classifier):
         image_size: tuple[int, int] | None = None,
         base_policy: str = "none",
         policy_file: str | None = None,
+        policy_probability: float = 1.0,
+        schedule: Schedule = "joint",
+        staged: StagedSettings = StagedSettings(),  # noqa: B008 - frozen
         learner: LearnerSettings = LearnerSettings(),  # noqa: B008 - frozen
         guard: GuardSettings = GuardSettings(),  # noqa: B008 - frozen
         control: Control = "none",
@@ -73,6 +87,9 @@ class AugmentedClassifier(Classifier):
     ) -> None:
         check_choice("control", control, Control)
         check_choice("policy", policy, PolicyName)
+        check_choice("schedule", schedule, Schedule)
+        if not 0 <= policy_probability <= 1:
+            raise ValueError(f"policy_probability must lie in [0, 1], found {policy_probability}.")
         if policy_file is not None and control != "none":
             raise ValueError(f"policy_file fixes the policy: control must be none, found {control!r}.")
         if policy_file is not None and not Path(policy_file).is_file():
@@ -97,19 +114,37 @@ class AugmentedClassifier(Classifier):
         learned = [] if control == "plain" else [augnet]
         super().__init__(augmentation=nn.Sequential(base or nn.Identity(), *learned), **kwargs)
         learner, guard = _settings(LearnerSettings, learner), _settings(GuardSettings, guard)
+        staged = _settings(StagedSettings, staged)
         self.save_hyperparameters()
         self.hparams["policy_file"] = None if policy_file is None else str(Path(policy_file).resolve())
-        self.hparams.update(learner=asdict(learner), guard=asdict(guard))  # plain: checkpoints load with weights_only
+        plain = {"learner": asdict(learner), "guard": asdict(guard), "staged": asdict(staged)}
+        self.hparams.update(plain)  # checkpoints load with weights_only
         if callable(self.hparams.get("optimizer")):
             del self.hparams["optimizer"]
         self.augnet = None if control == "plain" else augnet
-        self.base, self.control, self.settings, self.guard = base, control, learner, guard
+        self.base, self.control, self.policy_probability = base, control, policy_probability
         self.learns = policy_file is None and control not in ("plain", "uniform")
-        self.learner: PolicyLearner | None = None
-        self.last_update: PolicyUpdate | None = None
-        self._resumed: dict[str, Any] | None = None
-        self._latest_step = 0
-        self.ranks = Ranks()
+        self.staged = staged if self.learns and schedule == "staged" else None
+        if self.staged is not None:
+            self.staged.check(augnet, base is not None)
+            learner = replace(learner, refresh=0)
+        self.policy_training = PolicyTraining(augnet, learner, guard)
+        self.staged_strengths: dict[int, dict[str, float]] = {}
+
+    @property
+    def learner(self) -> PolicyLearner | None:
+        """The learner of the policy; None before training, and where nothing is learned."""
+        return self.policy_training.learner
+
+    @property
+    def last_update(self) -> PolicyUpdate | None:
+        """What the latest policy update saw."""
+        return self.policy_training.last_update
+
+    @property
+    def learned(self) -> AugNet[Any, Any] | None:
+        """What the run has learned, for files and people: the average of the policy; None without a policy."""
+        return None if self.augnet is None else self.policy_training.result
 
     @torch.no_grad()
     def augment(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,12 +158,22 @@ class AugmentedClassifier(Classifier):
             Images `[B, C, H, W]` in [0, 1]; the labels, as probabilities `[B, K]` if images were mixed.
         """
         images, targets = behind(self.base, images, labels, self.num_classes)
-        if self.augnet is None:
+        if self.augnet is None or self.staged is not None or self.policy_probability == 0:
             return images, targets
         if self.augnet.space.mixes:
             targets = as_probabilities(targets, self.num_classes)
-        augmented: tuple[Tensor, Tensor] = self.augnet(images, targets, draws=draw(self.augnet, images, self.ranks))
-        return augmented
+        draws = draw(self.augnet, images, self.policy_training.ranks)
+        augmented: tuple[Tensor, Tensor] = self.augnet(images, targets, draws=draws)
+        return augmented if self.policy_probability == 1 else self._chosen(augmented, (images, targets))
+
+    def _chosen(self, augmented: tuple[Tensor, Tensor], originals: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """The augmented ones of `policy_probability` of the pairs of image and target, drawn one by one."""
+        chosen = torch.rand(len(augmented[0]), device=augmented[0].device) < self.policy_probability
+
+        def mixed(new: Tensor, old: Tensor) -> Tensor:
+            return torch.where(chosen.view(-1, *[1] * (new.ndim - 1)), new, old)
+
+        return mixed(augmented[0], originals[0]), mixed(augmented[1], originals[1])
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError unless a policy can be learned on this data; leave everything as it is.
@@ -137,7 +182,7 @@ class AugmentedClassifier(Classifier):
             data: A data module with `influence_set() -> (images, labels)`.
         """
         if self.learns and self.augnet is not None:
-            check_estimator(self.augnet, self.settings)
+            check_estimator(self.augnet, self.policy_training.settings)
             find_last_linear(self.network, self._influence_set(data)[0][:2])
 
     def on_fit_start(self) -> None:
@@ -150,30 +195,45 @@ class AugmentedClassifier(Classifier):
                 f"the policy is learned in float32: set trainer.precision to bf16-mixed, found "
                 f"{self.trainer.precision}."
             )
-        self.ranks = Ranks(dist.group.WORLD if self.trainer.world_size > 1 else None)
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         images, labels = self.trainer.precision_plugin.convert_input(self._influence_set(data))
         head = find_last_linear(self.network, images[:2])
-        self.learner = PolicyLearner(
-            self.augnet,
+        self.policy_training.begin(
+            self.trainer,
             FeatureCapture(self.network, head),
             (images.contiguous(memory_format=self.memory_format), labels),
-            self.settings,
             base=self.base,
             corruption=cast(Corruption, self.control),  # plain and uniform were left out above
             label_smoothing=self.loss.label_smoothing,
-            guard=self.guard,
-            ranks=self.ranks,
-            forward_context=self.trainer.precision_plugin.forward_context,
-            seed=torch.initial_seed() % 2**63,
         )
-        if self._resumed is not None:
-            self.learner.load_state_dict(self._resumed)
-            self._resumed = None
 
     def on_train_start(self) -> None:
         """Steps of a resumed run count from where it goes on."""
-        self._latest_step = self.global_step
+        self.policy_training.start(self.trainer)
+
+    def on_train_end(self) -> None:
+        """In the staged schedule, learn the policy against the trained classifier."""
+        if self.staged is not None and self.learner is not None and not self.trainer.interrupted:
+            learn_staged(self.learner, self._batches, self.staged, self._log_update)
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The training batches of an epoch, on the device."""
+        for batch in self.trainer.train_dataloader:  # type: ignore[union-attr]
+            images, labels = self.trainer.precision_plugin.convert_input(batch[:2])
+            yield images.to(self.device), labels.to(self.device)
+
+    def _log_update(self, number: int, update: PolicyUpdate) -> None:
+        """Log an update of the policy stage; Lightning's own logging is closed by then."""
+        staged, learned = cast(StagedSettings, self.staged), cast(AugNet[Any, Any], self.learned)
+        self.policy_training.last_update = update
+        if update.event is not None:
+            rank_zero_warn(update.event)
+        if number % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            metrics = {key: float(value) for key, value in update_metrics(update, learned).items()}
+            for logger in self.trainer.loggers:
+                logger.log_metrics(metrics, self.global_step + number)
+        if number % max(staged.steps // _PICTURES, 1) == 0:
+            self.staged_strengths[self.global_step + number] = learned.policy.shares(learned.space)
 
     def _influence_set(self, data: Any) -> tuple[Tensor, Tensor]:
         if data is None or not hasattr(data, "influence_set"):
@@ -190,22 +250,22 @@ class AugmentedClassifier(Classifier):
 
     def configure_callbacks(self) -> list[Callback]:
         """The policy update comes before any checkpoint of the same step, which a hook of the module would not."""
+        if self.staged is not None:
+            return []
         return [LambdaCallback(on_train_batch_end=lambda trainer, module, outputs, batch, _: self._after_step(batch))]
 
-    def _after_step(self, batch: tuple[Tensor, Tensor]) -> None:
+    def _after_step(self, batch: Any) -> None:
         """Every few steps, one policy update on the batch that was just trained on."""
-        stepped, self._latest_step = self.global_step != self._latest_step, self.global_step
-        if self.learner is not None and stepped and self.learner.due(self.global_step):
-            self.last_update = update_policy(self.learner, self, *batch)  # not stepped: gradients are accumulated
+        self.policy_training.after_step(self.trainer, self, lambda: (batch[0], batch[1]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the learner's state."""
         if self.learner is not None:
-            checkpoint[_STATE] = self.learner.state_dict()
+            checkpoint[_STATE] = self.policy_training.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the learner's state until the learner is built."""
-        self._resumed = checkpoint.get(_STATE)
+        self.policy_training.load_state_dict(checkpoint.get(_STATE))
 
 
 def _base(name: str) -> Baseline | MixingBaseline | None:

@@ -186,7 +186,7 @@ def _result(trainer: pl.Trainer, model: AugmentedClassifier, data: Any, seconds:
     """Read the test split once."""
     metrics = trainer.test(model, datamodule=data, verbose=False)[0]
     name = "learned" if model.control == "none" else model.control
-    ranges = {} if model.augnet is None else model.augnet.describe()
+    ranges = {} if model.learned is None else model.learned.describe()
     for logger in trainer.loggers:
         logger.finalize("success")
     if any(isinstance(logger, WandbLogger) for logger in trainer.loggers):

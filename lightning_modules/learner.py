@@ -2,93 +2,54 @@
 
     S = (H + damping)^-1 g        g: gradient of the influence set's loss in the last layer, H: Hessian of the
                                   training loss there, from the latest augmented batches
-    J = mean_i bounded(I_i) / rms(I),   I_i = -(p_i - q_i)^T S [h_i; 1]  at the augmented images
+    J = mean_i c_i                c_i: the bounded influence I_i = -(p_i - q_i)^T S [h_i; 1] of an augmented image, and
+                                  what holds the policy near the originals: see `lightning_modules.objective`
     policy <- Adam step along -dJ/dpolicy
 
-The gradient of J reaches the policy through the images, or, for a mixture, by the score function: the bounded influence
-of each image is what its draw cost, and no backward pass is needed.
+The gradient of J reaches the policy through the images, or, for a mixture, by the score function: what each image cost
+is what its draw cost, and no backward pass is needed.
 
 The classifier is frozen, in evaluation mode, and bit for bit the same afterwards; `S` is a constant. Departures from
-the paper: classifier and policy are trained together, not one after the other; each influence is bounded (it has no
-lower bound of its own and rewards destroyed labels otherwise), and `J` is divided by the influences' size, so that the
-learning rate means the same early and late in training.
+the paper: classifier and policy are trained together, not one after the other (`lightning_modules.staged` does that);
+each influence is bounded (it has no lower bound of its own and rewards destroyed labels otherwise), and divided by the
+influences' size, so that the learning rate means the same early and late in training.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from augnet import AugNet, MixturePolicy
 from augnet.baselines import Baseline, MixingBaseline
 from augnet.batch import Batch
-from influence import FeatureBank, LastLayerHessian, Solution, loss_gradient, solve, upweight_influence
+from influence import Solution
 from lightning_modules.feature_capture import FeatureCapture
 from lightning_modules.frozen import frozen
 from lightning_modules.guard import Guard, GuardSettings, Health, highest_retention
+from lightning_modules.last_layer_influence import LastLayerInfluence
+from lightning_modules.learner_settings import Corruption, LearnerSettings
+from lightning_modules.objective import (
+    beyond,
+    bounded,
+    feature_move,
+    feature_spread,
+    label_costs,
+    pixel_change,
+    strength_costs,
+)
+from lightning_modules.policy_average import WINDOW, PolicyAverage
 from lightning_modules.ranks import Ranks, draw
 from lightning_modules.score_function import score_function
 from lightning_modules.targets import as_classes, as_probabilities, behind, smoothed
 
-_CHUNK = 512  # images of the influence set in one pass of the network
-_UNSOLVED = Solution(torch.zeros(0), math.nan, 0, "none", False)
+_CHECKS = 10  # updates from one look of the guard to the next, where S is not refreshed
 _NETWORK_SHARE = 0.02  # of the learning rate, for the weights of a network
-
-Corruption = Literal["none", "shuffled", "flipped", "identity_hessian"]
-Estimator = Literal["score_function", "straight_through"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LearnerSettings:
-    """How the policy is learned.
-
-    Args:
-        lr: Learning rate of Adam on the policy's parameters (logits of range / bound, or of probabilities);
-            the weights of a network have a fiftieth of it.
-        interval: Classifier steps from one policy update to the next; the cost falls in proportion.
-        warmup: Classifier steps before the first policy update.
-        refresh: Policy updates from one solve for S to the next.
-        hessian_rows: Most recent augmented training samples that make up the Hessian.
-        damping: Damping of the Hessian as a fraction of its mean eigenvalue, > 0. Less follows the influence set more
-            closely and is noisier; more makes the policy less specific.
-        tol: Relative residual at which the solve stops.
-        max_iterations: Most Hessian products of one solve.
-        clip: Bound on each sample's influence, in multiples of the batch's root mean square, > 0.
-        estimator: How a mixture is learned: `score_function` (unbiased, no backward pass) or `straight_through` (less
-            variance, biased, needs the gradient of the images).
-        kl: Weight of a mixture's divergence from its prior, >= 0; 0 lets it forget the prior up to its floor.
-    """
-
-    lr: float = 0.05
-    interval: int = 4
-    warmup: int = 30
-    refresh: int = 1
-    hessian_rows: int = 512
-    damping: float = 0.1
-    tol: float = 1e-2
-    max_iterations: int = 100
-    clip: float = 3.0
-    estimator: Estimator = "score_function"
-    kl: float = 0.02
-
-    def __post_init__(self) -> None:
-        for name in ("interval", "refresh", "hessian_rows", "max_iterations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"learner.{name} must be at least 1, found {getattr(self, name)}.")
-        for name in ("lr", "damping", "tol", "clip"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"learner.{name} must be a positive number, found {getattr(self, name)}.")
-        for name in ("warmup", "kl"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"learner.{name} must be at least 0, found {getattr(self, name)}.")
-        if self.estimator not in get_args(Estimator):
-            raise ValueError(
-                f"learner.estimator must be one of {', '.join(get_args(Estimator))}, found {self.estimator!r}."
-            )
+_HALF_SCALE = 2.0**10  # of the objective while gradients are float16, whose smallest numbers they would fall below
 
 
 @dataclass(frozen=True)
@@ -100,16 +61,34 @@ class PolicyUpdate:
         retention: Accuracy on the augmented images / accuracy on the originals.
         influence_loss: Mean loss on the influence set when S was last solved for.
         solution: The solve in use; one of no iterations if the classifier diverged before the first.
-        event: What the guard did to the policy and why, for people; None if nothing.
-        rollbacks: How often it has rolled the policy back so far.
+        pixel_change: Root mean square change of a pixel, as a fraction of the full range.
+        feature_move: Mean move in feature space, in multiples of the spread of the features; NaN where it was not
+            looked at.
+        event: What was done to the policy and why, for people; None if nothing but a step.
+        rollbacks: How often the guard has rolled it back so far.
     """
 
     influence: Tensor
     retention: float
     influence_loss: float
     solution: Solution
+    pixel_change: float = math.nan
+    feature_move: float = math.nan
     event: str | None = None
     rollbacks: int = 0
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A batch before and behind the policy, and what the classifier makes of it."""
+
+    originals: Tensor
+    augmented: Tensor
+    targets: Tensor
+    choices: Tensor | None  # of a mixture that is learned by the score function
+    features: Tensor
+    logits: Tensor
+    original: tuple[Tensor, Tensor] | None  # features and logits of the originals, where they are needed
 
 
 def check_estimator(augnet: AugNet[Any, Any], settings: LearnerSettings) -> None:
@@ -128,12 +107,14 @@ class PolicyLearner:
     Args:
         augnet: The policy to learn. Its parameters need no gradient outside an update.
         capture: The classifier with its head; images in [0, 1] in, logits out.
-        influence_set: Images `[M, C, H, W]` in [0, 1] and labels `[M]` that look like deployment.
+        influence_set: Images `[M, C, H, W]` in [0, 1] and labels `[M]` that look like deployment; may be replaced
+            between updates.
         settings: See `LearnerSettings`.
         base: A fixed policy in front of the learned one, called as `base(images, generator=...)`; None for none.
         label_smoothing: That of the training loss, which the influence of a training sample follows; the influence set
             keeps its hard labels.
-        corruption: A control that spoils the influence on purpose; "none" is the method.
+        corruption: A control that spoils the influence on purpose; "none" is the method. "wrong_domain" says that the
+            influence set is another one than it should be.
         guard: When the policy is rolled back to its last healthy state; controls are left to their fate, as long as
             their numbers are finite.
         ranks: Among which the batches are divided; each calls `update` with its part at the same time.
@@ -161,23 +142,49 @@ class PolicyLearner:
         self.mixture = augnet.policy if isinstance(augnet.policy, MixturePolicy) else None
         check_estimator(augnet, settings)
         self.base, self.ranks = base, ranks or Ranks()
-        self.influence_set = influence_set
-        self.corruption = corruption
-        self.label_smoothing = label_smoothing
-        self.forward_context = forward_context
+        self.corruption, self.label_smoothing = corruption, label_smoothing
+        curvature = corruption != "identity_hessian"
+        self.influence = LastLayerInfluence(capture, influence_set, settings, curvature, forward_context)
         self.optimizer = torch.optim.Adam(_parameter_groups(augnet, settings.lr))
         self.guard = Guard(augnet.policy, guard)
-        self.bank = FeatureBank(settings.hessian_rows)
+        self.average = PolicyAverage(augnet.policy, settings.ema)
         self.generator = torch.Generator().manual_seed(seed)
-        self.updates = 0
-        self.solution: Solution | None = None
+        self.updates, self.finished = 0, False
         self.retention = self.highest_retention = 1.0
         self.saturated_at_start = augnet.policy.saturated(augnet.space)
-        self.influence_loss = math.nan
 
     def due(self, step: int) -> bool:
         """Whether an update follows the classifier's step number `step` (the first is 1)."""
-        return step > self.settings.warmup and step % self.settings.interval == 0
+        return not self.finished and step > self.settings.warmup and step % self.settings.interval == 0
+
+    @property
+    def result(self) -> AugNet[Any, Any]:
+        """What has been learned so far, for files and people: the average over the updates."""
+        return AugNet(self.augnet.space, self.average.policy)
+
+    def finish(self) -> None:
+        """Put the policy at its average; no update is due from now on."""
+        self.augnet.policy.load_state_dict(self.average.policy.state_dict())
+        self.finished = True
+
+    def prime(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Solution:
+        """Solve for S once, from unaugmented training images: for a classifier that stays as it is.
+
+        Args:
+            batches: Training batches, images `[B, C, H, W]` in [0, 1] and labels `[B]`; this rank's part of each. The
+                newest `hessian_rows` rows of them count.
+
+        Raises:
+            ValueError: If the classifier's features or loss are not finite.
+        """
+        with frozen(self.capture.model), torch.no_grad():
+            for images, labels in batches:
+                originals, targets = self._based(images, labels)
+                rows = (*self.influence.look(originals), targets)
+                self.influence.bank.add(*(self.ranks.gather(part) for part in rows))
+            if not self.influence.solve():
+                raise ValueError(f"the loss on the influence set is {self.influence.loss}: the classifier diverged.")
+        return self.influence.latest
 
     def update(self, images: Tensor, labels: Tensor) -> PolicyUpdate:
         """Move the policy once.
@@ -189,33 +196,37 @@ class PolicyLearner:
         Returns:
             What the update saw; detached.
         """
-        model = self.capture.model
-        with frozen(model), _learning(self.augnet):
-            with torch.no_grad():
-                originals, targets = self._based(images, labels)
-            augmented, targets, choices = self._augment(originals, targets)
-            features, logits = self._features(augmented)
-            everyone = [self.ranks.gather(part) for part in (features, logits, targets)]
+        every = self.settings.refresh
+        checks = self.updates % (every or _CHECKS) == 0
+        with frozen(self.capture.model), _learning(self.augnet):
+            seen = self._see(images, labels, checks)
+            everyone = [self.ranks.gather(part) for part in (seen.features, seen.logits, seen.targets)]
             finite = bool(everyone[0].isfinite().all() & everyone[1].isfinite().all())
+            if finite and (every or self.influence.solution is None):
+                self.influence.bank.add(*everyone)
+            if finite and (self.influence.solution is None or (every and checks)):
+                finite = self.influence.solve()
             if finite:
-                self.bank.add(*everyone)
-            refresh = finite and (self.solution is None or self.updates % self.settings.refresh == 0)
-            if refresh:
-                finite = self._refresh(originals, logits, as_classes(targets))
-            if finite:
-                influence = self._influence(features, logits, targets)
+                influence = self._influence_of(seen)
                 finite = bool(self.ranks.gather(influence).isfinite().all())
             else:  # the classifier has diverged: nothing can be learned from it
-                influence = features.new_full((len(labels),), math.nan, dtype=torch.float32)
-            event = self._check(finite) if refresh or not finite else None
+                influence = seen.features.new_full((len(labels),), math.nan, dtype=torch.float32)
+            if finite and checks:
+                self._measure_retention(seen)
+            event = self._check(finite) if checks or not finite else None
+            change = self._mean(pixel_change(seen.originals, seen.augmented.detach()))
+            move = math.nan
             if finite and event is None and not self.guard.gave_up:
-                self._step(influence, [augmented, targets], choices)
+                move = self._step(influence, seen, change)
+                event = self._settle()
         self.updates += 1
         return PolicyUpdate(
             influence=influence.detach(),
             retention=self.retention,
-            influence_loss=self.influence_loss,
-            solution=self.solution or _UNSOLVED,
+            influence_loss=self.influence.loss,
+            solution=self.influence.latest,
+            pixel_change=float(change.sqrt()),
+            feature_move=move,
             event=event,
             rollbacks=self.guard.rollbacks,
         )
@@ -228,29 +239,17 @@ class PolicyLearner:
         images, labels = behind(self.base, *whole, self.capture.head.out_features, self.generator)
         return self.ranks.own(images), self.ranks.own(labels)
 
-    def _influence(self, features: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
-        """Influence of each augmented image `[B]`, or what a control makes of it."""
-        targets = smoothed(targets, logits, self.label_smoothing)
-        if self.corruption == "shuffled":  # each image answers for the error of another of the same rank
-            order = torch.randperm(len(targets), generator=self.generator).to(targets.device)
-            logits, targets = logits[order], targets[order]
-        return upweight_influence(self._solved(), features, logits, targets)
-
-    def _check(self, finite: bool) -> str | None:
-        """Show the guard how the policy is; after a roll-back Adam starts anew."""
-        if self.guard.gave_up:
-            return None
-        saturated, residual, retention = 0.0, 0.0, 1.0
-        if self.corruption == "none":
-            saturated = self.augnet.policy.saturated(self.augnet.space)
-            residual = 0.0 if self.solution is None else self.solution.relative_residual
-            retention = self.highest_retention
-        if saturated <= self.saturated_at_start:
-            saturated = 0.0
-        event = self.guard.check(Health(retention, saturated, residual, finite))
-        if event is not None:
-            self.optimizer.state.clear()
-        return event
+    def _see(self, images: Tensor, labels: Tensor, checks: bool) -> _Seen:
+        """Augment, and look at the batch through the classifier; at the originals only where they are needed."""
+        with torch.no_grad():
+            originals, targets = self._based(images, labels)
+        augmented, targets, choices = self._augment(originals, targets)
+        features, logits = self.influence.look(augmented)
+        original = None
+        if checks or self.settings.radius is not None:
+            with torch.no_grad():
+                original = self.influence.look(originals)
+        return _Seen(originals, augmented, targets, choices, features, logits, original)
 
     def _augment(self, originals: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Augmented images, their targets, and the choices behind them if they are to be scored."""
@@ -264,97 +263,115 @@ class PolicyLearner:
             batch = self.augnet.space.apply_to(Batch(originals, targets), magnitudes, draws.noise)
             return batch.images, cast(Tensor, batch.labels), choices
 
-    def _features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        with self.forward_context():
-            return self.capture(images)
+    def _influence_of(self, seen: _Seen) -> Tensor:
+        """Influence of each augmented image `[B]`, or what a control makes of it."""
+        features, logits = seen.features, seen.logits
+        targets = smoothed(seen.targets, logits, self.label_smoothing)
+        if self.corruption == "shuffled":  # each image answers for the error of another of the same rank
+            order = torch.randperm(len(targets), generator=self.generator).to(targets.device)
+            logits, targets = logits[order], targets[order]
+        return self.influence.of(features, logits, targets)
 
-    @torch.no_grad()
-    def _refresh(self, originals: Tensor, augmented_logits: Tensor, labels: Tensor) -> bool:
-        """Solve for S anew, from the whole influence set and the bank; measure the retention.
-
-        Returns:
-            Whether all numbers were finite; if not, S is what it was.
-        """
-        parts = [self._features(part) for part in self.influence_set[0].split(_CHUNK)]
-        features, logits = (torch.cat(column) for column in zip(*parts, strict=True))
-        targets = self.influence_set[1]
-        self.influence_loss = float(nn.functional.cross_entropy(logits.float(), targets))
-        if not (math.isfinite(self.influence_loss) and bool(features.isfinite().all())):
-            return False
-        gradient = loss_gradient(features, logits, targets)
-        bank_features, bank_logits, _ = self.bank.rows()
-        hessian = LastLayerHessian(bank_features, bank_logits, damping=self.settings.damping)
-        self.solution = solve(
-            hessian,
-            gradient,
-            method="identity" if self.corruption == "identity_hessian" else "auto",
-            tol=self.settings.tol,
-            max_iterations=self.settings.max_iterations,
-            initial=None if self.solution is None else self.solution.value,
-        )
-        hits = [_hits(self._features(originals)[1], labels), _hits(augmented_logits, labels)]
+    def _measure_retention(self, seen: _Seen) -> None:
+        """Accuracy on augmented images against that on the originals, over all ranks."""
+        labels = as_classes(seen.targets)
+        originals = seen.logits if seen.original is None else seen.original[1]
+        hits = [_hits(originals, labels), _hits(seen.logits, labels)]
         self.ranks.add_up(*hits)
         on_originals, on_augmented = int(hits[0]), int(hits[1])
         self.retention = on_augmented / max(on_originals, 1)
         self.highest_retention = highest_retention(on_augmented, on_originals)
-        return True
 
-    def _solved(self) -> Solution:
-        if self.solution is None:
-            raise RuntimeError("no solution yet: call update first")
-        return self.solution
+    def _check(self, finite: bool) -> str | None:
+        """Show the guard how the policy is; after a roll-back Adam and the average start anew."""
+        if self.guard.gave_up:
+            return None
+        saturated, residual, retention = 0.0, 0.0, 1.0
+        if self.corruption == "none":
+            saturated = self.augnet.policy.saturated(self.augnet.space)
+            residual = 0.0 if self.influence.solution is None else self.influence.solution.relative_residual
+            retention = self.highest_retention
+        if saturated <= self.saturated_at_start:
+            saturated = 0.0
+        event = self.guard.check(Health(retention, saturated, residual, finite))
+        if event is not None:
+            self.optimizer.state.clear()
+            self.average.restart(self.augnet.policy)
+        return event
 
-    def _step(self, influence: Tensor, augmented: list[Tensor], choices: Tensor | None) -> None:
-        """Move the policy against the gradient of the bounded influence: through `augmented`, or from the choices."""
-        everyone = self.ranks.gather(influence)
-        size = everyone.square().mean().sqrt().clamp(min=torch.finfo(influence.dtype).tiny)
-        limit = self.settings.clip
+    def _costs(self, influence: Tensor, seen: _Seen, change: Tensor) -> tuple[Tensor, float]:
+        """What each image costs `[B]`, and the mean move in feature space; see `lightning_modules.objective`."""
+        size = self._mean(influence.square()).sqrt().clamp(min=torch.finfo(influence.dtype).tiny)
         sign = -1 if self.corruption == "flipped" else 1
+        costs, move = sign * bounded(influence, size, self.settings.clip), math.nan
+        if self.settings.radius is not None and seen.original is not None:
+            spread = feature_spread(self.ranks.gather(seen.original[0]))
+            moves = feature_move(seen.original[0], seen.features, spread)
+            costs, move = costs + beyond(moves, self.settings.radius), float(self._mean(moves))
+        if self.settings.identity or self.settings.budget is not None:
+            costs = costs + strength_costs(pixel_change(seen.originals, seen.augmented), change, self.settings)
+        if self.settings.label:
+            costs = costs + label_costs(seen.logits, seen.targets, self.settings.label)
+        return costs, move
+
+    def _step(self, influence: Tensor, seen: _Seen, change: Tensor) -> float:
+        """Move the policy against the gradient of the costs, through the images or from the choices.
+
+        Returns:
+            The mean move in feature space.
+        """
+        costs, move = self._costs(influence, seen, change)
         self.optimizer.zero_grad()
-        if self.mixture is None or choices is None:
-            bounded = limit * torch.tanh(influence / (limit * size))
-            learned = [part for part in augmented if part.requires_grad]  # images, and their targets if they are mixed
-            gradients = torch.autograd.grad(bounded.mean() / self.ranks.count, learned)
-            torch.autograd.backward(learned, [sign * gradient for gradient in gradients])
+        if self.mixture is None or seen.choices is None:
+            scale = _HALF_SCALE if seen.features.dtype == torch.float16 else 1.0
+            (costs.mean() * (scale / self.ranks.count)).backward()
+            for gradient in self._gradients():
+                gradient.div_(scale)
             self.ranks.add_up(*self._gradients())
         else:
-            costs = sign * limit * torch.tanh(everyone / (limit * size))
-            score_function(self.mixture.log_prob(self.ranks.gather(choices)), costs).backward()
+            chosen = self.mixture.log_prob(self.ranks.gather(seen.choices))
+            score_function(chosen, self.ranks.gather(costs)).backward()
         if self.mixture is not None:
             (self.settings.kl * self.mixture.kl()).backward()
         if all(bool(gradient.isfinite().all()) for gradient in self._gradients()):
             self.optimizer.step()
         buffers = [buffer for buffer in self.augnet.buffers() if buffer.is_floating_point()]
         self.ranks.average(*buffers)  # what a policy keeps of its latest batches, for `describe`
+        self.average.update(self.augnet.policy, self.augnet.space)
+        return move
+
+    def _settle(self) -> str | None:
+        """Finish if the average has stopped moving."""
+        if self.average.movement() > self.settings.freeze or self.settings.freeze == 0:
+            return None
+        self.finish()
+        moved = f"in {WINDOW} updates no strength moved by more than {self.settings.freeze:.3g} of its bound"
+        return f"The policy has settled ({moved}) and stays at its average from now on."
+
+    def _mean(self, rows: Tensor) -> Tensor:
+        """Mean of a number for each image `[B]` over all ranks; without gradient."""
+        return self.ranks.gather(rows).mean()
 
     def _gradients(self) -> list[Tensor]:
         return [parameter.grad for parameter in self.augnet.parameters() if parameter.grad is not None]
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs; tensors and numbers only."""
-        return {
-            "optimizer": self.optimizer.state_dict(),
-            "guard": self.guard.state_dict(),
-            "bank": self.bank.state_dict(),
-            "generator": self.generator.get_state(),
-            "updates": self.updates,
-            "solution": None if self.solution is None else vars(self.solution),
-            "retention": self.retention,
-            "highest_retention": self.highest_retention,
-            "saturated_at_start": self.saturated_at_start,
-            "influence_loss": self.influence_loss,
-        }
+        parts = {name: getattr(self, name).state_dict() for name in _PARTS}
+        numbers = {name: getattr(self, name) for name in _NUMBERS}
+        return {**parts, "generator": self.generator.get_state(), **numbers}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.guard.load_state_dict(state["guard"])
-        self.bank.load_state_dict(state["bank"])
+        for name in _PARTS:
+            getattr(self, name).load_state_dict(state[name])
         self.generator.set_state(state["generator"].cpu())
-        self.updates = state["updates"]
-        self.solution = None if state["solution"] is None else Solution(**state["solution"])
-        for name in ("retention", "highest_retention", "saturated_at_start", "influence_loss"):
+        for name in _NUMBERS:
             setattr(self, name, state[name])
+
+
+_PARTS = ("optimizer", "guard", "average", "influence")
+_NUMBERS = ("updates", "finished", "retention", "highest_retention", "saturated_at_start")
 
 
 def _parameter_groups(augnet: AugNet[Any, Any], lr: float) -> list[dict[str, Any]]:

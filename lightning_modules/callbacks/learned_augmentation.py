@@ -6,7 +6,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import torch.distributed as dist
 from kornia.enhance import Normalize
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
@@ -16,10 +15,11 @@ from augnet import AugNet, save_policy
 from lightning_modules.data.checks import check_labels, validate_images
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.guard import GuardSettings
-from lightning_modules.learner import LearnerSettings, PolicyLearner, PolicyUpdate
+from lightning_modules.learner import PolicyLearner, PolicyUpdate
+from lightning_modules.learner_settings import LearnerSettings
 from lightning_modules.policy_choice import check_fit
-from lightning_modules.ranks import Ranks, draw
-from lightning_modules.update_log import update_policy
+from lightning_modules.policy_training import PolicyTraining
+from lightning_modules.ranks import draw
 
 _IMAGE_KEYS = ("image", "images", "pixel_values", "x")
 _LABEL_KEYS = ("label", "labels", "target", "y")
@@ -64,15 +64,21 @@ class LearnedAugmentation(pl.Callback):
         policy_path: str | Path | None = None,
     ) -> None:
         self.augnet = AugNet.from_ops(ops, initial_range).requires_grad_(False)
-        self.influence, self.classifier, self.settings, self.guard = influence, classifier, learner, guard
+        self.policy_training = PolicyTraining(self.augnet, learner, guard)
+        self.influence, self.classifier = influence, classifier
         self.normalise = Normalize(torch.as_tensor(pixel_mean), torch.as_tensor(pixel_std))
         self.policy_path = policy_path
-        self.learner: PolicyLearner | None = None
-        self.last_update: PolicyUpdate | None = None
         self._original_step: Callable[..., Any] | None = None
-        self._resumed: dict[str, Any] | None = None
-        self._latest_step = 0
-        self.ranks = Ranks()
+
+    @property
+    def learner(self) -> PolicyLearner | None:
+        """The learner of the policy; None before training."""
+        return self.policy_training.learner
+
+    @property
+    def last_update(self) -> PolicyUpdate | None:
+        """What the latest policy update saw."""
+        return self.policy_training.last_update
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the head, build the learner, put the policy in front of `training_step`.
@@ -83,7 +89,6 @@ class LearnedAugmentation(pl.Callback):
         """
         self.augnet.to(pl_module.device)
         self.normalise.to(pl_module.device)
-        self.ranks = Ranks(dist.group.WORLD if trainer.world_size > 1 else None)
         images, labels = self._influence_set(trainer, pl_module)
         model = nn.Sequential(self.normalise, self._classifier(pl_module))
         head = find_last_linear(model, images[:2])
@@ -94,38 +99,28 @@ class LearnedAugmentation(pl.Callback):
                 "ops: cutmix and mixup mix labels too, and the training_step of others expects class numbers: leave "
                 "them out of the ops. train.py learns them."
             )
-        self.learner = PolicyLearner(
-            self.augnet,
-            FeatureCapture(model, head),
-            (images, labels),
-            self.settings,
-            guard=self.guard,
-            ranks=self.ranks,
-            forward_context=trainer.precision_plugin.forward_context,
-            seed=torch.initial_seed() % 2**63,
-        )
-        if self._resumed is not None:
-            self.learner.load_state_dict(self._resumed)
-            self._resumed = None
+        self.policy_training.begin(trainer, FeatureCapture(model, head), (images, labels))
         self._wrap(pl_module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Steps of a resumed run count from where it goes on."""
-        self._latest_step = trainer.global_step
+        self.policy_training.start(trainer)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Every few steps, one policy update on the batch that was just trained on."""
-        stepped, self._latest_step = trainer.global_step != self._latest_step, trainer.global_step
-        if self.learner is not None and stepped and self.learner.due(trainer.global_step):
-            images, labels = _split(batch)  # not stepped: gradients of several batches are accumulated
-            self.last_update = update_policy(self.learner, pl_module, self._pixels(images), labels)
+
+        def pixels() -> tuple[Tensor, Tensor]:
+            images, labels = _split(batch)
+            return self._pixels(images), labels
+
+        self.policy_training.after_step(trainer, pl_module, pixels)
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the policy file."""
-        save_policy(self.augnet, self.policy_path or Path(trainer.default_root_dir) / "policy.json")
+        save_policy(self.policy_training.result, self.policy_path or Path(trainer.default_root_dir) / "policy.json")
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave the module as it was."""
@@ -137,15 +132,12 @@ class LearnedAugmentation(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The policy and all that its learning needs; tensors and numbers only."""
-        return {
-            "policy": self.augnet.state_dict(),
-            "learner": None if self.learner is None else self.learner.state_dict(),
-        }
+        return {"policy": self.augnet.state_dict(), "learner": self.policy_training.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.augnet.load_state_dict(state_dict["policy"])
-        self._resumed = state_dict["learner"]
+        self.policy_training.load_state_dict(state_dict["learner"])
 
     def _wrap(self, module: pl.LightningModule) -> None:
         """Hand augmented batches to `training_step`; an attribute of this instance, the class stays as it is."""
@@ -155,7 +147,7 @@ class LearnedAugmentation(pl.Callback):
             images, labels = _split(batch)
             with torch.no_grad():
                 pixels = self._pixels(images)
-                draws = draw(self.augnet, pixels, self.ranks)
+                draws = draw(self.augnet, pixels, self.policy_training.ranks)
                 augmented = self.normalise(self.augnet.train()(pixels, labels, draws=draws)[0])
             return original(_replaced(batch, augmented.to(images.dtype)), *args, **kwargs)
 

@@ -46,9 +46,9 @@ class PolicyPictures(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember the ranges; every few epochs, log pictures to W&B."""
-        if not isinstance(pl_module, AugmentedClassifier) or pl_module.augnet is None:
+        if not isinstance(pl_module, AugmentedClassifier) or pl_module.learned is None or pl_module.staged is not None:
             return
-        augnet = pl_module.augnet
+        augnet = pl_module.learned
         self.history[trainer.global_step] = augnet.policy.shares(augnet.space)
         if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             self._log(trainer, pl_module)
@@ -66,13 +66,13 @@ class PolicyPictures(pl.Callback):
 
     def _rows(self, module: AugmentedClassifier) -> Tensor:
         """Originals and draws, `[1 + draws, images, C, H, W]`; the draws are the same at every call."""
-        if self.images is None or self.labels is None or module.augnet is None:
+        if self.images is None or self.labels is None or module.learned is None:
             raise RuntimeError("no images seen yet")
         generator = torch.Generator().manual_seed(0)
         images, labels = self.images.to(module.device), self.labels.to(module.device)
         with torch.no_grad():
-            magnitudes = [module.augnet.sample(images, labels, generator) for _ in range(_DRAWS)]
-            draws = [module.augnet.space.apply(images, row, generator=generator) for row in magnitudes]
+            magnitudes = [module.learned.sample(images, labels, generator) for _ in range(_DRAWS)]
+            draws = [module.learned.space.apply(images, row, generator=generator) for row in magnitudes]
         return torch.stack([images, *draws]).cpu()
 
     @rank_zero_only
@@ -82,8 +82,9 @@ class PolicyPictures(pl.Callback):
             return
         folder = Path(trainer.default_root_dir)
         save_figure(augmentation_grid(self._rows(pl_module)), folder / "augmentations.png")
-        if self.history:
-            save_figure(plot_ranges(self.history, pl_module.augnet.policy.quantity), folder / "ranges.png")
+        history = {**self.history, **pl_module.staged_strengths}
+        if history:
+            save_figure(plot_ranges(history, pl_module.augnet.policy.quantity), folder / "ranges.png")
 
     def state_dict(self) -> dict[str, Any]:
         """History and images, so that a resumed run draws all of it."""

@@ -10,7 +10,7 @@ from lightning_modules.augmented_classifier import AugmentedClassifier
 
 
 class PolicyWriter(pl.Callback):
-    """Writes `policy.json` and `policy.safetensors` after every training epoch.
+    """Writes `policy.json` and `policy.safetensors` after every training epoch: what has been learned.
 
     Args:
         folder: Where to; by default the run's folder.
@@ -22,6 +22,14 @@ class PolicyWriter(pl.Callback):
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace both files, atomically."""
-        if isinstance(pl_module, AugmentedClassifier) and pl_module.augnet is not None:
-            folder = Path(self.folder or trainer.default_root_dir)
-            save_policy(pl_module.augnet, folder / "policy.json")
+        self._write(trainer, pl_module)
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Replace both files once more: a staged policy is learned after the last epoch."""
+        if trainer.current_epoch:  # a resumed run with no epoch left has nothing new
+            self._write(trainer, pl_module)
+
+    def _write(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if isinstance(module, AugmentedClassifier) and module.learned is not None:
+            save_policy(module.learned, Path(self.folder or trainer.default_root_dir) / "policy.json")

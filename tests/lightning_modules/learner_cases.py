@@ -12,7 +12,8 @@ from augnet import AugNet
 from augnet.baselines import Baseline, MixingBaseline
 from lightning_modules.feature_capture import FeatureCapture
 from lightning_modules.guard import GuardSettings
-from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner
+from lightning_modules.learner import PolicyLearner
+from lightning_modules.learner_settings import Corruption, LearnerSettings
 from lightning_modules.policy_choice import PolicyName, build_policy
 from lightning_modules.ranks import Ranks
 
@@ -54,7 +55,7 @@ def make(
         augnet,
         FeatureCapture(model, model.head),
         (images, labels),
-        LearnerSettings(**settings),
+        LearnerSettings(**{"refresh": 1, **settings}),
         base=base,
         guard=guard or GuardSettings(),
         corruption=corruption,

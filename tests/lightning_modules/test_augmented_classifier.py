@@ -11,7 +11,8 @@ from toys import OPS, ToyData, blobs, toy_classifier, toy_trainer
 
 from augnet import AugNet, save_policy
 from lightning_modules.augmented_classifier import AugmentedClassifier
-from lightning_modules.learner import LearnerSettings, PolicyLearner
+from lightning_modules.learner import PolicyLearner
+from lightning_modules.learner_settings import LearnerSettings
 
 NEVER = LearnerSettings(interval=10_000)
 
@@ -128,11 +129,11 @@ def test_precisions(precision: Any) -> None:
     assert torch.isfinite(theta(model)).all()
     assert not torch.equal(theta(model), before)
     assert theta(model).dtype == (torch.float64 if precision == "64-true" else torch.float32)
-    solution = learner_of(model).solution
+    solution = learner_of(model).influence.solution
     assert solution is not None
     assert solution.value.dtype == theta(model).dtype
     assert solution.relative_residual <= 1e-2
-    with learner_of(model).forward_context():
+    with learner_of(model).influence.forward_context():
         assert torch.is_autocast_enabled("cpu") == (precision == "bf16-mixed")
 
 

@@ -170,13 +170,13 @@ def test_numbers_that_are_not_finite_never_reach_the_policy(broken: str) -> None
     seen_healthy = learner.augnet.policy.theta.detach().clone()
     learner.update(*BATCH)
     assert not torch.equal(learner.augnet.policy.theta, seen_healthy)
-    rows = len(learner.bank.rows()[0])
+    rows = len(learner.influence.bank.rows()[0])
     if broken == "weights":
         next(learner.capture.model.parameters()).data.fill_(math.nan)
         update = learner.update(*BATCH)
-        assert len(learner.bank.rows()[0]) == rows
+        assert len(learner.influence.bank.rows()[0]) == rows
     else:
-        learner.solution = Solution(torch.full((3, 6), math.nan), 1e-3, 1, "cg", True)
+        learner.influence.solution = Solution(torch.full((3, 6), math.nan), 1e-3, 1, "cg", True)
         learner.settings = replace(learner.settings, refresh=1000)
         update = learner.update(*BATCH)
         assert update.influence.isnan().any()
@@ -199,7 +199,8 @@ def test_a_strong_start_is_no_collapse_and_controls_are_left_alone() -> None:
 def test_a_diverged_influence_set_keeps_the_old_solution() -> None:
     learner = make()
     solution = learner.update(*BATCH).solution
-    learner.influence_set = (torch.full_like(learner.influence_set[0], math.nan), learner.influence_set[1])
+    images, labels = learner.influence.influence_set
+    learner.influence.influence_set = (torch.full_like(images, math.nan), labels)
     update = learner.update(*BATCH)
     assert "not finite" in str(update.event)
     assert update.solution is solution

@@ -19,7 +19,8 @@ from toys import OPS, ToyNet
 from augnet import AugNet, MixturePolicy, TransformSpace
 from augnet.classic import classic_space
 from lightning_modules.feature_capture import FeatureCapture
-from lightning_modules.learner import Corruption, Estimator, LearnerSettings, PolicyLearner
+from lightning_modules.learner import PolicyLearner
+from lightning_modules.learner_settings import Corruption, Estimator, LearnerSettings
 from lightning_modules.policy_choice import PolicyName
 
 

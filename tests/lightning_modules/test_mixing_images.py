@@ -50,7 +50,7 @@ def test_every_policy_learns_behind_and_among_mixing(policy: Any, base: Any) -> 
     for _ in range(3):
         assert learner.update(*BATCH).influence.isfinite().all()
     assert any(not torch.equal(before[name], value) for name, value in learner.augnet.policy.named_parameters())
-    targets = learner.bank.rows().targets
+    targets = learner.influence.bank.rows().targets
     assert ((targets > 0.01) & (targets < 0.99)).any()
 
 

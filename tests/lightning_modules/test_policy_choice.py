@@ -26,7 +26,7 @@ from augnet.policies import Policy
 from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.callbacks import PolicyPictures, PolicyWriter
 from lightning_modules.cli import main
-from lightning_modules.learner import LearnerSettings
+from lightning_modules.learner_settings import LearnerSettings
 from lightning_modules.policy_choice import PolicyName
 from lightning_modules.summary import ArmResult, print_summary
 

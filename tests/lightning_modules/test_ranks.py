@@ -34,7 +34,7 @@ def learned(case: dict[str, Any], ranks: Ranks) -> dict[str, Tensor]:
     images, labels = (ranks.own(part) for part in BATCH)
     updates = [learner.update(images, labels) for _ in range(STEPS)]
     seen = torch.tensor([[update.retention, update.influence_loss] for update in updates])
-    return {**learner.augnet.policy.state_dict(), "seen": seen, "bank": learner.bank.rows().features}
+    return {**learner.augnet.policy.state_dict(), "seen": seen, "bank": learner.influence.bank.rows().features}
 
 
 def worker(index: int, folder: str) -> None:

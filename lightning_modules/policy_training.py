@@ -1,0 +1,136 @@
+"""A learner inside a Lightning training: built when the device is known, stepped between the classifier's steps."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
+from pytorch_lightning.utilities import rank_zero_warn
+from torch import Tensor
+
+from augnet import AugNet
+from lightning_modules.feature_capture import FeatureCapture
+from lightning_modules.guard import GuardSettings
+from lightning_modules.learner import PolicyLearner, PolicyUpdate
+from lightning_modules.learner_settings import LearnerSettings
+from lightning_modules.ranks import Ranks
+
+
+class PolicyTraining:
+    """What the module and the callback share: when the policy is updated, what is logged and what is saved.
+
+    Args:
+        augnet: The policy.
+        settings: How it is learned.
+        guard: When it is rolled back.
+    """
+
+    def __init__(self, augnet: AugNet[Any, Any], settings: LearnerSettings, guard: GuardSettings) -> None:
+        self.augnet, self.settings, self.guard = augnet, settings, guard
+        self.ranks = Ranks()
+        self.learner: PolicyLearner | None = None
+        self.last_update: PolicyUpdate | None = None
+        self._resumed: dict[str, Any] | None = None
+        self._latest_step = 0
+        self._last_step = math.inf
+
+    def begin(
+        self, trainer: pl.Trainer, capture: FeatureCapture, influence_set: tuple[Tensor, Tensor], **others: Any
+    ) -> None:
+        """Build the learner, and give it what a resumed run had.
+
+        Args:
+            trainer: Knows the ranks and the precision.
+            capture: The classifier with its head.
+            influence_set: Images in [0, 1] and labels, on the device.
+            **others: Further arguments of `PolicyLearner`.
+        """
+        self.ranks = Ranks(dist.group.WORLD if trainer.world_size > 1 else None)
+        self.learner = PolicyLearner(
+            self.augnet,
+            capture,
+            influence_set,
+            self.settings,
+            guard=self.guard,
+            ranks=self.ranks,
+            forward_context=trainer.precision_plugin.forward_context,
+            seed=torch.initial_seed() % 2**63,
+            **others,
+        )
+        if self._resumed is not None:
+            self.learner.load_state_dict(self._resumed)
+            self._resumed = None
+
+    def start(self, trainer: pl.Trainer) -> None:
+        """Steps of a resumed run count from where it goes on.
+
+        Raises:
+            ValueError: If learning is to end at a share of a run whose length is not known.
+        """
+        self._latest_step = trainer.global_step
+        if self.settings.until < 1:
+            self._last_step = self.settings.until * trainer.estimated_stepping_batches
+            if math.isinf(self._last_step):
+                raise ValueError(
+                    f"learner.until={self.settings.until} is a share of the run, whose length is not known: set "
+                    "trainer.max_epochs or trainer.max_steps."
+                )
+
+    def after_step(
+        self, trainer: pl.Trainer, module: pl.LightningModule, batch: Callable[[], tuple[Tensor, Tensor]]
+    ) -> None:
+        """If one is due, update the policy, log what it saw, and say what was done to it.
+
+        Args:
+            trainer: Counts the steps; nothing is done while gradients of several batches are accumulated.
+            module: Logs.
+            batch: Gives the images `[B, C, H, W]` in [0, 1] that were just trained on, not augmented, and their labels
+                `[B]`.
+        """
+        stepped, self._latest_step = trainer.global_step != self._latest_step, trainer.global_step
+        if self.learner is None or not stepped:
+            return
+        if self.learner.due(trainer.global_step):
+            self.last_update = self.learner.update(*batch())
+            module.log_dict(update_metrics(self.last_update, self.result))
+            if self.last_update.event is not None:
+                rank_zero_warn(self.last_update.event)
+        if trainer.global_step >= self._last_step and not self.learner.finished:
+            self.learner.finish()
+
+    @property
+    def result(self) -> AugNet[Any, Any]:
+        """What has been learned: the average over the updates, or the policy as it is where nothing is learned."""
+        return self.augnet if self.learner is None else self.learner.result
+
+    def state_dict(self) -> dict[str, Any] | None:
+        """Everything a resumed run needs; None before training."""
+        return None if self.learner is None else self.learner.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any] | None) -> None:
+        """Keep what `state_dict` returned until the learner is built."""
+        self._resumed = state
+
+
+def update_metrics(update: PolicyUpdate, augnet: AugNet[Any, Any]) -> dict[str, Tensor | float]:
+    """Keys and values, for `log_dict`.
+
+    Args:
+        update: What the update saw.
+        augnet: What has been learned so far.
+    """
+    described, logged = augnet.describe(), augnet.policy.logged
+    seen = {} if math.isnan(update.feature_move) else {"policy/feature_move": update.feature_move}
+    return {
+        "influence/mean": update.influence.mean(),
+        "influence/loss": update.influence_loss,
+        "influence/ihvp_residual": update.solution.relative_residual,
+        "influence/cg_iters": float(update.solution.iterations),
+        "policy/retention": update.retention,
+        "policy/rollbacks": float(update.rollbacks),
+        "policy/pixel_change": update.pixel_change,
+        **seen,
+        **{f"{logged[fact]}/{op}": facts[fact] for op, facts in described.items() for fact in logged},
+    }
