@@ -1,4 +1,4 @@
-"""The command line: Lightning's commands, `attribute` and `adapt`; every field typed, documented, overridable."""
+"""The command line: Lightning's commands and our own; every field typed, documented, overridable."""
 
 import logging
 import os
@@ -22,6 +22,7 @@ from lightning_modules.augmented_classifier import AugmentedClassifier, Control
 from lightning_modules.callbacks import ExactResume, PolicyPictures, PolicyWriter
 from lightning_modules.data import InfluenceDataModule
 from lightning_modules.policy_choice import has_uniform
+from lightning_modules.retraining import retrain_from
 from lightning_modules.summary import (
     ArmResult,
     next_free_folder,
@@ -63,8 +64,8 @@ class AugfluenceCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Lightning's, `attribute` and `adapt`."""
-        own = ("attribute", "adapt")
+        """Lightning's, `retrain`, `attribute` and `adapt`."""
+        own = ("retrain", "attribute", "adapt")
         return {**LightningCLI.subcommands(), **{command: {"model", "datamodule"} for command in own}}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -74,13 +75,18 @@ class AugfluenceCLI(LightningCLI):
         parser.link_arguments("data.in_channels", "model.in_channels", apply_on="instantiate")
         parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
 
+    def before_instantiate_classes(self) -> None:
+        """Retraining is a fit with the policy of a run, frozen, on all that is labelled."""
+        if self.subcommand == "retrain":
+            retrain_from(self.config.retrain)
+
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Give the trainer the run's folder, its loggers and its callbacks."""
         settings: RunSettings = self._get(self.config_init, "run")
         trainer = self._get(self.config_init, "trainer")
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
-        if self.subcommand != "fit":
+        if self.subcommand not in ("fit", "retrain"):
             if self._get(self.config_init, "ckpt_path") is None:
                 raise ValueError(
                     f"{self.subcommand} needs a trained model: --ckpt_path runs/NAME/checkpoints/last.ckpt."
@@ -111,37 +117,63 @@ class AugfluenceCLI(LightningCLI):
         seconds = time.perf_counter() - self._started
         settings: RunSettings = self._get(self.config_init, "run")
         self.arms = []
-        if self.trainer.interrupted or not settings.test:
+        if self.trainer.interrupted or not (settings.test or self.model.staged):
             Console().print(f"Files of this run: {self.run_folder}", soft_wrap=True)
             return
-        self.arms.append(_result(self.trainer, self.model, self.datamodule, seconds))
-        for control in settings.compare:
+        self._train_arms(settings, seconds)
+        if self.trainer.is_global_zero and self.arms:
+            seed = self._get(self.config, "seed_everything")
+            write_summary(self.run_folder / "summary.json", settings.name, seed, self.arms)
+            print_summary(self.run_folder, self.arms)
+
+    before_retrain, after_retrain = before_fit, after_fit
+
+    def _train_arms(self, settings: RunSettings, seconds: float) -> None:
+        """The run itself first, then what it is compared with."""
+        name, wanted = _arm_name(self.model.control), [*settings.compare]
+        if self.model.staged is None:
+            self.arms.append(_result(name, self.trainer, self.model, self.datamodule, seconds))
+        else:
+            Console().print("Training a fresh classifier behind the learned policy")
+            self._train_behind(name, self.run_folder, settings, seconds)
+            if settings.test:  # the classifier that the policy was learned against has trained without it
+                self.arms.append(_result("plain", self.trainer, self.model, self.datamodule, seconds))
+            wanted = [control for control in wanted if control != "plain"]
+        for control in wanted:
             if control == self.model.control:
                 continue
             if control == "uniform" and not has_uniform(self.model.hparams["policy"]):
                 Console().print("Left out: control uniform has no meaning for this policy.")
                 continue
             Console().print(f"Comparing with control: {control}")
-            self.arms.append(self._train_control(control, settings))
-        if self.trainer.is_global_zero:
-            seed = self._get(self.config, "seed_everything")
-            write_summary(self.run_folder / "summary.json", settings.name, seed, self.arms)
-            print_summary(self.run_folder, self.arms)
+            changes = {"control": control, "policy_file": None}
+            self._train_anew(control, changes, self.run_folder / control, settings)
 
-    def _train_control(self, control: Control, settings: RunSettings) -> ArmResult:
-        """Train and test the same configuration with another control, in a folder inside the run's."""
+    def _train_anew(
+        self, name: str, changes: dict[str, Any], folder: Path, settings: RunSettings, seconds: float = 0
+    ) -> None:
+        """Train and test the same configuration with some fields of the model changed, in a folder of the run's."""
         config = self.config[self.subcommand].clone()
-        config["model.control"] = control
-        config["model.policy_file"] = None
-        self.config_dump["model"].update(control=control, policy_file=None)  # what the checkpoint will say
+        for field_name, value in changes.items():
+            config[f"model.{field_name}"] = value
+        self.config_dump["model"].update(changes)  # what the checkpoint will say
         pl.seed_everything(config["seed_everything"], workers=True)
         objects = self._parser(self.subcommand).instantiate_classes(config)
-        folder = next_free_folder(self.run_folder / control)
-        named = replace(settings, name=f"{settings.name}/{control}")
+        folder = next_free_folder(folder)
+        named = replace(settings, name=f"{settings.name}/{folder.relative_to(self.run_folder)}")
         trainer = self.trainer_class(**{**objects["trainer"], **_in_folder(objects["trainer"], named, folder)})
         started = time.perf_counter()
         trainer.fit(objects["model"], datamodule=objects["data"])
-        return _result(trainer, objects["model"], objects["data"], time.perf_counter() - started)
+        seconds += time.perf_counter() - started
+        if objects["model"].staged is not None:
+            self._train_behind(name, folder, settings, seconds)
+        elif settings.test:
+            self.arms.append(_result(name, trainer, objects["model"], objects["data"], seconds))
+
+    def _train_behind(self, name: str, folder: Path, settings: RunSettings, seconds: float) -> None:
+        """Train a fresh classifier behind the policy that a staged run left in a folder after so many seconds."""
+        changes = {"control": "none", "policy_file": str((folder / "policy.json").resolve())}
+        self._train_anew(name, changes, folder / "retrained", settings, seconds)
 
     def predict(self, **kwargs: Any) -> None:
         """Predict, and write the class probabilities of every image beside the run's checkpoints."""
@@ -182,10 +214,14 @@ def _loggers(settings: RunSettings, folder: Path) -> list[Logger]:
     return loggers
 
 
-def _result(trainer: pl.Trainer, model: AugmentedClassifier, data: Any, seconds: float) -> ArmResult:
+def _arm_name(control: Control) -> str:
+    """What a run is called in the table."""
+    return "learned" if control == "none" else control
+
+
+def _result(name: str, trainer: pl.Trainer, model: AugmentedClassifier, data: Any, seconds: float) -> ArmResult:
     """Read the test split once."""
     metrics = trainer.test(model, datamodule=data, verbose=False)[0]
-    name = "learned" if model.control == "none" else model.control
     ranges = {} if model.learned is None else model.learned.describe()
     for logger in trainer.loggers:
         logger.finalize("success")

@@ -1,4 +1,4 @@
-"""The trainer of this project: Lightning's, `attribute` and `adapt`."""
+"""The trainer of this project: Lightning's, `retrain`, `attribute` and `adapt`."""
 
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from lightning_modules.adaptation_summary import AdaptationSummary
 from lightning_modules.attribution import Precision, Views, attribute_images
 from lightning_modules.attribution_files import print_attribution, write_attribution
 from lightning_modules.attribution_table import AttributionTable
+from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.checkpoint import load_checkpoint
 from lightning_modules.classifier import Classifier
 from lightning_modules.data import InfluenceDataModule
@@ -20,6 +21,27 @@ from lightning_modules.summary import next_free_folder
 
 class AugfluenceTrainer(pl.Trainer):
     """Lightning's trainer, which also scores training images and adapts classifiers. Arguments: as `pl.Trainer`."""
+
+    def retrain(
+        self,
+        model: AugmentedClassifier,
+        datamodule: InfluenceDataModule,
+        policy_file: str | None = None,
+        ckpt_path: str | Path | None = None,
+        weights_only: bool | None = None,
+    ) -> None:
+        """Train a fresh classifier behind the frozen policy of a run, on all labelled images.
+
+        The influence set, which was held out while the policy was learned, trains too.
+
+        Args:
+            model: A fresh classifier with the policy, see `AugmentedClassifier.policy_file`.
+            datamodule: Its data, with `influence_set` train.
+            policy_file: The learned policy; by default `policy.json` beside the `--config` of the run.
+            ckpt_path: Checkpoint of an interrupted retraining to go on from.
+            weights_only: As in `fit`; set it to false only for checkpoints that you trust.
+        """
+        self.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=weights_only)
 
     def attribute(
         self,

@@ -1,0 +1,44 @@
+"""`train.py retrain`: the configuration of a run, turned into one that trains behind its policy on everything."""
+
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+_FAIR = ("plain", "uniform")  # the controls that need no influence set
+
+
+def retrain_from(config: Namespace) -> None:
+    """Change the configuration of a run in place.
+
+    The policy is frozen, the influence images join the training images, the files go to the folder `retrained` of the
+    run, and what needs an influence set is left out of the comparison.
+
+    Args:
+        config: Of the command `retrain`, with the run's own values.
+
+    Raises:
+        FileNotFoundError: If there is no policy.
+        ValueError: If it cannot be told which run is meant, or it held no influence set out.
+    """
+    run = _run_folder(config)
+    policy = config.policy_file or (run and run / "policy.json")
+    if policy is None:
+        raise ValueError("retrain needs a learned policy: give --config runs/NAME/config.yaml, or --policy_file.")
+    if not Path(policy).is_file():
+        raise FileNotFoundError(f"retrain: there is no policy {policy}; a run writes it after every epoch.")
+    if config.model.control == "plain":
+        raise ValueError("retrain: this run learned no policy (control plain); there is nothing to train behind.")
+    config.model.update({"policy_file": str(policy), "control": "none"})
+    config.data.init_args.influence_set = "train"
+    config.run.compare = [control for control in config.run.compare if control in _FAIR]
+    if run is not None:
+        config.run.folder, config.run.name = str(run), "retrained"
+
+
+def _run_folder(config: Namespace) -> Path | None:
+    """The folder of the first configuration that lies beside a policy."""
+    for path in config.get("config") or []:
+        folder = Path(str(path.absolute if hasattr(path, "absolute") and not callable(path.absolute) else path)).parent
+        if (folder / "policy.json").is_file():
+            return folder
+    return None
