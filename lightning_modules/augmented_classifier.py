@@ -1,6 +1,6 @@
 """Classifier, augmentation network and influence, trained jointly."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -13,22 +13,24 @@ from torch import Tensor, nn
 from augnet import AugNet, load_policy
 from augnet.baselines import Baseline, MixingBaseline, make_baseline
 from lightning_modules.classifier import Classifier, check_choice
-from lightning_modules.data.checks import check_labels, validate_images
+from lightning_modules.data import InfluenceDataModule, validate_images, wrong_domain
+from lightning_modules.data.checks import check_labels
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.guard import GuardSettings
 from lightning_modules.learner import PolicyLearner, PolicyUpdate, check_estimator
 from lightning_modules.learner_settings import Corruption, LearnerSettings
 from lightning_modules.policy_choice import PolicyName, build_policy, check_fit
 from lightning_modules.policy_training import PolicyTraining, update_metrics
-from lightning_modules.ranks import draw
+from lightning_modules.ranks import Ranks, draw
+from lightning_modules.sample_weights import SampleSettings, SampleWeights
 from lightning_modules.staged import StagedSettings, learn_staged
-from lightning_modules.targets import as_probabilities, behind
+from lightning_modules.targets import as_probabilities, behind, smoothed
 
 Control = Literal["none", "plain", "uniform", "shuffled", "flipped", "identity_hessian", "wrong_domain"]
 Schedule = Literal["joint", "staged"]
-_STATE = "policy_learner"
+_STATE, _SAMPLES = "policy_learner", "sample_weights"
 _PICTURES = 50  # of the strengths of a staged policy over its updates
-SettingsT = TypeVar("SettingsT", LearnerSettings, GuardSettings, StagedSettings)
+SettingsT = TypeVar("SettingsT", LearnerSettings, GuardSettings, StagedSettings, SampleSettings)
 
 
 class AugmentedClassifier(Classifier):
@@ -59,6 +61,7 @@ class AugmentedClassifier(Classifier):
             the base policy alone, the policy is then learned against it with a single solve for S; `train.py fit` goes
             on with a fresh classifier behind the learned policy.
         staged: The policy stage of `staged`.
+        samples: Weights and soft labels of the training images, learned from the influence set too; off by default.
         learner: How the policy is learned.
         guard: When a policy that is being learned is rolled back to its last healthy state.
         control: `none` is the method. `plain` has no policy at all, `uniform` draws uniformly up to the bounds of the
@@ -80,6 +83,7 @@ class AugmentedClassifier(Classifier):
         policy_probability: float = 1.0,
         schedule: Schedule = "joint",
         staged: StagedSettings = StagedSettings(),  # noqa: B008 - frozen
+        samples: SampleSettings = SampleSettings(),  # noqa: B008 - frozen
         learner: LearnerSettings = LearnerSettings(),  # noqa: B008 - frozen
         guard: GuardSettings = GuardSettings(),  # noqa: B008 - frozen
         control: Control = "none",
@@ -114,11 +118,11 @@ class AugmentedClassifier(Classifier):
         learned = [] if control == "plain" else [augnet]
         super().__init__(augmentation=nn.Sequential(base or nn.Identity(), *learned), **kwargs)
         learner, guard = _settings(LearnerSettings, learner), _settings(GuardSettings, guard)
-        staged = _settings(StagedSettings, staged)
+        staged, samples = _settings(StagedSettings, staged), _settings(SampleSettings, samples)
         self.save_hyperparameters()
         self.hparams["policy_file"] = None if policy_file is None else str(Path(policy_file).resolve())
-        plain = {"learner": asdict(learner), "guard": asdict(guard), "staged": asdict(staged)}
-        self.hparams.update(plain)  # checkpoints load with weights_only
+        groups = {"learner": learner, "guard": guard, "staged": staged, "samples": samples}
+        self.hparams.update({name: asdict(group) for name, group in groups.items()})  # for weights_only
         if callable(self.hparams.get("optimizer")):
             del self.hparams["optimizer"]
         self.augnet = None if control == "plain" else augnet
@@ -129,7 +133,18 @@ class AugmentedClassifier(Classifier):
             self.staged.check(augnet, base is not None)
             learner = replace(learner, refresh=0)
         self.policy_training = PolicyTraining(augnet, learner, guard)
+        self.sample_settings, self.samples = samples, cast(SampleWeights | None, None)
+        self._resumed_samples: dict[str, Any] | None = None
+        self._check_samples()
         self.staged_strengths: dict[int, dict[str, float]] = {}
+
+    def _check_samples(self) -> None:
+        """Raise ValueError if weights or labels are asked for that cannot be learned."""
+        mixes = isinstance(self.base, MixingBaseline) or (self.augnet is not None and self.augnet.space.mixes)
+        if self.sample_settings.any and mixes:
+            raise ValueError("samples: images that are mixed have no weight or label of their own: leave mixing out.")
+        if self.sample_settings.any and self.twin is not None:
+            raise ValueError("samples and distinctive do not go together: leave one out.")
 
     @property
     def learner(self) -> PolicyLearner | None:
@@ -181,35 +196,100 @@ class AugmentedClassifier(Classifier):
         Args:
             data: A data module with `influence_set() -> (images, labels)`.
         """
-        if self.learns and self.augnet is not None:
-            check_estimator(self.augnet, self.policy_training.settings)
+        if self.learns:
+            check_estimator(self.policy_training.augnet, self.policy_training.settings)
+        if self.learns or self.sample_settings.any:
             find_last_linear(self.network, self._influence_set(data)[0][:2])
 
     def on_fit_start(self) -> None:
         """Find the head and build the learner; what is wrong is said here, before training."""
         super().on_fit_start()
-        if not self.learns or self.augnet is None:
+        if not self.learns and not self.sample_settings.any:
             return
-        if next(self.augnet.parameters()).dtype.itemsize < 4:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        influence_set = self._prepared(data)
+        capture = FeatureCapture(self.network, find_last_linear(self.network, influence_set[0][:2]))
+        if self.learns:
+            self._begin_policy(capture, influence_set)
+        if self.sample_settings.any:
+            self._begin_samples(capture, influence_set, data)
+
+    def _begin_policy(self, capture: FeatureCapture, influence_set: tuple[Tensor, Tensor]) -> None:
+        if next(self.policy_training.augnet.parameters()).dtype.itemsize < 4:
             raise ValueError(
                 f"the policy is learned in float32: set trainer.precision to bf16-mixed, found "
                 f"{self.trainer.precision}."
             )
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        images, labels = self.trainer.precision_plugin.convert_input(self._influence_set(data))
-        head = find_last_linear(self.network, images[:2])
         self.policy_training.begin(
             self.trainer,
-            FeatureCapture(self.network, head),
-            (images.contiguous(memory_format=self.memory_format), labels),
+            capture,
+            influence_set,
             base=self.base,
             corruption=cast(Corruption, self.control),  # plain and uniform were left out above
             label_smoothing=self.loss.label_smoothing,
         )
 
+    def _begin_samples(self, capture: FeatureCapture, influence_set: tuple[Tensor, Tensor], data: Any) -> None:
+        if not isinstance(data, InfluenceDataModule):
+            raise ValueError(
+                "samples: weights and soft labels need to know which image is which: expected a data module derived "
+                f"from InfluenceDataModule, found {type(data).__name__}."
+            )
+        self.samples = SampleWeights(
+            self.sample_settings,
+            data.num_train_rows,
+            capture,
+            influence_set,
+            self.policy_training.settings,
+            Ranks.everyone(self.trainer.world_size),
+            self.trainer.precision_plugin.forward_context,
+        )
+        if self._resumed_samples is not None:
+            self.samples.load_state_dict(self._resumed_samples)
+            self._resumed_samples = None
+
     def on_train_start(self) -> None:
         """Steps of a resumed run count from where it goes on."""
         self.policy_training.start(self.trainer)
+        self._rotate()
+
+    def on_train_epoch_start(self) -> None:
+        """With cross-fitting, another fold may be the influence set."""
+        self._rotate()
+
+    def _rotate(self) -> None:
+        """Take the influence set of this epoch; once the policy stays as it is, none is held back."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, InfluenceDataModule):
+            return
+        if self.learner is not None and self.learner.finished and self.samples is None:
+            data.release()
+        if data.rotate(self.current_epoch) and (self.learner is not None or self.samples is not None):
+            influence_set = self._prepared(data)
+            for user in (self.learner, self.samples):
+                if user is not None:
+                    user.influence.influence_set = influence_set
+
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        """As that of `Classifier`; with weights and labels that are learned, where they are."""
+        if self.samples is None:
+            return super().training_step(batch, batch_idx)
+        images, labels, rows = batch
+        with self.samples.capture.recording() as seen:
+            views, targets = self.augment(images, self.samples.labels(rows, labels))
+            logits = self(views)
+        smoothing = self.loss.label_smoothing
+        losses = nn.functional.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
+        loss = self.samples.loss(losses, rows)
+        self._log("train", loss, logits, labels)
+        targets = smoothed(targets, logits, smoothing)
+        self.samples.learn(self.global_step + 1, rows, seen.features.detach(), logits.detach(), targets)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log how far the weights and labels have moved."""
+        if self.samples is not None:
+            self.log_dict(self.samples.metrics())
 
     def on_train_end(self) -> None:
         """In the staged schedule, learn the policy against the trained classifier."""
@@ -246,7 +326,14 @@ class AugmentedClassifier(Classifier):
             raise ValueError("the influence set is empty: give it at least one image of every class.")
         validate_images(images)
         check_labels(labels, self.num_classes)
+        if self.control == "wrong_domain":
+            images = wrong_domain(images)
         return images.to(self.device), labels.to(self.device)
+
+    def _prepared(self, data: Any) -> tuple[Tensor, Tensor]:
+        """The influence set in the precision and the memory format of the network."""
+        images, labels = self.trainer.precision_plugin.convert_input(self._influence_set(data))
+        return images.contiguous(memory_format=self.memory_format), labels
 
     def configure_callbacks(self) -> list[Callback]:
         """The policy update comes before any checkpoint of the same step, which a hook of the module would not."""
@@ -256,15 +343,23 @@ class AugmentedClassifier(Classifier):
 
     def _after_step(self, batch: Any) -> None:
         """Every few steps, one policy update on the batch that was just trained on."""
-        self.policy_training.after_step(self.trainer, self, lambda: (batch[0], batch[1]))
+
+        def latest() -> tuple[Tensor, Tensor]:
+            images, labels = batch[:2]
+            return images, labels if self.samples is None else self.samples.labels(batch[2], labels)
+
+        self.policy_training.after_step(self.trainer, self, latest)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the learner's state."""
+        """Add the state of the learner and of the tables of weights and labels."""
         if self.learner is not None:
             checkpoint[_STATE] = self.policy_training.state_dict()
+        if self.samples is not None:
+            checkpoint[_SAMPLES] = self.samples.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the learner's state until the learner is built."""
+        """Keep these states until what they belong to is built."""
+        self._resumed_samples = checkpoint.get(_SAMPLES)
         self.policy_training.load_state_dict(checkpoint.get(_STATE))
 
 

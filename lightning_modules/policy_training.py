@@ -6,7 +6,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import torch.distributed as dist
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
@@ -47,7 +46,7 @@ class PolicyTraining:
             influence_set: Images in [0, 1] and labels, on the device.
             **others: Further arguments of `PolicyLearner`.
         """
-        self.ranks = Ranks(dist.group.WORLD if trainer.world_size > 1 else None)
+        self.ranks = Ranks.everyone(trainer.world_size)
         self.learner = PolicyLearner(
             self.augnet,
             capture,

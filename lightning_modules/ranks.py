@@ -27,6 +27,11 @@ class Ranks:
         self.count = 1 if group is None else dist.get_world_size(group)
         self.index = 0 if group is None else dist.get_rank(group)
 
+    @classmethod
+    def everyone(cls, world_size: int) -> "Ranks":
+        """All ranks of a training, of which there are `world_size`."""
+        return cls(dist.group.WORLD if world_size > 1 else None)
+
     @torch.no_grad()
     def gather(self, rows: Tensor) -> Tensor:
         """The rows of all ranks `[count * B, ...]` in the order of the ranks; without gradient.

@@ -1,0 +1,183 @@
+"""Weights and soft labels of the training images, learned from their influence on the loss of the influence set.
+
+    I_i = -(p_i - q_i)^T S a_i          a sample's weight w_i changes that loss by I_i, up to the factor 1 / N
+    dI_i / dq_i = S a_i                 so does its label, class by class
+    log w_i <- log w_i - lr bounded(I_i / rms I),     log q_i <- log q_i - lr bounded(S a_i / rms S a) + constant
+
+Both steps are mirror descent with the entropy as its distance, so weights stay positive and labels stay probabilities.
+They come for free: features and logits of the training pass exist, and only the refresh of S costs a pass over the
+influence set. The training pass has batch statistics and dropout, the influence set is seen in evaluation mode: the
+influence of a training image is that of its augmented view in the middle of training, with that much noise.
+
+Weights and soft labels learned on held-out data won most where labels are noisy and classes unequal (Gudovskiy et al.,
+"AutoDO", CVPR 2021, with a truncated inverse in the place of S); the mirror steps are this project's choice.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from influence.last_layer import append_bias
+from lightning_modules.feature_capture import FeatureCapture
+from lightning_modules.frozen import frozen
+from lightning_modules.last_layer_influence import LastLayerInfluence
+from lightning_modules.learner_settings import LearnerSettings
+from lightning_modules.objective import bounded
+from lightning_modules.ranks import Ranks
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSettings:
+    """What is learned about each training image.
+
+    Args:
+        weights: Learn how much each image counts; the weights of all have a mean of 1.
+        soft_labels: Learn what each image shows, from its label on.
+        lr: Step of a log-weight and of a label's log-probabilities at an influence of typical size; an image has one
+            step an epoch.
+        warmup: Classifier steps before the first.
+        refresh: Classifier steps from one solve for S to the next.
+        clip: Bound on an influence, in multiples of the batch's root mean square, > 0.
+        smoothing: Share of a soft label that is spread over all classes at the start, in (0, 1): a probability of 0
+            could never grow.
+    """
+
+    weights: bool = False
+    soft_labels: bool = False
+    lr: float = 0.1
+    warmup: int = 100
+    refresh: int = 20
+    clip: float = 3.0
+    smoothing: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not self.lr > 0 or not self.clip > 0:
+            raise ValueError(f"samples.lr and samples.clip must be positive, found {self.lr} and {self.clip}.")
+        if self.warmup < 0 or self.refresh < 1:
+            raise ValueError(
+                f"samples.warmup must be at least 0 and samples.refresh at least 1, found {self.warmup}, {self.refresh}."
+            )
+        if not 0 < self.smoothing < 1:
+            raise ValueError(f"samples.smoothing must lie in (0, 1), found {self.smoothing}; 0.05 is usual.")
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is learned."""
+        return self.weights or self.soft_labels
+
+
+class SampleWeights:
+    """The weight and the label of each training image.
+
+    Args:
+        settings: What is learned.
+        count: Number of training images, N.
+        capture: The classifier with its head.
+        influence_set: Images `[M, C, H, W]` in [0, 1] and labels `[M]`: clean, and balanced as deployment is.
+        curvature: Rows, damping and tolerance of the solve.
+        ranks: Among which the batches are divided.
+        forward_context: Context of every classifier pass, for instance autocast.
+    """
+
+    def __init__(
+        self,
+        settings: SampleSettings,
+        count: int,
+        capture: FeatureCapture,
+        influence_set: tuple[Tensor, Tensor],
+        curvature: LearnerSettings,
+        ranks: Ranks,
+        forward_context: Callable[[], AbstractContextManager[Any]],
+    ) -> None:
+        device, self.num_classes = influence_set[1].device, capture.head.out_features
+        self.settings, self.capture, self.ranks = settings, capture, ranks
+        self.influence = LastLayerInfluence(capture, influence_set, curvature, True, forward_context)
+        self.log_weights = torch.zeros(count, device=device)
+        self.label_shifts = torch.zeros(count, self.num_classes if settings.soft_labels else 0, device=device)
+
+    def weights(self) -> Tensor:
+        """Weights `[N]`, of mean 1."""
+        return self.log_weights.softmax(dim=0) * len(self.log_weights)
+
+    def labels(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """What images show: their labels `[B]`, or probabilities `[B, K]` where these are learned.
+
+        Args:
+            rows: Numbers of the images `[B]`.
+            labels: Their given labels `[B]`.
+        """
+        if not self.settings.soft_labels:
+            return labels
+        start = nn.functional.one_hot(labels, self.num_classes).float() * (1 - self.settings.smoothing)
+        start = start + self.settings.smoothing / self.num_classes
+        return (start.log() + self.label_shifts[rows]).softmax(dim=1)
+
+    def loss(self, losses: Tensor, rows: Tensor) -> Tensor:
+        """The weighted mean of the losses `[B]` of images; carries gradient to them."""
+        return (losses * self.weights()[rows]).mean() if self.settings.weights else losses.mean()
+
+    @torch.no_grad()
+    def learn(self, step: int, rows: Tensor, features: Tensor, logits: Tensor, targets: Tensor) -> None:
+        """Move what is learned about the images of a training batch; a batch with values that are not finite is left.
+
+        Args:
+            step: The classifier's step, from 1.
+            rows: Numbers of the images `[B]`; this rank's part.
+            features: Of the training pass `[B, D]`.
+            logits: `[B, K]`.
+            targets: `[B]` or `[B, K]`, as the loss took them.
+        """
+        rows, features, logits, targets = (self.ranks.gather(part) for part in (rows, features, logits, targets))
+        if step <= self.settings.warmup or not bool(features.isfinite().all() & logits.isfinite().all()):
+            return
+        self.influence.bank.add(features, logits, targets)
+        if self.influence.solution is None or step % self.settings.refresh == 0:
+            with frozen(self.capture.model):
+                self.influence.solve()
+        if self.influence.solution is None:
+            return
+        if self.settings.weights:
+            influence = self.influence.of(features, logits, targets)
+            self.log_weights[rows] -= self._step(influence).to(self.log_weights)
+        if self.settings.soft_labels:
+            value = self.influence.solution.value
+            directions = append_bias(features.to(value)) @ value.T  # [B, K], the influence of each class of the label
+            self.label_shifts[rows] -= self._step(directions).to(self.label_shifts)
+
+    def _step(self, influence: Tensor) -> Tensor:
+        size = influence.square().mean().sqrt().clamp(min=torch.finfo(influence.dtype).tiny)
+        return self.settings.lr * bounded(influence, size, self.settings.clip)
+
+    def metrics(self) -> dict[str, float]:
+        """The effective number of images, `(sum w)^2 / sum w^2`, as a share of all; the share that has been shifted."""
+        weights = self.weights()
+        found = {"samples/effective": float(weights.sum().square() / weights.square().sum() / len(weights))}
+        if self.settings.soft_labels:
+            spread = self.label_shifts.amax(dim=1) - self.label_shifts.amin(dim=1)
+            found["samples/label_shift"] = float(spread.mean())
+        return found if self.settings.weights else {key: found[key] for key in found if key != "samples/effective"}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed run needs; tensors and numbers only."""
+        tables = {"log_weights": self.log_weights, "label_shifts": self.label_shifts}
+        return {**tables, "influence": self.influence.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned.
+
+        Raises:
+            ValueError: If it is of another number of images or classes.
+        """
+        for name in ("log_weights", "label_shifts"):
+            own, given = getattr(self, name), state[name]
+            if own.shape != given.shape:
+                raise ValueError(
+                    f"the checkpoint has {name} of shape {tuple(given.shape)}, the data give {tuple(own.shape)}: resume "
+                    "with the data and the settings of its run."
+                )
+            own.copy_(given)
+        self.influence.load_state_dict(state["influence"])

@@ -1,0 +1,186 @@
+"""Weights and labels of training images: the arithmetic, and what they find in noisy and unequal data."""
+
+import copy
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from toys import CLASSES, ToyNet, blobs
+
+from influence import Solution, upweight_influence
+from lightning_modules.feature_capture import FeatureCapture
+from lightning_modules.learner_settings import LearnerSettings
+from lightning_modules.ranks import Ranks
+from lightning_modules.sample_weights import SampleSettings, SampleWeights
+
+
+def make(count: int = 96, seed: int = 0, **settings: Any) -> SampleWeights:
+    torch.manual_seed(seed)
+    model = ToyNet()
+    chosen = SampleSettings(**{"warmup": 0, "refresh": 1, **settings})
+    influence_set = blobs(60, 0, 1)
+    return SampleWeights(
+        chosen, count, FeatureCapture(model, model.head), influence_set, LearnerSettings(), Ranks(), nullcontext
+    )
+
+
+def train(samples: SampleWeights, images: Tensor, labels: Tensor, epochs: int) -> nn.Module:
+    """Train on the weighted, relabelled images, as the module does."""
+    model = samples.capture.model.train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    step = 0
+    for _ in range(epochs):
+        for rows in torch.randperm(len(labels)).split(32):
+            step += 1
+            targets = samples.labels(rows, labels[rows])
+            optimizer.zero_grad()
+            features, logits = samples.capture(images[rows])
+            samples.loss(nn.functional.cross_entropy(logits, targets, reduction="none"), rows).backward()
+            optimizer.step()
+            samples.learn(step, rows, features.detach(), logits.detach(), targets)
+    return model.eval()
+
+
+def test_at_the_start_nothing_is_changed() -> None:
+    samples = make(weights=True)
+    labels, losses = torch.arange(12) % CLASSES, torch.rand(12)
+    rows = torch.arange(12)
+    assert torch.equal(samples.weights(), torch.ones(96))
+    assert torch.equal(samples.labels(rows, labels), labels)
+    torch.testing.assert_close(samples.loss(losses, rows), losses.mean())
+
+
+def test_soft_labels_start_as_smoothed_labels() -> None:
+    labels = torch.arange(12) % CLASSES
+    found = make(soft_labels=True, smoothing=0.06).labels(torch.arange(12), labels)
+    expected = 0.94 * nn.functional.one_hot(labels, CLASSES).float() + 0.02
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_step_of_the_weights_by_hand() -> None:
+    samples = make(weights=True, lr=0.2, clip=2.0)
+    images, labels = blobs(12, 0, 5)
+    rows = torch.arange(80, 92)
+    with torch.no_grad():
+        features, logits = samples.capture(images)
+    samples.learn(1, rows, features, logits, labels)
+    S = samples.influence.latest.value
+    extended = nn.functional.pad(features, (0, 1), value=1.0)
+    influence = -((logits.softmax(1) - nn.functional.one_hot(labels, CLASSES)) * (extended @ S.T)).sum(1)
+    expected = -0.2 * 2 * torch.tanh(influence / (2 * influence.square().mean().sqrt()))
+    torch.testing.assert_close(samples.log_weights[rows], expected, rtol=1e-4, atol=1e-6)
+    assert not samples.log_weights[:80].any()
+    assert float(samples.weights().mean()) == pytest.approx(1)
+
+
+def test_a_label_moves_against_the_gradient_of_the_influence_in_it() -> None:
+    samples = make(soft_labels=True, lr=1.0, clip=1e6)
+    images, labels = blobs(12, 0, 5)
+    rows = torch.arange(12)
+    targets = samples.labels(rows, labels).requires_grad_()
+    with torch.no_grad():
+        features, logits = samples.capture(images)
+    samples.learn(1, rows, features, logits, targets.detach())
+    influence = upweight_influence(samples.influence.latest, features, logits, targets)
+    (gradient,) = torch.autograd.grad(influence.sum(), targets)
+    gradient = gradient - gradient.mean(dim=1, keepdim=True)  # `influence` measures it from the largest class
+    found = samples.label_shifts[rows]
+    torch.testing.assert_close(found, -gradient / gradient.square().mean().sqrt(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_wrong_labels_lose_their_weight(seed: int) -> None:
+    images, truth = blobs(96, 0, 10 + seed)
+    wrong = torch.rand(96, generator=torch.Generator().manual_seed(seed)) < 0.25
+    labels = torch.where(wrong, (truth + 1) % CLASSES, truth)
+    samples = make(seed=seed, weights=True, warmup=6)
+    train(samples, images, labels, 25)
+    assert roc_auc_score(wrong.numpy(), -samples.weights().numpy()) > 0.9
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_wrong_labels_are_mended(seed: int) -> None:
+    images, truth = blobs(96, 0, 10 + seed)
+    wrong = torch.rand(96, generator=torch.Generator().manual_seed(seed)) < 0.25
+    labels = torch.where(wrong, (truth + 1) % CLASSES, truth)
+    samples = make(seed=seed, soft_labels=True, warmup=6, lr=0.3)
+    train(samples, images, labels, 25)
+    mended = samples.labels(torch.arange(96), labels).argmax(dim=1) == truth
+    assert float(mended[wrong].float().mean()) > 0.7
+    assert float(mended[~wrong].float().mean()) > 0.95
+
+
+def test_a_rare_class_gains_weight() -> None:
+    images, labels = blobs(240, 0, 3)
+    rare = (labels == 0).nonzero()[:, 0]
+    kept = torch.cat([rare[:8], (labels != 0).nonzero()[:, 0]])
+    images, labels = images[kept], labels[kept]
+    samples = make(len(labels), weights=True, warmup=3)
+    train(samples, images, labels, 8)
+    weights = samples.weights()
+    assert float(weights[labels == 0].mean()) > 1.5 * float(weights[labels != 0].mean())
+
+
+def test_values_that_are_not_finite_change_nothing() -> None:
+    samples = make(weights=True, soft_labels=True)
+    features, logits = torch.full((4, 24), torch.nan), torch.zeros(4, CLASSES)
+    samples.learn(1, torch.arange(4), features, logits, torch.zeros(4, dtype=torch.int64))
+    assert not samples.log_weights.any()
+    assert len(samples.influence.bank) == 0
+
+
+def test_before_the_warm_up_is_over_nothing_is_learned() -> None:
+    samples = make(weights=True, warmup=3)
+    images, labels = blobs(8, 0, 5)
+    with torch.no_grad():
+        features, logits = samples.capture(images)
+    for step in range(1, 5):
+        samples.learn(step, torch.arange(8), features, logits, labels)
+        assert bool(samples.log_weights.any()) == (step > 3)
+
+
+def test_a_restored_table_goes_on_as_the_first() -> None:
+    images, labels = blobs(96, 0, 4)
+    first = make(weights=True, soft_labels=True)
+    train(first, images, labels, 2)
+    second = make(weights=True, soft_labels=True)
+    second.capture.model.load_state_dict(first.capture.model.state_dict())
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for samples in (first, second):
+        torch.manual_seed(9)
+        train(samples, images, labels, 1)
+    assert torch.equal(first.log_weights, second.log_weights)
+    assert torch.equal(first.label_shifts, second.label_shifts)
+
+
+def test_a_table_of_other_data_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"log_weights of shape \(96,\), the data give \(48,\)"):
+        make(48, weights=True).load_state_dict(make(96, weights=True).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"lr": 0.0}, "samples.lr and samples.clip must be positive"),
+        ({"clip": -1.0}, "samples.lr and samples.clip must be positive"),
+        ({"warmup": -1}, "samples.warmup must be at least 0"),
+        ({"refresh": 0}, "samples.refresh at least 1"),
+        ({"smoothing": 0.0}, r"samples.smoothing must lie in \(0, 1\), found 0.0"),
+    ],
+)
+def test_settings_that_make_no_sense(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SampleSettings(**arguments)
+
+
+def test_solutions_are_those_of_the_influence_package() -> None:
+    samples = make(weights=True)
+    images, labels = blobs(8, 0, 5)
+    with torch.no_grad():
+        features, logits = samples.capture(images)
+    samples.learn(1, torch.arange(8), features, logits, labels)
+    assert isinstance(samples.influence.solution, Solution)
+    assert samples.influence.solution.relative_residual <= 1e-2
