@@ -1,5 +1,6 @@
 """Classifier, augmentation network and influence, trained jointly."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -192,11 +193,11 @@ class AugmentedClassifier(Classifier):
         """The policy update comes before any checkpoint of the same step, which a hook of the module would not."""
         return [LambdaCallback(on_train_batch_end=lambda trainer, module, outputs, batch, _: self._after_step(batch))]
 
-    def _after_step(self, batch: tuple[Tensor, Tensor]) -> None:
+    def _after_step(self, batch: Sequence[Tensor]) -> None:
         """Every few steps, one policy update on the batch that was just trained on."""
         stepped, self._latest_step = self.global_step != self._latest_step, self.global_step
         if self.learner is not None and stepped and self.learner.due(self.global_step):
-            self.last_update = update_policy(self.learner, self, *batch)  # not stepped: gradients are accumulated
+            self.last_update = update_policy(self.learner, self, *batch[:2])  # not stepped: gradients are accumulated
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the learner's state."""
