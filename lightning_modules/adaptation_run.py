@@ -14,7 +14,8 @@ from lightning_modules.adaptation import Adaptation
 from lightning_modules.adaptation_points import Method, Plan, Points, make_plan
 from lightning_modules.classifier import Classifier
 from lightning_modules.data import InfluenceDataModule, LabelledImages
-from lightning_modules.data.joined import join, open_images
+from lightning_modules.data.images import open_images
+from lightning_modules.data.joined import join
 from lightning_modules.data.labelled_images import make_loader
 from lightning_modules.data.rows import ROW_FILES, read_rows
 from lightning_modules.frozen import frozen
@@ -102,7 +103,7 @@ class Images:
     @classmethod
     def of(cls, change: Change, data: InfluenceDataModule) -> "Images":
         """Read what is to be added and removed."""
-        train = data.splits.train
+        train = data.training_images
         none = torch.zeros(0, dtype=torch.int64)
         images, added = train, none
         if change.add is not None and Path(change.add).suffix in ROW_FILES:
@@ -214,7 +215,7 @@ def _memory(
     size = max(1, round(recall.fraction * len(kept)))
     probs = torch.zeros(len(kept), teacher.num_classes)
     if recall.selection == "top" and recall.method in ("k_prior", "replay"):
-        loader = make_loader(data.splits.train, data.batch_size, data.num_workers)
+        loader = make_loader(data.training_images, data.batch_size, data.num_workers)
         batches: Any = trainer.predict(teacher, loader)
         probs = torch.cat(batches)[kept]
     return select_memory(probs, size, recall.selection, torch.Generator().manual_seed(data.seed))

@@ -68,8 +68,14 @@ def attribute_images(
         The table.
 
     Raises:
-        ValueError: If images or labels are invalid, or the network does not end in a linear layer.
+        ValueError: If images or labels are invalid, the influence set is trained on, or the network does not end in a
+            linear layer.
     """
+    if data.influence_mode != "held_out":
+        raise ValueError(
+            "attribute asks what helps on images that were never trained on, and data.influence_set "
+            f"{data.influence_mode} trains on the influence images: train with held_out."
+        )
     train, held_out = data.splits.train, data.splits.influence
     for images in (train, held_out):
         validate_images(images.__getitems__(range(min(len(images), 64)))[0])

@@ -1,6 +1,7 @@
 """An image classifier trained with a fixed augmentation policy, or none."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import pytorch_lightning as pl
@@ -100,10 +101,10 @@ class Classifier(pl.LightningModule):
         """The training batch as the classifier sees it: images `[B, C, H, W]` in [0, 1], labels `[B]` or `[B, K]`."""
         return self.augmentation(images), labels
 
-    def on_train_batch_start(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         """Check the first batch before anything is trained on it."""
         if batch_idx == 0 and self.current_epoch == 0:
-            images, labels = batch
+            images, labels = batch[:2]
             validate_images(images)
             check_labels(labels, self.num_classes)
             if self.twin is not None and find_last_linear(self.network, images[:2]) is not self.twin:
@@ -116,9 +117,14 @@ class Classifier(pl.LightningModule):
         """The doubled classifier layer, if there is one."""
         return next((module for module in self.network.modules() if isinstance(module, TwinLinear)), None)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Augment, classify, cross-entropy; with a doubled layer also its copy's, and the penalty."""
-        images, labels = batch
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        """Augment, classify, cross-entropy; with a doubled layer also its copy's, and the penalty.
+
+        Args:
+            batch: Images and labels; what else it has, such as row numbers, is left alone.
+            batch_idx: Number of the batch in the epoch.
+        """
+        images, labels = batch[:2]
         twin = self.twin
         loss: Tensor
         if twin is None:

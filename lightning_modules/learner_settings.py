@@ -51,7 +51,7 @@ class LearnerSettings:
     tol: float = 1e-2
     max_iterations: int = 100
     clip: float = 3.0
-    radius: float | None = None
+    radius: float | None = 1.0
     identity: float = 0.0
     label: float = 0.0
     budget: float | None = None

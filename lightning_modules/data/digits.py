@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
-from lightning_modules.data.base import InfluenceDataModule, Splits
+from lightning_modules.data.base import InfluenceDataModule, InfluenceSet, Splits
 from lightning_modules.data.checks import require_at_least
 from lightning_modules.data.labelled_images import LabelledImages
 from lightning_modules.data.splits import Indices, partition
@@ -33,7 +33,12 @@ class DigitsDataModule(InfluenceDataModule):
         deployment_rotation: Largest rotation at deployment, in degrees, 0 to 180; 0 deploys upright.
         image_size: Side the images are resized to (bilinear), in pixels.
         batch_size: Images a batch.
-        seed: Seed of the splits, the angles and the order of the training images.
+        seed: Seed of the splits, the angles, the folds and the order of the training images.
+        influence_set: `held_out`: the influence images are never trained on. `cross_fit`: they are cut into folds, of
+            which one at a time is the influence set and all others train; without a rotation the training images are
+            cut too. `train`: they train too, and no policy can be learned.
+        folds: Folds of `cross_fit`, at least 2.
+        fold_epochs: Epochs that a fold is the influence set before the next one is.
     """
 
     def __init__(
@@ -45,8 +50,13 @@ class DigitsDataModule(InfluenceDataModule):
         image_size: int = 16,
         batch_size: int = 64,
         seed: int = 0,
+        influence_set: InfluenceSet = "held_out",
+        folds: int = 5,
+        fold_epochs: int = 1,
     ) -> None:
-        super().__init__(batch_size=batch_size, seed=seed)
+        super().__init__(
+            batch_size=batch_size, seed=seed, influence_set=influence_set, folds=folds, fold_epochs=fold_epochs
+        )
         require_at_least(1, influence_size=influence_size, val_size=val_size, test_size=test_size)
         require_at_least(1, image_size=image_size)
         if not 0 <= deployment_rotation <= 180:
@@ -74,6 +84,7 @@ class DigitsDataModule(InfluenceDataModule):
             validation=split(parts.validation, rotated=True)(),
             load_test=split(parts.test, rotated=True),
             class_names=names,
+            deployment=self._deployment_rotation > 0,
         )
 
 

@@ -4,10 +4,10 @@ from functools import partial
 
 import torch
 
-from lightning_modules.data.base import InfluenceDataModule, Splits
+from lightning_modules.data.base import InfluenceDataModule, InfluenceSet, Splits
 from lightning_modules.data.checks import require_at_least
 from lightning_modules.data.decoding import ImageFormat, probe_format
-from lightning_modules.data.image_table import ImageTable, open_tables
+from lightning_modules.data.image_table import ImageTable, open_single, open_tables
 from lightning_modules.data.labelled_images import LabelledImages
 from lightning_modules.data.splits import Indices, partition
 from lightning_modules.data.store import FileStore, ImageStore, check_no_overlap
@@ -44,7 +44,14 @@ class ImageDataModule(InfluenceDataModule):
         num_workers: Processes that decode images on the fly; images held in memory need none.
         memory_limit: Most memory the decoded images of one split may take, in MiB; 0 decodes on the fly.
             The influence set is always in memory.
-        seed: Seed of the splits and of the order of the training images.
+        seed: Seed of the splits, the folds and the order of the training images.
+        influence_set: `held_out`: the influence images are never trained on. `cross_fit`: the images of
+            `influence_path` or, without it, all labelled training images are cut into folds, of which one at a
+            time is the influence set and all others train. `train`: the influence images train too, and no
+            policy can be learned.
+        folds: Folds of `cross_fit`, at least 2. The influence set is a `folds`-th of these images, and passes
+            through the network at every solve: cut 50,000 training images into 100 or more.
+        fold_epochs: Epochs that a fold is the influence set before the next one is.
     """
 
     def __init__(
@@ -62,8 +69,11 @@ class ImageDataModule(InfluenceDataModule):
         num_workers: int = 0,
         memory_limit: int = 2048,
         seed: int = 0,
+        influence_set: InfluenceSet = "held_out",
+        folds: int = 5,
+        fold_epochs: int = 1,
     ) -> None:
-        super().__init__(batch_size, num_workers, seed)
+        super().__init__(batch_size, num_workers, seed, influence_set, folds, fold_epochs)
         require_at_least(1, influence_size=influence_size, val_size=val_size, test_size=test_size)
         require_at_least(1, train_size=train_size, image_size=image_size)
         require_at_least(0, memory_limit=memory_limit)
@@ -89,7 +99,8 @@ class ImageDataModule(InfluenceDataModule):
 
         load_test = partial(self._load_test, tables["test"], image_format, names)
         loaded = {split: _labelled(tables[split], store, names) for split, store in stores.items()}
-        return Splits(**loaded, load_test=load_test, class_names=names)
+        deployment = self._influence_path is not None
+        return Splits(**loaded, load_test=load_test, class_names=names, deployment=deployment)
 
     def _cut(self, opened: dict[str, ImageTable], labels: Indices, names: tuple[str, ...]) -> dict[str, ImageTable]:
         """The tables of all four splits: what has no table of its own is cut off the training data."""
@@ -132,3 +143,20 @@ class ImageDataModule(InfluenceDataModule):
 def _labelled(table: ImageTable, store: ImageStore, names: tuple[str, ...]) -> LabelledImages:
     """The stored images with the labels of their table."""
     return LabelledImages(store, torch.from_numpy(table.labels(names)[0]), table.sources)
+
+
+def open_images(path: str, data: InfluenceDataModule, field: str) -> LabelledImages:
+    """Read images from elsewhere, with the classes and the size of a data module, into memory.
+
+    Args:
+        path: Image folder, folder of parquet files, or hub name; if it has several splits, the training split.
+        data: The data module. Images of another size are scaled and cropped to its own.
+        field: Name of the argument that `path` came from, for error messages.
+
+    Raises:
+        ValueError: If there are no such images, or they have classes that the data module has not.
+    """
+    table = open_single(path, field, f"the images of {field}")
+    labels, _ = table.labels(data.class_names)
+    store = FileStore(table.images(), ImageFormat(data.in_channels, *data.image_size, resize=True), table.where)
+    return LabelledImages(store.decoded(), torch.from_numpy(labels), table.sources)

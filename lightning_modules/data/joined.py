@@ -1,15 +1,13 @@
-"""Images of several stores under one index, and images from elsewhere in the format of a data module."""
+"""Images of several stores under one index."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from lightning_modules.data.base import InfluenceDataModule
-from lightning_modules.data.decoding import ImageFormat
-from lightning_modules.data.image_table import open_single
 from lightning_modules.data.labelled_images import LabelledImages
-from lightning_modules.data.store import FileStore, ImageStore
+from lightning_modules.data.store import ImageStore
 
 
 class JoinedStore(ImageStore):
@@ -51,21 +49,10 @@ def join(parts: Sequence[LabelledImages]) -> LabelledImages:
     Args:
         parts: Images of one shape and with the same classes.
     """
-    return LabelledImages(JoinedStore([part.store for part in parts]), torch.cat([part.labels for part in parts]))
+    store = JoinedStore([part.store for part in parts])
+    return LabelledImages(store, torch.cat([part.labels for part in parts]), partial(_sources, parts))
 
 
-def open_images(path: str, data: InfluenceDataModule, field: str) -> LabelledImages:
-    """Read images from elsewhere, with the classes and the size of a data module, into memory.
-
-    Args:
-        path: Image folder, folder of parquet files, or hub name; if it has several splits, the training split.
-        data: The data module. Images of another size are scaled and cropped to its own.
-        field: Name of the argument that `path` came from, for error messages.
-
-    Raises:
-        ValueError: If there are no such images, or they have classes that the data module has not.
-    """
-    table = open_single(path, field, f"the images of {field}")
-    labels, _ = table.labels(data.class_names)
-    store = FileStore(table.images(), ImageFormat(data.in_channels, *data.image_size, resize=True), table.where)
-    return LabelledImages(store.decoded(), torch.from_numpy(labels), table.sources)
+def _sources(parts: Sequence[LabelledImages]) -> list[str]:
+    """Where each image comes from."""
+    return [source for part in parts for source in part.sources()]

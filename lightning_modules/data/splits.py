@@ -66,7 +66,7 @@ def partition(
     missing = np.setdiff1d(labels, labels[rest])
     if missing.size:
         raise ValueError(
-            f"no training image is left of class {_names(missing, class_names)}: "
+            f"no training image is left of class {class_list(missing, class_names)}: "
             f"lower influence_size={influence_size}, val_size={val_size} or test_size={test_size}."
         )
     if train_size is not None:
@@ -139,7 +139,7 @@ def _take_stratified(
         )
     if counts.min() < 2:
         raise ValueError(
-            f"class {_names(present[counts < 2], class_names)} has a single image left when {field}={size} "
+            f"class {class_list(present[counts < 2], class_names)} has a single image left when {field}={size} "
             "is cut off, so it cannot be in two splits: add images of it, or leave the class out."
         )
     if len(rows) - size < len(present):
@@ -150,8 +150,13 @@ def _take_stratified(
     return np.sort(taken), np.sort(rest)
 
 
-def _names(labels: Indices, class_names: Sequence[str]) -> str:
-    """Names of the classes for an error message, the first five of them."""
+def class_list(labels: Indices, class_names: Sequence[str]) -> str:
+    """Names of the classes for an error message, the first five of them.
+
+    Args:
+        labels: Numbers of the classes, in any order and number.
+        class_names: Names of all classes.
+    """
     unique = np.unique(labels)
     shown = ", ".join(repr(class_names[label]) for label in unique[:5])
     return shown if len(unique) <= 5 else f"{shown} and {len(unique) - 5} more"

@@ -29,7 +29,7 @@ def test_shapes_and_sizes(rotated: DigitsDataModule) -> None:
     splits = rotated.splits
     assert [len(split) for split in (splits.train, splits.validation, splits.load_test())] == [1000, 200, 397]
     for loader in (rotated.train_dataloader(), rotated.val_dataloader(), rotated.test_dataloader()):
-        batch, targets = next(iter(loader))
+        batch, targets = next(iter(loader))[:2]
         validate_images(batch)
         assert batch.shape == (64, 1, 16, 16)
         assert targets.dtype == torch.int64

@@ -9,7 +9,7 @@ from image_files import disjoint, hashes
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
-from lightning_modules.data import DigitsDataModule, LabelledImages, MemoryStore
+from lightning_modules.data import DigitsDataModule, LabelledImages, MemoryStore, TrainingBatch
 from lightning_modules.models import SmallConvNet
 
 
@@ -32,7 +32,7 @@ class Recorder(pl.LightningModule):
         self.folder = folder
         self.seen: list[bytes] = []
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
         self.seen += hashes(batch[0])
         return torch.nn.functional.cross_entropy(self.network(batch[0]), batch[1])
 
@@ -60,7 +60,7 @@ def test_an_epoch_takes_one_indexing_operation_per_batch() -> None:
     train = module.splits.train
     assert isinstance(train.store, MemoryStore)
     train.store = store = CountingStore(train.store.images)
-    seen = [images for images, _ in module.train_dataloader()]
+    seen = [images for images, _, _ in module.train_dataloader()]
     assert store.fetches == len(seen) == 10
     assert set(hashes(torch.cat(seen))) == set(hashes(store.fetch(range(1000))))
 
@@ -77,7 +77,7 @@ def test_single_items_and_batches_agree() -> None:
 
 def test_epochs_are_shuffled_differently_and_by_seed() -> None:
     first, second = DigitsDataModule().train_dataloader(), DigitsDataModule().train_dataloader()
-    orders = [[labels.tolist() for _, labels in loader] for loader in (first, first, second)]
+    orders = [[labels.tolist() for _, labels, _ in loader] for loader in (first, first, second)]
     assert orders[0] == orders[2] != orders[1]
     module = DigitsDataModule()
     assert [labels.tolist() for _, labels in module.val_dataloader()] == [
@@ -87,9 +87,9 @@ def test_epochs_are_shuffled_differently_and_by_seed() -> None:
 
 def test_last_small_batch_is_left_out_only_in_training() -> None:
     module = DigitsDataModule(batch_size=300)
-    assert [len(labels) for _, labels in module.train_dataloader()] == [300, 300, 300]
+    assert [len(labels) for _, labels, _ in module.train_dataloader()] == [300, 300, 300]
     assert [len(labels) for _, labels in module.test_dataloader()] == [300, 97]
-    assert [len(labels) for _, labels in DigitsDataModule(batch_size=2000).train_dataloader()] == [1000]
+    assert [len(labels) for _, labels, _ in DigitsDataModule(batch_size=2000).train_dataloader()] == [1000]
 
 
 def test_a_distributed_sampler_shards_the_batches() -> None:

@@ -73,7 +73,7 @@ def test_small_network_learns_upright_digits() -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     loader = module.train_dataloader()
     for _ in range(4):
-        for images, labels in loader:
+        for images, labels, _ in loader:
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(images), labels).backward()
             optimizer.step()
