@@ -71,7 +71,7 @@ def main(epochs: int = 30) -> float:
         trainer.fit(module, DataLoader(training, batch_size=64, shuffle=True, drop_last=True))
         accuracies.append(float((module.eval().model(images).argmax(dim=1) == labels).float().mean()))
         print(f"{'learned' if learned else 'plain'}: {accuracies[-1]:.1%} of the turned digits are right")
-    for name, facts in augmentation.augnet.describe().items():
+    for name, facts in augmentation.learned.describe().items():
         print(f"{name}: +-{facts['half_width']:.3g} {facts['unit']}")
     return accuracies[1] - accuracies[0]
 

@@ -121,8 +121,8 @@ class AugmentedClassifier(Classifier):
         staged, samples = _settings(StagedSettings, staged), _settings(SampleSettings, samples)
         self.save_hyperparameters()
         self.hparams["policy_file"] = None if policy_file is None else str(Path(policy_file).resolve())
-        groups = {"learner": learner, "guard": guard, "staged": staged, "samples": samples}
-        self.hparams.update({name: asdict(group) for name, group in groups.items()})  # for weights_only
+        self.hparams.update(learner=asdict(learner), guard=asdict(guard))  # plain: checkpoints load with weights_only
+        self.hparams.update(staged=asdict(staged), samples=asdict(samples))
         if callable(self.hparams.get("optimizer")):
             del self.hparams["optimizer"]
         self.augnet = None if control == "plain" else augnet

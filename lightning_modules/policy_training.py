@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import pytorch_lightning as pl
@@ -102,7 +103,13 @@ class PolicyTraining:
     @property
     def result(self) -> AugNet[Any, Any]:
         """What has been learned: the average over the updates, or the policy as it is where nothing is learned."""
-        return self.augnet if self.learner is None else self.learner.result
+        if self.learner is not None:
+            return self.learner.result
+        if self._resumed is None:
+            return self.augnet
+        average = deepcopy(self.augnet.policy)
+        average.load_state_dict(self._resumed["average"]["policy"])
+        return AugNet(self.augnet.space, average)
 
     def state_dict(self) -> dict[str, Any] | None:
         """Everything a resumed run needs; None before training."""

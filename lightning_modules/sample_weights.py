@@ -57,10 +57,10 @@ class SampleSettings:
     def __post_init__(self) -> None:
         if not self.lr > 0 or not self.clip > 0:
             raise ValueError(f"samples.lr and samples.clip must be positive, found {self.lr} and {self.clip}.")
-        if self.warmup < 0 or self.refresh < 1:
-            raise ValueError(
-                f"samples.warmup must be at least 0 and samples.refresh at least 1, found {self.warmup}, {self.refresh}."
-            )
+        if self.warmup < 0:
+            raise ValueError(f"samples.warmup must be at least 0, found {self.warmup}.")
+        if self.refresh < 1:
+            raise ValueError(f"samples.refresh must be at least 1, found {self.refresh}.")
         if not 0 < self.smoothing < 1:
             raise ValueError(f"samples.smoothing must lie in (0, 1), found {self.smoothing}; 0.05 is usual.")
 
@@ -176,8 +176,8 @@ class SampleWeights:
             own, given = getattr(self, name), state[name]
             if own.shape != given.shape:
                 raise ValueError(
-                    f"the checkpoint has {name} of shape {tuple(given.shape)}, the data give {tuple(own.shape)}: resume "
-                    "with the data and the settings of its run."
+                    f"the checkpoint has {name} of shape {tuple(given.shape)}, the data give {tuple(own.shape)}: "
+                    "resume with the data and the settings of its run."
                 )
             own.copy_(given)
         self.influence.load_state_dict(state["influence"])

@@ -76,6 +76,11 @@ class LearnedAugmentation(pl.Callback):
         return self.policy_training.learner
 
     @property
+    def learned(self) -> AugNet[Any, Any]:
+        """What has been learned, for files and people: the average of the policy over its updates."""
+        return self.policy_training.result
+
+    @property
     def last_update(self) -> PolicyUpdate | None:
         """What the latest policy update saw."""
         return self.policy_training.last_update
@@ -120,7 +125,7 @@ class LearnedAugmentation(pl.Callback):
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the policy file."""
-        save_policy(self.policy_training.result, self.policy_path or Path(trainer.default_root_dir) / "policy.json")
+        save_policy(self.learned, self.policy_path or Path(trainer.default_root_dir) / "policy.json")
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave the module as it was."""

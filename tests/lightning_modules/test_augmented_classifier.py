@@ -32,8 +32,8 @@ def theta(model: AugmentedClassifier) -> Tensor:
 
 
 def half_widths(model: AugmentedClassifier) -> dict[str, float]:
-    assert model.augnet is not None
-    return {name: float(facts["half_width"]) for name, facts in model.augnet.describe().items()}
+    assert model.learned is not None
+    return {name: float(facts["half_width"]) for name, facts in model.learned.describe().items()}
 
 
 def learner_of(model: AugmentedClassifier) -> PolicyLearner:
@@ -327,7 +327,7 @@ def test_checkpoint_is_plain_and_rebuilds_the_model(tmp_path: Path) -> None:
     loaded = AugmentedClassifier.load_from_checkpoint(tmp_path / "model.ckpt")
     assert same_weights(loaded, model)
     assert half_widths(loaded) == half_widths(model)
-    assert loaded.settings == settings
+    assert loaded.policy_training.settings == settings
     assert loaded.loss.label_smoothing == 0.1
     images = blobs(6, 1, 0)[0]
     assert torch.equal(loaded.eval()(images), model.eval()(images))

@@ -219,7 +219,7 @@ def test_a_policy_is_learned_from_the_first_fold() -> None:
     model = digit_classifier()
     toy_trainer(limit_train_batches=2, limit_val_batches=1).fit(model, datamodule=data)
     assert model.learner is not None
-    assert torch.equal(model.learner.influence_set[0], data.influence_set()[0])
+    assert torch.equal(model.learner.influence.influence_set[0], data.influence_set()[0])
 
 
 def test_on_the_command_line(

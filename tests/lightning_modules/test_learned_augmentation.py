@@ -86,7 +86,7 @@ def test_batches_are_augmented_and_the_policy_is_learned(kind: Callable[[], Plai
     originals = ToyData().training[0].flatten(1)
     moved = torch.cat(module.seen).flatten(1)
     assert (torch.cdist(moved, originals).amin(dim=1) > 1e-3).float().mean() > 0.9
-    assert load_policy(tmp_path / "policy.json").describe() == callback.augnet.describe()
+    assert load_policy(tmp_path / "policy.json").describe() == callback.learned.describe()
     assert "training_step" not in vars(module)
 
 

@@ -60,7 +60,8 @@ def test_every_policy_learns_and_is_logged(policy: PolicyName, precision: Any) -
     changed = [name for name, _ in model.augnet.named_parameters() if not torch.equal(after[name], before[name])]
     assert changed
     assert all(value.isfinite().all() for value in after.values())
-    described = model.augnet.describe()
+    assert model.learned is not None
+    described = model.learned.describe()
     expected = {
         f"{group}/{op}": pytest.approx(facts[fact], rel=1e-4, abs=1e-6)
         for fact, group in model.augnet.policy.logged.items()
@@ -126,13 +127,14 @@ def test_files_and_pictures_of_every_policy(policy: PolicyName, tmp_path: Path) 
     }
     assert model.augnet is not None
     loaded = load_policy(tmp_path / "policy.json")
-    assert loaded.describe() == model.augnet.describe()
-    assert pictures.history[8] == model.augnet.policy.shares(model.augnet.space)
+    assert model.learned is not None
+    assert loaded.describe() == model.learned.describe()
+    assert pictures.history[8] == model.learned.policy.shares(model.learned.space)
     assert all(0 <= share <= 1 for share in pictures.history[4].values())
     again = classifier(policy, policy_file=str(tmp_path / "policy.json"))
     fit(again)
     assert again.learner is None
-    for name, value in policy_state(model).items():
+    for name, value in model.learned.state_dict().items():
         assert torch.equal(policy_state(again)[name], value)
 
 

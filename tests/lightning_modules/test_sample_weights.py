@@ -167,7 +167,7 @@ def test_a_table_of_other_data_is_refused() -> None:
         ({"lr": 0.0}, "samples.lr and samples.clip must be positive"),
         ({"clip": -1.0}, "samples.lr and samples.clip must be positive"),
         ({"warmup": -1}, "samples.warmup must be at least 0"),
-        ({"refresh": 0}, "samples.refresh at least 1"),
+        ({"refresh": 0}, "samples.refresh must be at least 1"),
         ({"smoothing": 0.0}, r"samples.smoothing must lie in \(0, 1\), found 0.0"),
     ],
 )
