@@ -258,17 +258,19 @@ class AugmentedClassifier(Classifier):
         self._rotate()
 
     def _rotate(self) -> None:
-        """Take the influence set of this epoch; once the policy stays as it is, none is held back."""
+        """Take the influence set of this epoch; where nothing is learned from it any more, none is held back."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(data, InfluenceDataModule):
             return
-        if self.learner is not None and self.learner.finished and self.samples is None:
+        users: list[PolicyLearner | SampleWeights] = [] if self.samples is None else [self.samples]
+        if self.learner is not None and not self.learner.finished:
+            users.append(self.learner)
+        if not users:
             data.release()
-        if data.rotate(self.current_epoch) and (self.learner is not None or self.samples is not None):
+        if data.rotate(self.current_epoch) and users:
             influence_set = self._prepared(data)
-            for user in (self.learner, self.samples):
-                if user is not None:
-                    user.influence.influence_set = influence_set
+            for user in users:
+                user.influence.influence_set = influence_set
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """As that of `Classifier`; with weights and labels that are learned, where they are."""

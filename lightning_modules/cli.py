@@ -19,7 +19,7 @@ from rich.console import Console
 from torch import Tensor
 
 from lightning_modules.augmented_classifier import AugmentedClassifier, Control
-from lightning_modules.callbacks import ExactResume, PolicyPictures, PolicyWriter
+from lightning_modules.callbacks import ExactResume, PolicyPictures, PolicyWriter, SampleWriter
 from lightning_modules.data import InfluenceDataModule
 from lightning_modules.policy_choice import has_uniform
 from lightning_modules.retraining import retrain_from
@@ -199,7 +199,8 @@ def _in_folder(trainer: Any, settings: RunSettings, folder: Path) -> dict[str, A
         callbacks.append(ModelCheckpoint(dirpath=folder / "checkpoints", save_last=True, save_top_k=0))
     if trainer.get("enable_progress_bar") is not False and RichProgressBar not in kinds:
         callbacks.append(RichProgressBar())
-    callbacks += [callback() for callback in (ExactResume, PolicyWriter, PolicyPictures) if callback not in kinds]
+    own = (ExactResume, PolicyWriter, PolicyPictures, SampleWriter)
+    callbacks += [callback() for callback in own if callback not in kinds]
     arguments: dict[str, Any] = {"callbacks": callbacks, "default_root_dir": str(folder)}
     if trainer.get("logger") is None:
         arguments["logger"] = _loggers(settings, folder)

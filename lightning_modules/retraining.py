@@ -28,7 +28,7 @@ def retrain_from(config: Namespace) -> None:
         raise FileNotFoundError(f"retrain: there is no policy {policy}; a run writes it after every epoch.")
     if config.model.control == "plain":
         raise ValueError("retrain: this run learned no policy (control plain); there is nothing to train behind.")
-    config.model.update({"policy_file": str(policy), "control": "none"})
+    config.model.policy_file, config.model.control = str(policy), "none"
     config.data.init_args.influence_set = "train"
     config.run.compare = [control for control in config.run.compare if control in _FAIR]
     if run is not None:
@@ -38,7 +38,7 @@ def retrain_from(config: Namespace) -> None:
 def _run_folder(config: Namespace) -> Path | None:
     """The folder of the first configuration that lies beside a policy."""
     for path in config.get("config") or []:
-        folder = Path(str(path.absolute if hasattr(path, "absolute") and not callable(path.absolute) else path)).parent
+        folder = Path(str(path)).resolve().parent
         if (folder / "policy.json").is_file():
             return folder
     return None

@@ -1,0 +1,248 @@
+"""Who uses the influence set in a training: the policy, the weights and labels of samples, or nobody."""
+
+import csv
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from image_files import hashes
+from torch import Tensor
+from toys import ToyData, toy_classifier, toy_trainer
+
+from augnet import load_policy
+from lightning_modules.augmented_classifier import AugmentedClassifier
+from lightning_modules.callbacks import SampleWriter
+from lightning_modules.cli import AugfluenceCLI, main
+from lightning_modules.data import DigitsDataModule, wrong_domain
+from lightning_modules.learner_settings import LearnerSettings
+from lightning_modules.sample_weights import SampleSettings
+
+ROOT = Path(__file__).parents[2]
+
+
+def digits(**arguments: Any) -> DigitsDataModule:
+    return DigitsDataModule(image_size=8, batch_size=128, **arguments)
+
+
+def digit_classifier(**arguments: Any) -> AugmentedClassifier:
+    settings = {"num_classes": 10, "ops": {"rotation": 90.0}, "model": "lightning_modules.models.SmallConvNet"}
+    return toy_classifier(**{**settings, "model_kwargs": {"width": 2}, **arguments})
+
+
+# Cross-fitting
+
+
+def test_no_image_steers_its_own_augmentation_and_every_image_trains() -> None:
+    """Watched in a real training: what the learner is updated on, and from what it has its S at that moment."""
+    data, module = digits(influence_set="cross_fit", folds=4), digit_classifier()
+    seen: list[tuple[set[bytes], set[bytes]]] = []
+    trained: set[int] = set()
+
+    class Watched(type(module)):  # type: ignore[misc]
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            trained.update(batch[2].tolist())
+            return super().training_step(batch, batch_idx)  # type: ignore[no-any-return]
+
+        def _after_step(self, batch: Any) -> None:
+            super()._after_step(batch)
+            seen.append((set(hashes(batch[0])), set(hashes(self.learner.influence.influence_set[0]))))
+
+    module.__class__ = Watched
+    toy_trainer(max_epochs=5, limit_val_batches=0).fit(module, datamodule=data)
+    assert module.learner is not None
+    assert module.learner.updates == len(seen)
+    assert all(batch.isdisjoint(held_out) for batch, held_out in seen)
+    assert len({frozenset(held_out) for _, held_out in seen}) == 4
+    assert trained == set(range(data.num_train_rows))
+
+
+def test_once_the_policy_stays_as_it_is_no_fold_is_held_back_for_it() -> None:
+    data = digits(influence_set="cross_fit", folds=4, fold_epochs=3)
+    module = digit_classifier(learner=LearnerSettings(interval=1, warmup=0, until=0.3))
+    released: list[int] = []
+    release = data.release
+
+    def watched() -> None:
+        released.append(module.current_epoch)
+        release()
+
+    data.release = watched  # type: ignore[method-assign]
+    toy_trainer(max_epochs=6, limit_val_batches=0, limit_train_batches=4).fit(module, datamodule=data)
+    assert module.learner is not None
+    assert module.learner.finished
+    assert released == [2, 3, 4, 5]
+
+
+def test_plain_training_uses_all_folds() -> None:
+    data = digits(influence_set="cross_fit", folds=3, fold_epochs=50)
+    module, trained = digit_classifier(control="plain"), set()
+    step = module.training_step
+
+    def training_step(batch: Any, batch_idx: int) -> Tensor:
+        trained.update(batch[2].tolist())
+        return step(batch, batch_idx)
+
+    module.training_step = training_step  # type: ignore[method-assign]
+    toy_trainer(max_epochs=4, limit_val_batches=0).fit(module, datamodule=data)
+    assert trained == set(range(data.num_train_rows))
+
+
+# The wrong domain
+
+
+def test_the_wrong_domain_is_that_of_the_influence_set_and_nothing_else() -> None:
+    module, data = toy_classifier(control="wrong_domain"), ToyData()
+    toy_trainer().fit(module, data)
+    assert module.learner is not None
+    images, labels = module.learner.influence.influence_set
+    assert torch.equal(images, wrong_domain(data.influence[0]))
+    assert torch.equal(labels, data.influence[1])
+    assert module.learner.updates == 4
+
+
+# Weights and labels
+
+
+@pytest.mark.parametrize("control", ["none", "plain"])
+def test_weights_and_labels_are_learned_with_and_without_a_policy(control: Any, tmp_path: Path) -> None:
+    settings = SampleSettings(weights=True, soft_labels=True, warmup=2, refresh=2)
+    module, data = digit_classifier(control=control, samples=settings), digits()
+    trainer = toy_trainer(max_epochs=2, default_root_dir=tmp_path, callbacks=[SampleWriter()])
+    trainer.fit(module, datamodule=data)
+    assert module.samples is not None
+    assert (module.learner is None) == (control == "plain")
+    weights = module.samples.weights()
+    assert float(weights.std()) > 0.01
+    assert float(weights.mean()) == pytest.approx(1, abs=1e-5)
+    assert {"samples/effective", "samples/label_shift"} <= set(trainer.callback_metrics)
+    with (tmp_path / "samples.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["weight"]) for row in rows] == pytest.approx(weights.tolist(), abs=1e-4)
+    assert [row["label"] for row in rows] == [str(int(label)) for label in data.training_images.labels]
+    assert {row["source"] for row in rows} == set(data.training_images.sources())
+    assert all(0 <= float(row["probability_of_label"]) <= 1 for row in rows)
+
+
+def test_without_them_training_is_what_it_was() -> None:
+    """Weights that have not moved yet leave the loss as it is."""
+    states = []
+    for settings in (SampleSettings(), SampleSettings(weights=True, warmup=10**6)):
+        module = digit_classifier(samples=settings, control="plain")
+        toy_trainer().fit(module, datamodule=digits())
+        states.append(module.network.state_dict())
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_resumed_table_is_the_uninterrupted_one(tmp_path: Path) -> None:
+    from lightning_modules.callbacks import ExactResume
+
+    settings = SampleSettings(weights=True, soft_labels=True, warmup=1, refresh=1)
+    arguments: dict[str, Any] = {"samples": settings, "lr_schedule": "constant"}
+    whole = digit_classifier(**arguments)
+    toy_trainer(max_epochs=2, callbacks=[ExactResume()]).fit(whole, datamodule=digits())
+    trainer = toy_trainer(max_epochs=1, callbacks=[ExactResume()])
+    trainer.fit(digit_classifier(**arguments), datamodule=digits())
+    trainer.save_checkpoint(tmp_path / "one.ckpt")
+    resumed = digit_classifier(seed=7, **arguments)
+    toy_trainer(max_epochs=2, callbacks=[ExactResume()]).fit(
+        resumed, datamodule=digits(), ckpt_path=tmp_path / "one.ckpt", weights_only=True
+    )
+    assert whole.samples is not None
+    assert resumed.samples is not None
+    assert torch.equal(whole.samples.log_weights, resumed.samples.log_weights)
+    assert torch.equal(whole.samples.label_shifts, resumed.samples.label_shifts)
+    assert whole.samples.log_weights.any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"base_policy": "cutmix"}, "samples: images that are mixed have no weight or label of their own"),
+        ({"ops": {"mixup": 0.5}}, "samples: images that are mixed have no weight or label of their own"),
+        ({"distinctive": "cosine"}, "samples and distinctive do not go together"),
+    ],
+)
+def test_what_does_not_go_together(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        digit_classifier(samples=SampleSettings(weights=True), **arguments)
+
+
+def test_data_that_do_not_number_their_images_are_refused() -> None:
+    module = toy_classifier(samples=SampleSettings(weights=True))
+    with pytest.raises(ValueError, match=r"expected a data module derived from InfluenceDataModule, found ToyData"):
+        toy_trainer().fit(module, ToyData())
+
+
+# The command line
+
+
+def arguments(folder: Path, *others: str) -> list[str]:
+    return [
+        f"--config={ROOT / 'configs' / 'digits.yaml'}",
+        f"--run.folder={folder}",
+        "--run.wandb=disabled",
+        "--run.compare=[plain, shuffled]",
+        "--trainer.max_epochs=1",
+        "--trainer.enable_progress_bar=false",
+        "--data.image_size=8",
+        "--model.learner.warmup=2",
+        *others,
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("users")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["train.py"])
+        main(["fit", *arguments(folder, "--run.compare=[]", "--model.samples.weights=true", "--run.test=false")])
+        main(["fit", *arguments(folder, "--run.name=plain", "--model.control=plain", "--run.compare=[]")])
+    return folder / "digits"
+
+
+def test_a_run_retrains_on_everything_behind_its_policy(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    assert (run / "samples.csv").is_file()
+    config = run / "config.yaml"
+    text = config.read_text().replace("compare: []", "compare: [plain, shuffled]").replace("test: false", "test: true")
+    config.write_text(text.replace("weights: true", "weights: false"))
+    cli = main(["retrain", f"--config={config}"])
+    assert isinstance(cli, AugfluenceCLI)
+    assert [arm.name for arm in cli.arms] == ["learned", "plain"]  # shuffled has no influence set to learn from
+    assert cli.datamodule.num_train_rows == 1200  # 1,797 without validation and test images
+    assert cli.arms[0].ranges == load_policy(run / "policy.json").describe()
+    assert {path.name for path in (run / "retrained").iterdir()} >= {"checkpoints", "summary.json", "plain"}
+    assert cli.model.learner is None
+
+
+@pytest.mark.parametrize(
+    ("replaced", "message"),
+    [
+        (("config.yaml", "nowhere/config.yaml"), "retrain needs a learned policy: give --config runs/NAME/config.yaml"),
+        (("control: none", "control: plain"), "this run learned no policy"),
+    ],
+)
+def test_runs_that_cannot_retrain(
+    run: Path, tmp_path: Path, replaced: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    text = (run / "config.yaml").read_text()
+    if replaced[0] in text:
+        config = run / "other.yaml"
+        config.write_text(text.replace(*replaced))
+    else:
+        config = tmp_path / "config.yaml"
+        config.write_text(text)
+    with pytest.raises(SystemExit):
+        main(["retrain", f"--config={config}"])
+    assert message in capsys.readouterr().err
+
+
+def test_a_missing_policy_is_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["retrain", f"--config={run / 'config.yaml'}", "--policy_file=none.json"])
+    assert "retrain: there is no policy none.json" in capsys.readouterr().err
