@@ -8,12 +8,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from influence.k_prior import point_loss, weight_gradient
 from lightning_modules.adaptation_points import Plan, PointBatch
 from lightning_modules.classifier import Classifier
 from lightning_modules.data.checks import check_labels, validate_images
+from lightning_modules.optimisation import kernels
 from lightning_modules.targets import as_probabilities, smoothed
 
 
@@ -92,12 +93,8 @@ class Adaptation(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Add the gradient of the weight term."""
         decay, old_decay = self.terms
-        pairs = zip(
-            self.student.network.parameters(),
-            self.student.network.parameters() if self.fresh else self.teacher.network.parameters(),
-            strict=True,
-        )
-        for own, old in pairs:
+        own_weights, old_weights = (_decayed(model) for model in (self.student, self.teacher))
+        for own, old in zip(own_weights, own_weights if self.fresh else old_weights, strict=True):
             if own.grad is not None:
                 own.grad += weight_gradient(own, old, decay, old_decay)
 
@@ -108,5 +105,12 @@ class Adaptation(pl.LightningModule):
     def on_train_end(self) -> None:
         """Give the optimiser the weight decay that the weights were adapted with: a checkpoint says so."""
         for optimizer in self.trainer.optimizers:
-            for group in optimizer.param_groups:
+            groups = optimizer.param_groups
+            for group in groups[:1] if self.student.decay_kernels_only else groups:
                 group["weight_decay"] = self.decay
+
+
+def _decayed(classifier: Classifier) -> list[nn.Parameter]:
+    """The weights that decay, in the first group of the optimiser."""
+    network = classifier.network
+    return kernels(network) if classifier.decay_kernels_only else list(network.parameters())

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import pytorch_lightning as pl
 import torch
@@ -16,8 +16,7 @@ from lightning_modules.data.checks import check_labels, validate_images
 from lightning_modules.distinctive import Merge, Penalty, TwinLinear, add_twin, twin_loss
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.models import build_model
-
-LearningRateSchedule = Literal["one_cycle", "cosine", "constant"]
+from lightning_modules.optimisation import LearningRateSchedule, check_steps, make_scheduler, parameter_groups
 
 
 def default_optimizer(parameters: Any) -> torch.optim.Optimizer:
@@ -36,7 +35,12 @@ class Classifier(pl.LightningModule):
         model_kwargs: Further arguments of the network, for instance `{width: 8}` or `{pretrained: true}`.
         optimizer: The classifier's optimiser; its `lr` is the highest of the schedule.
         lr_schedule: Learning rate over the run, step by step: `one_cycle` (warm-up, then cosine to zero), `cosine`
-            (to zero) or `constant`.
+            (to zero), `multi_step` (lower after each milestone) or `constant`.
+        lr_milestones: Of `multi_step`: shares of the run, in (0, 1) and increasing, after which the learning rate
+            falls, so that a shorter run keeps its shape; `[0.5, 0.75]` are epochs 150 and 225 of 300.
+        lr_factor: Of `multi_step`: what the learning rate is multiplied by at each milestone, in (0, 1).
+        decay_kernels_only: Whether the optimiser's weight decay is for the weights of convolutions and linear layers
+            only, not for biases and normalisation layers.
         label_smoothing: Share of the target spread over all classes, in [0, 1).
         pixel_mean: Subtracted from every pixel in front of the network: one number, or one for each channel.
         pixel_std: Every pixel is divided by it after that, > 0: one number, or one for each channel.
@@ -56,6 +60,9 @@ class Classifier(pl.LightningModule):
         model_kwargs: dict[str, Any] | None = None,
         optimizer: OptimizerCallable = default_optimizer,
         lr_schedule: LearningRateSchedule = "one_cycle",
+        lr_milestones: Sequence[float] = (0.5, 0.75),
+        lr_factor: float = 0.1,
+        decay_kernels_only: bool = False,
         label_smoothing: float = 0.0,
         pixel_mean: float | list[float] = 0.5,
         pixel_std: float | list[float] = 0.25,
@@ -71,6 +78,7 @@ class Classifier(pl.LightningModule):
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in [0, 1), found {label_smoothing}.")
         check_choice("lr_schedule", lr_schedule, LearningRateSchedule)
+        check_steps(lr_milestones, lr_factor)
         mean = _per_channel("pixel_mean", pixel_mean, in_channels)
         std = _per_channel("pixel_std", pixel_std, in_channels)
         if min(std) <= 0:
@@ -86,6 +94,8 @@ class Classifier(pl.LightningModule):
         self.augmentation.requires_grad_(False)
         self.num_classes = num_classes
         self.make_optimizer, self.lr_schedule = optimizer, lr_schedule
+        self.lr_milestones, self.lr_factor = list(lr_milestones), lr_factor
+        self.decay_kernels_only = decay_kernels_only
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
         self.train_accuracy, self.val_accuracy, self.test_accuracy = (
             MulticlassAccuracy(num_classes, average="micro") for _ in range(3)
@@ -167,7 +177,8 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The classifier's optimiser and its schedule; the policy has an optimiser of its own."""
-        optimizer = self.make_optimizer(self.network.parameters())
+        parameters = parameter_groups(self.network) if self.decay_kernels_only else self.network.parameters()
+        optimizer = self.make_optimizer(parameters)
         if self.lr_schedule == "constant":
             return optimizer
         if math.isinf(self.trainer.estimated_stepping_batches):
@@ -176,14 +187,7 @@ class Classifier(pl.LightningModule):
                 "trainer.max_steps, or take lr_schedule constant."
             )
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
-        scheduler: Any
-        if self.lr_schedule == "cosine":
-            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
-        else:
-            highest = [group["lr"] for group in optimizer.param_groups]
-            scheduler = torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, max_lr=highest, total_steps=steps, cycle_momentum=False
-            )
+        scheduler = make_scheduler(self.lr_schedule, optimizer, steps, self.lr_milestones, self.lr_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 

@@ -4,10 +4,11 @@ from augnet.baselines.augmix import AugMix
 from augnet.baselines.auto_augment import AutoAugment
 from augnet.baselines.base import Baseline
 from augnet.baselines.cutout import Cutout
-from augnet.baselines.flip_crop import FlipCrop
+from augnet.baselines.flip_crop import Crop, FlipCrop
 from augnet.baselines.mixing import CutMix, MixingBaseline, Mixup
 from augnet.baselines.rand_augment import RandAugment
 from augnet.baselines.registry import BASELINES, Sequence, make_baseline
+from augnet.baselines.resized_crop import ResizedCrop
 from augnet.baselines.trivial_augment import TrivialAugment
 
 __all__ = [
@@ -15,12 +16,14 @@ __all__ = [
     "AugMix",
     "AutoAugment",
     "Baseline",
+    "Crop",
     "CutMix",
     "Cutout",
     "FlipCrop",
     "MixingBaseline",
     "Mixup",
     "RandAugment",
+    "ResizedCrop",
     "Sequence",
     "TrivialAugment",
     "make_baseline",

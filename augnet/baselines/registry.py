@@ -13,14 +13,17 @@ from augnet.baselines.augmix import AugMix
 from augnet.baselines.auto_augment import AutoAugment
 from augnet.baselines.base import Baseline
 from augnet.baselines.cutout import Cutout
-from augnet.baselines.flip_crop import FlipCrop
+from augnet.baselines.flip_crop import Crop, FlipCrop
 from augnet.baselines.mixing import CutMix, MixingBaseline, Mixup
 from augnet.baselines.rand_augment import RandAugment
+from augnet.baselines.resized_crop import ResizedCrop
 from augnet.baselines.trivial_augment import TrivialAugment
 
 BASELINES: Mapping[str, type[Baseline | MixingBaseline]] = MappingProxyType(
     {
         "flip_crop": FlipCrop,
+        "crop": Crop,
+        "resized_crop": ResizedCrop,
         "trivial_augment": TrivialAugment,
         "rand_augment": RandAugment,
         "auto_augment": AutoAugment,

@@ -1,7 +1,8 @@
-"""Classifiers: timm and pytorchcv models by name, any class by import path, and two small networks."""
+"""Classifiers: timm and pytorchcv models by name, any class by import path, and three networks of our own."""
 
 from lightning_modules.models.build import build_model
+from lightning_modules.models.shake_drop import ShakeDrop, pyramidnet_shakedrop
 from lightning_modules.models.small_convnet import SmallConvNet
 from lightning_modules.models.wide_resnet import WideResNet
 
-__all__ = ["SmallConvNet", "WideResNet", "build_model"]
+__all__ = ["ShakeDrop", "SmallConvNet", "WideResNet", "build_model", "pyramidnet_shakedrop"]

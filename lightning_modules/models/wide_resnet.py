@@ -12,19 +12,32 @@ class WideResNet(nn.Module):
         in_channels: Channels of the images: 1 for grey, 3 for RGB.
         depth: Number of layers, 6 n + 4: 10, 16, 22, 28, 40 ...
         widen_factor: Factor on the channels; 1 is the plain residual network.
+        dropout: Probability that an activation between the two convolutions of a block is dropped, in [0, 1).
+
+    Raises:
+        ValueError: If an argument is out of range.
     """
 
-    def __init__(self, num_classes: int, in_channels: int = 3, depth: int = 16, widen_factor: int = 1) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        depth: int = 16,
+        widen_factor: int = 1,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         if depth < 10 or (depth - 4) % 6:
             raise ValueError(f"depth must be 6 n + 4 (10, 16, 22, 28, 40 ...), got {depth}.")
         if widen_factor < 1:
             raise ValueError(f"widen_factor must be at least 1, got {widen_factor}.")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1), got {dropout}.")
         blocks: list[nn.Module] = []
         channels = 16
         for width, first_stride in ((16, 1), (32, 2), (64, 2)):
             for index in range((depth - 4) // 6):
-                blocks.append(_Block(channels, width * widen_factor, first_stride if index == 0 else 1))
+                blocks.append(_Block(channels, width * widen_factor, first_stride if index == 0 else 1, dropout))
                 channels = width * widen_factor
         self.stem = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
         self.blocks = nn.Sequential(*blocks)
@@ -43,13 +56,14 @@ class WideResNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two normalised, activated 3 x 3 convolutions around a shortcut."""
+    """Two normalised, activated 3 x 3 convolutions with dropout between them, around a shortcut."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int, dropout: float) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm2d(in_channels)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(out_channels)
+        self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         same = in_channels == out_channels and stride == 1
         self.shortcut = None if same else nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
@@ -57,5 +71,6 @@ class _Block(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         active = functional.relu(self.norm1(maps))
         shortcut = maps if self.shortcut is None else self.shortcut(active)
-        update: Tensor = self.conv2(functional.relu(self.norm2(self.conv1(active))))
+        inner = self.dropout(functional.relu(self.norm2(self.conv1(active))))
+        update: Tensor = self.conv2(inner)
         return shortcut + update

@@ -1,5 +1,6 @@
 """The objective of a network's adaptation, by automatic differentiation on small problems."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -168,6 +169,36 @@ def test_a_fresh_network_is_not_pulled_to_old_weights() -> None:
     module.on_before_optimizer_step(torch.optim.SGD(module.student.network.parameters(), lr=0.1))
     for parameter in module.student.network.parameters():
         torch.testing.assert_close(parameter.grad, 0.01 * parameter.detach())
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_the_weight_term_is_for_the_weights_that_decayed(fresh: bool) -> None:
+    """Where only kernels decay, biases and batch normalisation are neither pulled nor shrunk."""
+    plan = make_plan("k_prior", KEPT, NONE, NONE, FULL)
+    module = adaptation(plan, moved=0.1, student=classifier(decay_kernels_only=True), fresh=fresh)
+    module.teacher.decay_kernels_only = True
+    old = dict(module.teacher.network.named_parameters())
+    for parameter in module.student.network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    module.on_before_optimizer_step(torch.optim.SGD(module.student.network.parameters(), lr=0.1))
+    for name, parameter in module.student.network.named_parameters():
+        expected = torch.zeros_like(parameter)
+        if name in ("1.body.1.weight", "1.head.weight"):
+            expected = 0.01 * (parameter.detach() - (0 if fresh else old[name].detach()))
+        torch.testing.assert_close(parameter.grad, expected)
+
+
+@pytest.mark.parametrize("kernels_only", [False, True])
+def test_the_optimiser_says_what_decayed(kernels_only: bool) -> None:
+    """A checkpoint of the adapted classifier is adapted once more from these numbers."""
+    module = adaptation(
+        make_plan("replay", KEPT, NONE, NONE, TENTH), student=classifier(decay_kernels_only=kernels_only)
+    )
+    groups = [{"weight_decay": 0.0}, {"weight_decay": 0.0}]
+    optimizer = SimpleNamespace(param_groups=groups)
+    module.trainer = SimpleNamespace(optimizers=[optimizer])
+    module.on_train_end()
+    assert [group["weight_decay"] for group in groups] == [0.01, 0.0 if kernels_only else 0.01]
 
 
 @pytest.mark.parametrize("fresh", [False, True])

@@ -58,7 +58,21 @@ def test_wrong_batches_raise_before_a_step_is_taken(spoil: Any, message: str) ->
     [
         ({"label_smoothing": 1.0}, r"label_smoothing must lie in \[0, 1\), found 1.0"),
         ({"label_smoothing": -0.1}, "label_smoothing must lie in"),
-        ({"lr_schedule": "onecycle"}, "lr_schedule must be one of one_cycle, cosine, constant, found 'onecycle'"),
+        (
+            {"lr_schedule": "onecycle"},
+            "lr_schedule must be one of one_cycle, cosine, multi_step, constant, found 'onecycle'",
+        ),
+        (
+            {"lr_milestones": [150, 225]},
+            r"lr_milestones are shares of the run, each in \(0, 1\): .*; found \[150, 225\]",
+        ),
+        ({"lr_milestones": []}, r"lr_milestones are shares of the run.*found \[\]"),
+        ({"lr_milestones": [0.5, 1.0]}, "lr_milestones are shares of the run"),
+        ({"lr_milestones": [0.5, float("nan")]}, "lr_milestones are shares of the run"),
+        ({"lr_milestones": [0.75, 0.5]}, r"lr_milestones must increase, found \[0.75, 0.5\]"),
+        ({"lr_milestones": [0.5, 0.5]}, "lr_milestones must increase"),
+        ({"lr_factor": 1.0}, r"lr_factor must lie in \(0, 1\), found 1.0"),
+        ({"lr_factor": 0.0}, "lr_factor must lie in"),
         ({"pixel_mean": [0.5, 0.5]}, "pixel_mean must be one number or 1"),
         ({"pixel_std": [0.5, 0.5, 0.5], "in_channels": 2}, "pixel_std must be one number or 2"),
         ({"pixel_std": 0.0}, "pixel_std must be positive, found 0.0"),
@@ -159,7 +173,7 @@ def test_learning_rate_over_the_run(schedule: str) -> None:
         assert rates[19] < 1e-5
 
 
-@pytest.mark.parametrize("schedule", ["one_cycle", "cosine"])
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "multi_step"])
 def test_schedule_needs_an_end(schedule: str) -> None:
     trainer = toy_trainer(max_epochs=-1)
     with pytest.raises(ValueError, match=f"lr_schedule {schedule} needs to know how long the run is: set trainer.max"):

@@ -1,0 +1,66 @@
+"""How a classifier's weights are trained: its learning rate over the run, and which of its weights decay."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
+
+LearningRateSchedule = Literal["one_cycle", "cosine", "multi_step", "constant"]
+
+
+def check_steps(milestones: Sequence[float], factor: float) -> None:
+    """Raise ValueError, naming the field, unless a multi-step schedule can be made of this."""
+    if not (milestones and all(0 < share < 1 for share in milestones)):
+        raise ValueError(
+            "lr_milestones are shares of the run, each in (0, 1): [0.5, 0.75] for epochs 150 and 225 of 300; found "
+            f"{list(milestones)}."
+        )
+    if any(later <= earlier for earlier, later in pairwise(milestones)):
+        raise ValueError(f"lr_milestones must increase, found {list(milestones)}.")
+    if not 0 < factor < 1:
+        raise ValueError(f"lr_factor must lie in (0, 1), found {factor}.")
+
+
+def make_scheduler(
+    name: LearningRateSchedule,
+    optimizer: torch.optim.Optimizer,
+    steps: int,
+    milestones: Sequence[float],
+    factor: float,
+) -> LRScheduler | None:
+    """The schedule of a run, to be moved on after every step; None where the learning rate is constant.
+
+    Args:
+        name: Which one.
+        optimizer: Its learning rates are the highest.
+        steps: Of the optimiser in the whole run, at least 1.
+        milestones: For `multi_step`: shares of the run after which the learning rate falls, each to the nearest step.
+        factor: For `multi_step`: what it is multiplied by there.
+    """
+    if name == "constant":
+        return None
+    if name == "cosine":
+        return CosineAnnealingLR(optimizer, T_max=steps)
+    if name == "multi_step":
+        return MultiStepLR(optimizer, [round(share * steps) for share in milestones], gamma=factor)
+    highest = [group["lr"] for group in optimizer.param_groups]
+    return OneCycleLR(optimizer, max_lr=highest, total_steps=steps, cycle_momentum=False)
+
+
+def kernels(network: nn.Module) -> list[nn.Parameter]:
+    """The weights of all convolutions and linear layers, each once: no biases, nothing of normalisation layers."""
+    layers = [module for module in network.modules() if isinstance(module, _ConvNd | nn.Linear)]
+    found = {id(weight): weight for layer in layers for weight in layer.parameters() if weight.ndim > 1}
+    return list(found.values())
+
+
+def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
+    """Two groups for an optimiser: the kernels, with its weight decay, and all other parameters, without any."""
+    decayed = kernels(network)
+    known = {id(weight) for weight in decayed}
+    others = [parameter for parameter in network.parameters() if id(parameter) not in known]
+    return [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
