@@ -1,12 +1,23 @@
 """What a benchmark ran on."""
 
+import platform
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """The version of each package, or that it is not installed."""
     return {package: _version(package) for package in packages}
+
+
+def processor() -> str:
+    """The name of the processor: it decides about the seconds more than anything else."""
+    names = Path("/proc/cpuinfo")
+    for line in names.read_text().splitlines() if names.exists() else []:
+        if line.startswith("model name"):
+            return line.split(":")[1].strip()
+    return platform.machine()
 
 
 def _version(package: str) -> str:

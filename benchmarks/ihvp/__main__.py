@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from augnet.atomic_file import write_atomically
-from benchmarks.environment import versions
+from benchmarks.environment import processor, versions
 from benchmarks.ihvp import tables
 from benchmarks.ihvp.cases import MODES, QUICK, SHAPES, Shape
 from benchmarks.ihvp.image import ROWS as IMAGE_ROWS
@@ -31,7 +31,7 @@ PACKAGES = ("torch", "curvlinops-for-pytorch", "pyDVL", "captum", "dattri")
 
 def environment() -> dict[str, str]:
     """Machine and packages."""
-    machine = f"{_processor()}, {os.cpu_count()} cores, 1 thread used"
+    machine = f"{processor()}, {os.cpu_count()} cores, 1 thread used"
     return {"machine": machine, "python": platform.python_version(), **versions(PACKAGES)}
 
 
@@ -86,14 +86,6 @@ def main() -> None:
     for grid in (tables.loops(loops), tables.images(images), tables.summary(groups)):
         tables.show(console, grid)
     write(options.output, groups, loops, images)
-
-
-def _processor() -> str:
-    """The name of the processor: it decides about the seconds more than anything else."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":")[1].strip()
-    return platform.machine()
 
 
 _PREFACE = """{setting}.

@@ -25,22 +25,15 @@ from benchmarks.ihvp.ours import DoesNotApplyError
 from benchmarks.ihvp.peers import ROWS as PEERS
 from benchmarks.ihvp.peers import TUNED
 from benchmarks.ihvp.reference import exact, hindsight
+from benchmarks.memory import memory, reset_peak
 
 REPETITIONS = 5
 BUDGET = 5.0  # CPU seconds after which no repetition starts
 
 
-def memory(field: str) -> float:
-    """`VmRSS` or `VmHWM` of this process in MB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"expected {field} in /proc/self/status; the benchmark needs Linux")
-
-
 def measured(call: Callable[[], Any], limit: float) -> dict[str, Any]:
     """Run `call` up to five times; the process dies by SIGXCPU at the limit, which the parent reports."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    reset_peak()
     start = memory("VmRSS")
     seconds: list[float] = []
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
