@@ -19,7 +19,7 @@ from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner
 from lightning_modules.policy_choice import PolicyName, build_policy, check_fit
 from lightning_modules.ranks import Ranks, draw
 from lightning_modules.targets import as_probabilities, behind
-from lightning_modules.update_log import update_policy
+from lightning_modules.update_log import is_training, update_policy
 
 Control = Literal["none", "plain", "uniform", "shuffled", "flipped", "identity_hessian"]
 _STATE = "policy_learner"
@@ -195,6 +195,7 @@ class AugmentedClassifier(Classifier):
     def _after_step(self, batch: tuple[Tensor, Tensor]) -> None:
         """Every few steps, one policy update on the batch that was just trained on."""
         stepped, self._latest_step = self.global_step != self._latest_step, self.global_step
+        stepped = stepped and is_training(self.trainer)
         if self.learner is not None and stepped and self.learner.due(self.global_step):
             self.last_update = update_policy(self.learner, self, *batch)  # not stepped: gradients are accumulated
 

@@ -30,6 +30,7 @@ from influence import FeatureBank, LastLayerHessian, Solution, loss_gradient, so
 from lightning_modules.feature_capture import FeatureCapture
 from lightning_modules.frozen import frozen
 from lightning_modules.guard import Guard, GuardSettings, Health, highest_retention
+from lightning_modules.half_gradients import gradients_through
 from lightning_modules.ranks import Ranks, draw
 from lightning_modules.score_function import score_function
 from lightning_modules.targets import as_classes, as_probabilities, behind, smoothed
@@ -209,7 +210,7 @@ class PolicyLearner:
                 influence = features.new_full((len(labels),), math.nan, dtype=torch.float32)
             event = self._check(finite) if refresh or not finite else None
             if finite and event is None and not self.guard.gave_up:
-                self._step(influence, [augmented, targets], choices)
+                event = self._step(influence, [augmented, targets], choices, logits.dtype)
         self.updates += 1
         return PolicyUpdate(
             influence=influence.detach(),
@@ -304,8 +305,14 @@ class PolicyLearner:
             raise RuntimeError("no solution yet: call update first")
         return self.solution
 
-    def _step(self, influence: Tensor, augmented: list[Tensor], choices: Tensor | None) -> None:
-        """Move the policy against the gradient of the bounded influence: through `augmented`, or from the choices."""
+    def _step(
+        self, influence: Tensor, augmented: list[Tensor], choices: Tensor | None, network_type: torch.dtype
+    ) -> str | None:
+        """Move the policy against the gradient of the bounded influence: through `augmented`, or from the choices.
+
+        Returns:
+            Why it was not moved, for people; None if it was.
+        """
         everyone = self.ranks.gather(influence)
         size = everyone.square().mean().sqrt().clamp(min=torch.finfo(influence.dtype).tiny)
         limit = self.settings.clip
@@ -314,7 +321,8 @@ class PolicyLearner:
         if self.mixture is None or choices is None:
             bounded = limit * torch.tanh(influence / (limit * size))
             learned = [part for part in augmented if part.requires_grad]  # images, and their targets if they are mixed
-            gradients = torch.autograd.grad(bounded.mean() / self.ranks.count, learned)
+            mean = bounded.mean() / self.ranks.count
+            gradients = gradients_through(network_type, mean, len(everyone), learned)
             torch.autograd.backward(learned, [sign * gradient for gradient in gradients])
             self.ranks.add_up(*self._gradients())
         else:
@@ -322,10 +330,12 @@ class PolicyLearner:
             score_function(self.mixture.log_prob(self.ranks.gather(choices)), costs).backward()
         if self.mixture is not None:
             (self.settings.kl * self.mixture.kl()).backward()
-        if all(bool(gradient.isfinite().all()) for gradient in self._gradients()):
+        finite = all(bool(gradient.isfinite().all()) for gradient in self._gradients())
+        if finite:
             self.optimizer.step()
         buffers = [buffer for buffer in self.augnet.buffers() if buffer.is_floating_point()]
         self.ranks.average(*buffers)  # what a policy keeps of its latest batches, for `describe`
+        return None if finite else "The policy was left as it is: its gradient is not finite."
 
     def _gradients(self) -> list[Tensor]:
         return [parameter.grad for parameter in self.augnet.parameters() if parameter.grad is not None]

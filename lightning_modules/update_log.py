@@ -26,6 +26,11 @@ def update_policy(learner: PolicyLearner, module: pl.LightningModule, images: Te
     return update
 
 
+def is_training(trainer: pl.Trainer) -> bool:
+    """Whether steps change the classifier; they do not in the pass in which SWA measures its batch statistics."""
+    return not getattr(trainer.fit_loop, "_skip_backward", False)
+
+
 def update_metrics(update: PolicyUpdate, augnet: AugNet[Any, Any]) -> dict[str, Tensor | float]:
     """Keys and values, for `log_dict`.
 

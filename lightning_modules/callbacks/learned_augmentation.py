@@ -19,7 +19,7 @@ from lightning_modules.guard import GuardSettings
 from lightning_modules.learner import LearnerSettings, PolicyLearner, PolicyUpdate
 from lightning_modules.policy_choice import check_fit
 from lightning_modules.ranks import Ranks, draw
-from lightning_modules.update_log import update_policy
+from lightning_modules.update_log import is_training, update_policy
 
 _IMAGE_KEYS = ("image", "images", "pixel_values", "x")
 _LABEL_KEYS = ("label", "labels", "target", "y")
@@ -69,7 +69,8 @@ class LearnedAugmentation(pl.Callback):
         self.policy_path = policy_path
         self.learner: PolicyLearner | None = None
         self.last_update: PolicyUpdate | None = None
-        self._original_step: Callable[..., Any] | None = None
+        self._wrapped = False
+        self._own_step: Callable[..., Any] | None = None  # a `training_step` of the instance, as torch.compile sets it
         self._resumed: dict[str, Any] | None = None
         self._latest_step = 0
         self.ranks = Ranks()
@@ -118,6 +119,7 @@ class LearnedAugmentation(pl.Callback):
     ) -> None:
         """Every few steps, one policy update on the batch that was just trained on."""
         stepped, self._latest_step = trainer.global_step != self._latest_step, trainer.global_step
+        stepped = stepped and is_training(trainer)
         if self.learner is not None and stepped and self.learner.due(trainer.global_step):
             images, labels = _split(batch)  # not stepped: gradients of several batches are accumulated
             self.last_update = update_policy(self.learner, pl_module, self._pixels(images), labels)
@@ -149,7 +151,8 @@ class LearnedAugmentation(pl.Callback):
 
     def _wrap(self, module: pl.LightningModule) -> None:
         """Hand augmented batches to `training_step`; an attribute of this instance, the class stays as it is."""
-        original = self._original_step = module.training_step
+        original = module.training_step
+        self._wrapped, self._own_step = True, vars(module).get("training_step")
 
         def training_step(batch: Any, *args: Any, **kwargs: Any) -> Any:
             images, labels = _split(batch)
@@ -162,9 +165,11 @@ class LearnedAugmentation(pl.Callback):
         module.training_step = training_step  # type: ignore[method-assign]
 
     def _unwrap(self, module: pl.LightningModule) -> None:
-        if self._original_step is not None:
+        if self._wrapped:
             del module.training_step
-            self._original_step = None
+            if self._own_step is not None:
+                module.training_step = self._own_step  # type: ignore[method-assign]
+            self._wrapped, self._own_step = False, None
 
     def _undone(self, images: Tensor) -> Tensor:
         """Images without the normalisation of the data loader; in [0, 1] up to rounding, if that was as stated."""
