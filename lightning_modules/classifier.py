@@ -169,6 +169,7 @@ class Classifier(pl.LightningModule):
         logits = self(images)
         self._log(stage, nn.functional.cross_entropy(logits, labels), logits, labels)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # its counts would be compiled anew at every step
     def _log(self, stage: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         accuracy: MulticlassAccuracy = getattr(self, f"{stage}_accuracy")
         accuracy(logits, labels)

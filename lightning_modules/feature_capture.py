@@ -4,7 +4,7 @@ Features are `[B, D]`, logits `[B, K]`, and `logits = features @ head.weight.T +
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,16 +83,26 @@ class FeatureCapture:
 
     @contextmanager
     def recording(self) -> Iterator[Recording]:
-        """Record every pass through the head that anybody makes inside the `with` block."""
+        """Record every pass through the head that anybody makes inside the `with` block.
+
+        A model under `torch.compile` runs uncompiled inside it: compiled code does not see a hook that was not there
+        when it was compiled.
+        """
         seen = Recording()
         handle = self.head.register_forward_hook(
             lambda _, args, kwargs, output: seen.passes.append((_input(args, kwargs), output)),
             with_kwargs=True,
         )
         try:
-            yield seen
+            with uncompiled():
+                yield seen
         finally:
             handle.remove()
+
+
+def uncompiled() -> AbstractContextManager[Any]:
+    """Context in which what `torch.compile` has compiled runs as it is written; nothing inside compiled code itself."""
+    return nullcontext() if torch.compiler.is_compiling() else torch.compiler.set_stance("force_eager")
 
 
 def find_last_linear(model: nn.Module, example_images: Tensor) -> nn.Linear:
@@ -120,7 +130,7 @@ def find_last_linear(model: nn.Module, example_images: Tensor) -> nn.Linear:
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     handles = [layer.register_forward_hook(record, with_kwargs=True) for layer in layers]
     try:
-        with _untouched(model), torch.no_grad():
+        with _untouched(model), uncompiled(), torch.no_grad():
             logits = model(example_images)
     except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
         shape = tuple(example_images.shape)

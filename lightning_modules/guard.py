@@ -141,5 +141,5 @@ def _copy(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _finite(module: nn.Module) -> bool:
-    """Whether no parameter is NaN, and none infinite that was not so from the start (a range at its bound is)."""
-    return not any(math.isnan(float(parameter.detach().sum())) for parameter in module.parameters())
+    """Whether every parameter is a finite number."""
+    return all(bool(parameter.isfinite().all()) for parameter in module.parameters())

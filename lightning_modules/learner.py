@@ -31,6 +31,7 @@ from influence import Solution
 from lightning_modules.feature_capture import FeatureCapture
 from lightning_modules.frozen import frozen
 from lightning_modules.guard import Guard, GuardSettings, Health, highest_retention
+from lightning_modules.half_gradients import gradients_through
 from lightning_modules.last_layer_influence import LastLayerInfluence
 from lightning_modules.learner_settings import Corruption, LearnerSettings
 from lightning_modules.objective import (
@@ -49,7 +50,6 @@ from lightning_modules.targets import as_classes, as_probabilities, behind, smoo
 
 _CHECKS = 10  # updates from one look of the guard to the next, where S is not refreshed
 _NETWORK_SHARE = 0.02  # of the learning rate, for the weights of a network
-_HALF_SCALE = 2.0**10  # of the objective while gradients are float16, whose smallest numbers they would fall below
 
 
 @dataclass(frozen=True)
@@ -217,8 +217,7 @@ class PolicyLearner:
             change = self._mean(pixel_change(seen.originals, seen.augmented.detach()))
             move = math.nan
             if finite and event is None and not self.guard.gave_up:
-                move = self._step(influence, seen, change)
-                event = self._settle()
+                move, event = self._step(influence, seen, change)
         self.updates += 1
         return PolicyUpdate(
             influence=influence.detach(),
@@ -314,31 +313,32 @@ class PolicyLearner:
             costs = costs + label_costs(seen.logits, seen.targets, self.settings.label)
         return costs, move
 
-    def _step(self, influence: Tensor, seen: _Seen, change: Tensor) -> float:
+    def _step(self, influence: Tensor, seen: _Seen, change: Tensor) -> tuple[float, str | None]:
         """Move the policy against the gradient of the costs, through the images or from the choices.
 
         Returns:
-            The mean move in feature space.
+            The mean move in feature space; why the policy was left as it is, or that it has settled, for people.
         """
         costs, move = self._costs(influence, seen, change)
         self.optimizer.zero_grad()
         if self.mixture is None or seen.choices is None:
-            scale = _HALF_SCALE if seen.features.dtype == torch.float16 else 1.0
-            (costs.mean() * (scale / self.ranks.count)).backward()
-            for gradient in self._gradients():
-                gradient.div_(scale)
+            learned = [part for part in (seen.augmented, seen.targets) if part.requires_grad]  # targets if mixed
+            mean = costs.mean() / self.ranks.count
+            count = self.ranks.count * len(costs)
+            torch.autograd.backward(learned, gradients_through(seen.logits.dtype, mean, count, learned))
             self.ranks.add_up(*self._gradients())
         else:
             chosen = self.mixture.log_prob(self.ranks.gather(seen.choices))
             score_function(chosen, self.ranks.gather(costs)).backward()
         if self.mixture is not None:
             (self.settings.kl * self.mixture.kl()).backward()
-        if all(bool(gradient.isfinite().all()) for gradient in self._gradients()):
+        finite = all(bool(gradient.isfinite().all()) for gradient in self._gradients())
+        if finite:
             self.optimizer.step()
         buffers = [buffer for buffer in self.augnet.buffers() if buffer.is_floating_point()]
         self.ranks.average(*buffers)  # what a policy keeps of its latest batches, for `describe`
         self.average.update(self.augnet.policy, self.augnet.space)
-        return move
+        return move, self._settle() if finite else "The policy was left as it is: its gradient is not finite."
 
     def _settle(self) -> str | None:
         """Finish if the average has stopped moving."""

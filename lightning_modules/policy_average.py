@@ -39,11 +39,7 @@ class PolicyAverage:
         share = 1 - min(self.decay, self.updates / (self.updates + 9))
         for name, average in self.policy.state_dict().items():
             latest = policy.state_dict()[name]
-            if average.is_floating_point():
-                # a parameter may stand at infinity: a range exactly at its bound
-                average.copy_(torch.where(latest.isfinite(), average.lerp(latest, share), latest))
-            else:
-                average.copy_(latest)
+            average.copy_(average.lerp(latest, share) if average.is_floating_point() else latest)
         self.updates += 1
         self.history = [*self.history[-WINDOW:], list(self.policy.shares(space).values())]
 

@@ -90,7 +90,7 @@ class PolicyTraining:
                 `[B]`.
         """
         stepped, self._latest_step = trainer.global_step != self._latest_step, trainer.global_step
-        if self.learner is None or not stepped:
+        if self.learner is None or not stepped or not _is_training(trainer):
             return
         if self.learner.due(trainer.global_step):
             self.last_update = self.learner.update(*batch())
@@ -118,6 +118,11 @@ class PolicyTraining:
     def load_state_dict(self, state: dict[str, Any] | None) -> None:
         """Keep what `state_dict` returned until the learner is built."""
         self._resumed = state
+
+
+def _is_training(trainer: pl.Trainer) -> bool:
+    """Whether steps change the classifier; they do not in the pass in which SWA measures its batch statistics."""
+    return not getattr(trainer.fit_loop, "_skip_backward", False)
 
 
 def update_metrics(update: PolicyUpdate, augnet: AugNet[Any, Any]) -> dict[str, Tensor | float]:

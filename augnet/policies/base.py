@@ -16,6 +16,7 @@ from augnet.space_base import Space
 Description = dict[str, dict[str, Any]]  # op -> what is learned about it, its unit and its bound
 
 SATURATED = 0.95  # of the bound
+_AT_ITS_BOUND = 40.0
 _FEW = 3
 
 
@@ -147,14 +148,17 @@ class BoundedPolicy(Policy):
 
 
 def start_of(initial: float, *shape: int) -> Tensor:
-    """What a sigmoid takes to `initial`, in a tensor of a shape; infinite at 1.
+    """What a sigmoid takes to `initial`, in a tensor of a shape; at 1 it is 40.
+
+    The sigmoid of 40 is 1 exactly and has no gradient, in float32 and in float64, as that of infinity; but weights are
+    averaged (SWA, EMA), and infinity minus itself is no number.
 
     Raises:
         ValueError: Unless it is a fraction of the bounds in (0, 1].
     """
     if not 0 < initial <= 1:
         raise ValueError(f"initial: expected a fraction of the bounds in (0, 1], found {initial}; 0.1 is a usual start")
-    return torch.logit(torch.full(shape, initial))
+    return torch.logit(torch.full(shape, initial)).clamp(max=_AT_ITS_BOUND)
 
 
 def rounded(value: Any) -> Any:

@@ -34,7 +34,7 @@ class RangePolicy(BoundedPolicy):
 
     def __init__(self, bounds: Sequence[float], initial: float = 0.1, signed: Sequence[bool] | None = None) -> None:
         super().__init__(bounds, signed or [True] * len(bounds))
-        self.theta = nn.Parameter(start_of(initial, len(bounds)))  # infinite at 1: exactly the bounds, and no gradient
+        self.theta = nn.Parameter(start_of(initial, len(bounds)))  # 40 at 1: exactly the bounds, and no gradient
 
     def half_widths(self) -> Tensor:
         """Half-widths `[P]` in the ops' units; carry gradient to the policy."""

@@ -68,7 +68,8 @@ class LearnedAugmentation(pl.Callback):
         self.influence, self.classifier = influence, classifier
         self.normalise = Normalize(torch.as_tensor(pixel_mean), torch.as_tensor(pixel_std))
         self.policy_path = policy_path
-        self._original_step: Callable[..., Any] | None = None
+        self._wrapped = False
+        self._own_step: Callable[..., Any] | None = None  # a `training_step` of the instance, as torch.compile sets it
 
     @property
     def learner(self) -> PolicyLearner | None:
@@ -146,7 +147,8 @@ class LearnedAugmentation(pl.Callback):
 
     def _wrap(self, module: pl.LightningModule) -> None:
         """Hand augmented batches to `training_step`; an attribute of this instance, the class stays as it is."""
-        original = self._original_step = module.training_step
+        original = module.training_step
+        self._wrapped, self._own_step = True, vars(module).get("training_step")
 
         def training_step(batch: Any, *args: Any, **kwargs: Any) -> Any:
             images, labels = _split(batch)
@@ -159,9 +161,11 @@ class LearnedAugmentation(pl.Callback):
         module.training_step = training_step  # type: ignore[method-assign]
 
     def _unwrap(self, module: pl.LightningModule) -> None:
-        if self._original_step is not None:
+        if self._wrapped:
             del module.training_step
-            self._original_step = None
+            if self._own_step is not None:
+                module.training_step = self._own_step  # type: ignore[method-assign]
+            self._wrapped, self._own_step = False, None
 
     def _undone(self, images: Tensor) -> Tensor:
         """Images without the normalisation of the data loader; in [0, 1] up to rounding, if that was as stated."""

@@ -26,7 +26,7 @@ class PolicyWriter(pl.Callback):
 
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Replace both files once more: a staged policy is learned after the last epoch."""
+        """Replace both files once more: a staged policy is learned after the last epoch, weights may be averaged."""
         if trainer.current_epoch:  # a resumed run with no epoch left has nothing new
             self._write(trainer, pl_module)
 

@@ -21,7 +21,7 @@ from benchmarks.step_cost.task import LEARNING, Task
 from benchmarks.step_cost.worker import fit
 from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.callbacks import LearnedAugmentation
-from lightning_modules.learner import LearnerSettings
+from lightning_modules.learner_settings import LearnerSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -142,8 +142,8 @@ def test_features_of_any_width() -> None:
     fit(run)
     assert isinstance(run.module, AugmentedClassifier)
     assert run.module.learner is not None
-    assert run.module.learner.solution is not None
-    assert run.module.learner.solution.value.shape == (10, 257)
+    assert run.module.learner.influence.solution is not None
+    assert run.module.learner.influence.solution.value.shape == (10, 257)
 
 
 def row(arm: str, seconds: list[float], peak: float = 300.0, loaders: float = 0.0, **settings: Any) -> dict[str, Any]:

@@ -1,0 +1,122 @@
+"""The two ways to train with a learned policy: the project's own module, and the callback on somebody else's."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+from toys import OPS, ToyData, ToyNet, toy_classifier, toy_trainer
+
+from augnet import AugNet
+from lightning_modules.augmented_classifier import AugmentedClassifier
+from lightning_modules.callbacks import LearnedAugmentation
+from lightning_modules.learner_settings import LearnerSettings, PolicyLearner
+
+
+class Ordered(ToyData):
+    """The toy data in the same order in every epoch, so that a run can be resumed with it exactly.
+
+    A loader without a generator of its own draws from torch's at the start of each epoch; a resumed run, which starts
+    its first epoch earlier, would be another one.
+    """
+
+    def train_dataloader(self) -> DataLoader:
+        return DataLoader(TensorDataset(*self.training), batch_size=24, generator=torch.Generator())
+
+
+class Theirs(pl.LightningModule):
+    """What somebody else wrote, with validation and a schedule."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = ToyNet()
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)
+        return logits
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = nn.functional.cross_entropy(self(batch[0]), batch[1])
+        self.log("train/loss", loss)
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        logits = self(batch[0])
+        self.log("val/loss", nn.functional.cross_entropy(logits, batch[1]))
+        self.log("val/acc", (logits.argmax(dim=1) == batch[1]).float().mean())
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.9)
+        return [optimizer], [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)]
+
+
+@dataclass
+class Way:
+    """A module with what learns its policy."""
+
+    module: pl.LightningModule
+    callback: LearnedAugmentation | None
+
+    @property
+    def augnet(self) -> AugNet[Any, Any]:
+        if self.callback is not None:
+            return self.callback.augnet
+        assert isinstance(self.module, AugmentedClassifier)
+        assert self.module.augnet is not None
+        return self.module.augnet
+
+    @property
+    def learner(self) -> PolicyLearner:
+        owner: Any = self.callback or self.module
+        learner: PolicyLearner | None = owner.learner
+        assert learner is not None
+        return learner
+
+    @property
+    def theta(self) -> Tensor:
+        """The policy's parameters, a copy."""
+        values: Tensor = self.augnet.policy.theta.detach().clone()
+        return values
+
+    def fit(
+        self,
+        folder: Path,
+        *callbacks: pl.Callback,
+        ckpt_path: Path | None = None,
+        compiled: Any = None,
+        **arguments: Any,
+    ) -> pl.Trainer:
+        """Train for four epochs of four steps, in the module's compiled form if one is given."""
+        own = [] if self.callback is None else [self.callback]
+        settings = {"max_epochs": 4, "default_root_dir": folder, "callbacks": [*own, *callbacks], **arguments}
+        trainer = toy_trainer(**settings)
+        trainer.fit(self.module if compiled is None else compiled, datamodule=Ordered(), ckpt_path=ckpt_path)
+        return trainer
+
+    def check_learned(self, start: Tensor) -> None:
+        """The policy moved, and all numbers are finite."""
+        assert (self.theta - start).abs().max() > 0.05
+        numbers = [*self.module.state_dict().values(), *self.augnet.state_dict().values()]
+        assert all(bool(value.isfinite().all()) for value in numbers)
+
+    def state(self) -> dict[str, Tensor]:
+        """All weights, the policy's among them, copies."""
+        parts = {**self.module.state_dict(), **{f"policy.{k}": v for k, v in self.augnet.state_dict().items()}}
+        return {name: value.detach().clone() for name, value in parts.items()}
+
+
+def own(**arguments: Any) -> Way:
+    return Way(toy_classifier(**arguments), None)
+
+
+def theirs(module: Callable[[], pl.LightningModule] = Theirs, **arguments: Any) -> Way:
+    pl.seed_everything(0, verbose=False)
+    settings: dict[str, Any] = {"ops": OPS, "learner": LearnerSettings(interval=1, warmup=0)}
+    return Way(module(), LearnedAugmentation(**{**settings, "influence": ToyData().influence, **arguments}))
+
+
+WAYS: dict[str, Callable[..., Way]] = {"own": own, "callback": theirs}
