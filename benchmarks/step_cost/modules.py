@@ -32,7 +32,7 @@ class Foreign(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Cross-entropy."""
-        images, labels = batch
+        images, labels = batch[:2]
         loss = nn.functional.cross_entropy(self(images), labels)
         self.log("train_loss", loss)
         return loss

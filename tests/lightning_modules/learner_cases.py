@@ -55,7 +55,7 @@ def make(
         augnet,
         FeatureCapture(model, model.head),
         (images, labels),
-        LearnerSettings(**{"refresh": 1, **settings}),
+        LearnerSettings(**{"refresh": 1, "radius": None, **settings}),
         base=base,
         guard=guard or GuardSettings(),
         corruption=corruption,

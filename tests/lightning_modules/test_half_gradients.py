@@ -12,7 +12,8 @@ from toys import CLASSES, blobs
 from augnet import AugNet
 from lightning_modules.feature_capture import FeatureCapture
 from lightning_modules.half_gradients import gradients_through
-from lightning_modules.learner_settings import LearnerSettings, PolicyLearner
+from lightning_modules.learner import PolicyLearner
+from lightning_modules.learner_settings import LearnerSettings
 
 
 def through_half(factor: float, dtype: torch.dtype) -> tuple[Tensor, float]:

@@ -14,7 +14,8 @@ from toys import OPS, ToyData, ToyNet, toy_classifier, toy_trainer
 from augnet import AugNet
 from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.callbacks import LearnedAugmentation
-from lightning_modules.learner_settings import LearnerSettings, PolicyLearner
+from lightning_modules.learner import PolicyLearner
+from lightning_modules.learner_settings import LearnerSettings
 
 
 class Ordered(ToyData):
