@@ -1,7 +1,7 @@
 """What each augmented image costs: its bounded influence, and what holds the policy in the region where that is true.
 
     c_i = b tanh(I_i / (b rms(I)))                                          bounded influence, of typical size 1
-        + max(0, ||h~_i - h_i|| / (radius spread) - 1)^2                    trust region in feature space
+        + huber(max(0, ||h~_i - h_i|| / (radius spread) - 1))               trust region in feature space
         + identity mean (x~_i - x_i)^2 + label CE(F(x~_i), y_i)             identity and label retention
         + max(0, rms(x~ - x) / budget - 1) mean (x~_i - x_i)^2 / budget^2   budget of strength, over the batch
 
@@ -57,8 +57,13 @@ def feature_spread(features: Tensor) -> Tensor:
 
 
 def beyond(move: Tensor, radius: float) -> Tensor:
-    """Cost `[B]` of a move beyond the radius, the squared excess as a share of it; carries gradient."""
-    return (move / radius - 1).clamp(min=0).square()
+    """Cost `[B]` of a move beyond the radius; carries gradient.
+
+    With the excess `e` as a share of the radius: `e^2 / 2`, from `e = 1` on `e - 1/2`, so that a classifier that knows
+    nothing yet, whose features hardly spread, does not drown the influence.
+    """
+    excess = (move / radius - 1).clamp(min=0)
+    return nn.functional.huber_loss(excess, torch.zeros_like(excess), reduction="none")
 
 
 def pixel_change(original: Tensor, augmented: Tensor) -> Tensor:

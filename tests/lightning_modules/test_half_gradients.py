@@ -64,7 +64,12 @@ def convolutional(forward_context: Any) -> PolicyLearner:
     augnet = AugNet.from_ops(TINY_OPS, 0.3).requires_grad_(False)
     capture = FeatureCapture(nn.Sequential(*body, head), head)
     return PolicyLearner(
-        augnet, capture, enlarged(*blobs(90, 2.5, 1)), LearnerSettings(), forward_context=forward_context, seed=3
+        augnet,
+        capture,
+        enlarged(*blobs(90, 2.5, 1)),
+        LearnerSettings(radius=None),
+        forward_context=forward_context,
+        seed=3,
     )
 
 

@@ -109,7 +109,7 @@ def test_stochastic_weight_averaging(name: str, tmp_path: Path) -> None:
     assert len(snapshots.of_epochs) == 5
     check_close(weights(way.module), mean(snapshots.of_epochs[1:4]))
     assert way.learner.updates == 16
-    assert torch.equal(load_policy(tmp_path / "policy.json").policy.theta, way.theta)
+    assert torch.equal(load_policy(tmp_path / "policy.json").policy.theta, way.learner.result.policy.theta)
 
 
 def test_weight_averaging(name: str, tmp_path: Path) -> None:
@@ -118,7 +118,8 @@ def test_weight_averaging(name: str, tmp_path: Path) -> None:
     way.fit(tmp_path, snapshots, WeightAveraging(), PolicyWriter(str(tmp_path)))
     way.check_learned(start)
     check_close(weights(way.module), mean(snapshots.of_batches))
-    assert torch.equal(load_policy(tmp_path / "policy.json").policy.theta, way.theta)  # the average too
+    # the policy has an average of its own
+    assert torch.equal(load_policy(tmp_path / "policy.json").policy.theta, way.learner.result.policy.theta)
 
 
 def test_moving_average_goes_on_in_a_resumed_run(name: str, tmp_path: Path) -> None:
@@ -202,7 +203,7 @@ def test_three_loggers_at_once(name: str, tmp_path: Path) -> None:
     finally:
         wandb.finish()
     way.check_learned(start)
-    width = float(way.augnet.describe()["translate_y"]["half_width"])
+    width = float(way.learner.result.describe()["translate_y"]["half_width"])
     with (tmp_path / "csv" / "metrics.csv").open() as file:
         in_csv = [float(row["range/translate_y"]) for row in csv.DictReader(file) if row["range/translate_y"]]
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()

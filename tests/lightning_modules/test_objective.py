@@ -60,12 +60,12 @@ def test_an_image_that_has_not_moved_sends_no_gradient_and_no_nan() -> None:
 
 
 def test_moves_within_the_radius_are_free() -> None:
-    move = torch.tensor([0.0, 0.5, 0.999, 2.0], requires_grad=True)
+    move = torch.tensor([0.0, 0.5, 0.999, 1.5, 2.0, 9.0], requires_grad=True)
     costs = beyond(move, radius=1.0)
-    assert costs.tolist() == [0, 0, 0, 1]
+    assert costs.tolist() == [0, 0, 0, 0.125, 0.5, 7.5]
     costs.sum().backward()
     assert move.grad is not None
-    assert move.grad.tolist() == [0, 0, 0, 2]
+    assert move.grad.tolist() == [0, 0, 0, 0.5, 1, 1]  # never more
 
 
 def test_change_of_pixels() -> None:
@@ -141,13 +141,14 @@ def written_out(model: Any, images: Tensor, augmented: Tensor, labels: Tensor, t
         before = before.detach()
         spread = sum(float((row - before.mean(0)).norm() ** 2) for row in before) / len(before)
         moves = torch.stack([(a - b).norm() for a, b in zip(after, before, strict=True)]) / math.sqrt(spread)
-        total = total + nn.functional.relu(moves / terms["radius"] - 1).pow(2).mean()
+        excess = nn.functional.relu(moves / terms["radius"] - 1)
+        total = total + torch.where(excess < 1, excess.pow(2) / 2, excess - 0.5).mean()
     total = total + float(terms.get("identity", 0)) * square.mean()
     total = total + float(terms.get("label", 0)) * nn.functional.cross_entropy(model(augmented), labels)
     if "budget" in terms:
-        excess = max(0.0, float(square.mean()) ** 0.5 / terms["budget"] - 1)
-        assert excess > 0, "a budget that is kept tests nothing"
-        total = total + excess / float(terms["budget"]) ** 2 * square.mean()
+        over = max(0.0, float(square.mean()) ** 0.5 / terms["budget"] - 1)
+        assert over > 0, "a budget that is kept tests nothing"
+        total = total + over / float(terms["budget"]) ** 2 * square.mean()
     return total
 
 
