@@ -51,7 +51,7 @@ def noise_of(space: Any, image: Tensor, points: Tensor, generator: torch.Generat
     Noise for every pixel has too many numbers for a quadrature and is drawn.
     """
     found, used = {}, 0
-    for name, example in space.noise(image[None]).items():
+    for name, example in _examples(space, image).items():
         if example.ndim == 2:
             found[name] = points[:, used : used + example.shape[1]].to(example)
             used += example.shape[1]
@@ -63,7 +63,12 @@ def noise_of(space: Any, image: Tensor, points: Tensor, generator: torch.Generat
 
 def noise_width(space: Any, image: Tensor) -> int:
     """How many uniform numbers the ops of a space take for an image besides their magnitudes."""
-    return sum(example.shape[1] for example in space.noise(image[None]).values() if example.ndim == 2)
+    return sum(example.shape[1] for example in _examples(space, image).values() if example.ndim == 2)
+
+
+def _examples(space: Any, image: Tensor) -> dict[str, Tensor]:
+    """A draw of the noise of one image, of which only the shapes matter; no other draw depends on it."""
+    return dict(space.noise(image[None], torch.Generator(image.device).manual_seed(0)))
 
 
 @torch.no_grad()
@@ -91,7 +96,7 @@ def _mixture_rows(net: AugNet[Any, Any], image: Tensor) -> tuple[Tensor, Tensor]
     policy, space = net.policy, net.space
     if not isinstance(policy, MixturePolicy) or policy.ops_per_image != 1 or noise_width(space, image):
         return None
-    if any(example.ndim > 2 for example in space.noise(image[None]).values()):
+    if any(example.ndim > 2 for example in _examples(space, image).values()):
         return None
     rows = policy.table.rows(*image.shape[1:]).to(image)  # [O, 2, S, P]
     share = policy.probabilities().detach().double() / policy.edges.diff()

@@ -151,7 +151,9 @@ def test_a_switch_to_a_random_alternative_adds_its_covariance() -> None:
     other = torch.stack([IMAGE * 0.5, IMAGE**2, 1 - IMAGE])
     shares = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
     moments = switch(IMAGE, moments_of(other, shares), 0.4)
-    assert_moments(moments, torch.cat([IMAGE[None], other]), torch.cat([torch.tensor([0.6], dtype=torch.float64), 0.4 * shares]))
+    assert_moments(
+        moments, torch.cat([IMAGE[None], other]), torch.cat([torch.tensor([0.6], dtype=torch.float64), 0.4 * shares])
+    )
 
 
 def test_probabilities_out_of_range_are_refused() -> None:
