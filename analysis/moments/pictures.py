@@ -12,6 +12,7 @@ from analysis.moments.common import Augmentation, Budget, Example
 from analysis.moments.influence_study import ESTIMATES
 from analysis.moments.study import Precision
 
+_ACROSS = 7  # augmentations beside each other
 _KINDS = {"loss": ("loss of one image", "o"), "image": ("mean image", "s"), "covariance": ("covariance (order)", "^")}
 _LABELS = {"mean_image": "mean image alone", "second_order": "second order", "steps": "second order, steps"}
 
@@ -84,19 +85,24 @@ def image_picture(augmentations: Mapping[str, Augmentation], example: Example, b
         example: The image.
         budget: Views and seed.
     """
-    figure = Figure(figsize=(1.1 * len(augmentations) + 1.2, 4.4), layout="constrained")
-    axes = figure.subplots(3, len(augmentations), squeeze=False)
-    for column, (name, augmentation) in zip(axes.T, augmentations.items(), strict=True):
+    across = min(_ACROSS, len(augmentations))
+    bands = -(-len(augmentations) // across)
+    figure = Figure(figsize=(1.05 * across + 0.6, 3.6 * bands), layout="constrained")
+    axes = figure.subplots(3 * bands, across, squeeze=False)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[], frame_on=False)
+    for place, (name, augmentation) in enumerate(augmentations.items()):
+        band, column = divmod(place, across)
+        own = axes[3 * band : 3 * band + 3, column]
         found = augmentation(example, budget).moments
         leading = found.compressed(1).factor[0]
         deviation, scale = found.variance.sqrt(), leading.abs().max().clamp(min=1e-9)
         pictures = (found.mean, deviation / deviation.max().clamp(min=1e-9), 0.5 + leading / scale / 2)
-        for axis, picture in zip(column, pictures, strict=True):
+        for axis, picture in zip(own, pictures, strict=True):
             axis.imshow(_pixels(picture), cmap="gray", vmin=0, vmax=1)
-            axis.set(xticks=[], yticks=[])
-        column[0].set_title(name, fontsize=7, rotation=30, loc="left")
-    for axis, label in zip(axes[:, 0], ("mean", "deviation", "principal"), strict=True):
-        axis.set_ylabel(label)
+        own[0].set_title(name, fontsize=7)
+    for row, axis in enumerate(axes[:, 0]):
+        axis.set_ylabel(("mean", "deviation", "principal")[row % 3], fontsize=8)
     return figure
 
 

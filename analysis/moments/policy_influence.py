@@ -59,12 +59,12 @@ def capture_of(model: AugmentedClassifier, data: InfluenceDataModule) -> Feature
     return FeatureCapture(model, find_last_linear(model.network, images.to(model.device)))
 
 
-def influence_function(capture: FeatureCapture, solution: Solution, target: Tensor) -> Function:
+def influence_function(capture: FeatureCapture, solution: Solution | Tensor, target: Tensor) -> Function:
     """Influence of images of one target, under a network that is not changed.
 
     Args:
         capture: Of the classifier, in evaluation mode; see `capture_of`.
-        solution: S, see `solve_for_influence_set`.
+        solution: S, see `solve_for_influence_set`; or a matrix `[K, D+1]`.
         target: `[K]`, probabilities.
 
     Returns:
