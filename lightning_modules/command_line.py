@@ -22,6 +22,7 @@ def quieten() -> None:
         ".*does not have many workers.*",
         ".*callbacks used to create the checkpoint.*",  # a run's callbacks have nothing to do in a test
         ".*dirpath has changed.*",  # a resumed run has a folder of its own
+        ".*torch.jit.script.*",  # of a dependency
         ".*LightningCLI's args parameter.*",  # a run is opened by a program that has arguments of its own
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -33,4 +33,4 @@ def alignment(moments: Moments, gradient: Tensor) -> Alignment:
     if square == 0 or trace == 0:
         return Alignment(0.0, 0.0)
     felt = float(moments.quadratic(gradient)) / square
-    return Alignment(felt / moments.largest(), felt / (trace / moments.mean.numel()))
+    return Alignment(felt / moments.largest, felt / (trace / moments.mean.numel()))

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
+import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
@@ -75,25 +76,23 @@ class Moments:
             rows[torch.arange(len(places)), places] = deviation[places]
             yield rows.view(-1, *self.mean.shape)
 
+    @cached_property
     def largest(self) -> float:
-        """The largest eigenvalue of Sigma."""
-        if self.diagonal is None:
-            return max(0.0, float(self._spectrum()[0][-1])) if len(self.factor) else 0.0
+        """The largest eigenvalue of Sigma, by Lanczos iteration in float64."""
         size = self.mean.numel()
-
-        def matvec(vector: Any) -> Any:
-            given = torch.as_tensor(vector.reshape(-1), dtype=torch.float64)
-            return double.times(given.view(self.mean.shape)).flatten().numpy()
-
-        double = Moments(*(part.double().cpu() for part in (self.mean, self.factor, self.diagonal)))
+        if float(self.trace) == 0:
+            return 0.0
         if size == 1:
-            return float(double.variance)
-        operator = LinearOperator((size, size), matvec=matvec, dtype="float64")
-        return float(eigsh(operator, k=1, which="LA", return_eigenvectors=False)[0])
+            return float(self.trace)
+        columns = self.factor.flatten(1).double().cpu().numpy()
+        own = 0.0 if self.diagonal is None else self.diagonal.flatten().double().cpu().numpy()
+        operator = LinearOperator((size, size), lambda v: (columns @ v) @ columns + own * v, dtype="float64")
+        start = np.random.default_rng(0).standard_normal(size)  # the same at every call
+        return float(eigsh(operator, k=1, which="LA", v0=start, return_eigenvectors=False)[0])
 
     def effective_rank(self) -> float:
         """`tr Sigma / largest eigenvalue`, in [1, D]; 0 where nothing varies."""
-        largest = self.largest()
+        largest = self.largest
         return float(self.trace) / largest if largest > 0 else 0.0
 
     def compressed(self, rank: int) -> Moments:
@@ -105,15 +104,10 @@ class Moments:
             raise ValueError(f"rank must be at least 1, found {rank}.")
         if not len(self.factor):
             return self
-        _, vectors = self._spectrum()
+        rows = self.factor.flatten(1).double()
+        _, vectors = torch.linalg.eigh(rows @ rows.T)  # K x K, ascending
         chosen = vectors[:, -rank:].flip(1).to(self.factor)
         return Moments(self.mean, torch.tensordot(chosen.T, self.factor, dims=1), self.diagonal)
-
-    def _spectrum(self) -> tuple[Tensor, Tensor]:
-        """Eigenvalues, ascending, and eigenvectors of the K x K Gram matrix of the columns, in float64."""
-        rows = self.factor.flatten(1).double()
-        values, vectors = torch.linalg.eigh(rows @ rows.T)
-        return values, vectors
 
 
 def moments_of(images: Tensor, weights: Tensor | None = None) -> Moments:

@@ -33,7 +33,7 @@ def test_products_traces_and_eigenvalues_are_those_of_the_dense_matrix(moments: 
     torch.testing.assert_close(moments.variance.flatten(), sigma.diagonal())
     torch.testing.assert_close(moments.trace, sigma.trace())
     largest = float(torch.linalg.eigvalsh(sigma)[-1])
-    assert moments.largest() == pytest.approx(largest, rel=1e-9)
+    assert moments.largest == pytest.approx(largest, rel=1e-9)
     assert moments.effective_rank() == pytest.approx(float(sigma.trace()) / largest, rel=1e-9)
 
 
@@ -72,7 +72,7 @@ def test_wrong_formula_eigenvalues_on_the_rows_fail() -> None:
 
 def test_nothing_random_has_no_rank() -> None:
     fixed = Moments(MEAN, FACTOR[:0])
-    assert (float(fixed.trace), fixed.largest(), fixed.effective_rank()) == (0.0, 0.0, 0.0)
+    assert (float(fixed.trace), fixed.largest, fixed.effective_rank()) == (0.0, 0.0, 0.0)
     assert len(fixed.compressed(3).factor) == 0
 
 
