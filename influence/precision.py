@@ -25,7 +25,7 @@ def upcast(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def project(rows: Tensor, matrix: Tensor) -> Tensor:
-    """`rows @ matrix.T`, whose backward pass ignores autocast as well.
+    """`rows @ matrix.T`, whose derivatives, backwards and forwards, ignore autocast as well.
 
     A plain product is differentiated by products that obey the autocast of the moment of `backward`, which is on
     when a training step calls `backward` itself (Lightning's manual optimisation).
@@ -47,9 +47,15 @@ class _Projection(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(inputs[1])
+        ctx.save_for_forward(inputs[1])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (matrix,) = ctx.saved_tensors
         with full_precision(gradient):
             return gradient @ matrix, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        (matrix,) = ctx.saved_tensors
+        return project(tangent, matrix)  # itself, so that directional derivatives nest

@@ -1,3 +1,5 @@
+from typing import cast
+
 import pytest
 import torch
 from influence_cases import Case, case, close, clusters
@@ -46,6 +48,26 @@ def test_influence_is_minus_the_product_with_the_own_gradient(soft: bool) -> Non
         for i in (slice(row, row + 1) for row in range(24))
     ]
     close(influence, torch.stack(expected))
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_derivatives_forwards_are_those_backwards_and_they_nest(soft: bool) -> None:
+    layer = case(soft=soft)
+    solution, direction = solution_of(layer), torch.randn_like(layer.features)
+
+    def influence(features: Tensor) -> Tensor:
+        return upweight_influence(solution, features, append_bias(features) @ layer.head.T, layer.targets)
+
+    def slope(features: Tensor) -> Tensor:
+        return cast(Tensor, torch.func.jvp(influence, (features,), (direction,))[1])
+
+    first, second = cast(tuple[Tensor, Tensor], torch.func.jvp(slope, (layer.features,), (direction,)))
+    features = layer.features.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(influence(features).sum(), features, create_graph=True)
+    close(first, (gradient * direction).sum(dim=1).detach())
+    step = 1e-4
+    ends = [influence(layer.features + sign * step * direction) for sign in (1, 0, -1)]
+    close(second, (ends[0] - 2 * ends[1] + ends[2]) / step**2, 1e-5)
 
 
 @pytest.mark.parametrize("soft", [False, True])

@@ -1,0 +1,36 @@
+"""How the saliency lies to the covariance of the augmented image. METHODS.md 2.6.
+
+    R = g^T Sigma g / (||g||^2 lambda_max)              in [0, 1]; 0: the loss does not feel the augmentation
+    A = (g^T Sigma g / ||g||^2) / (tr Sigma / D)        1 for a random direction, less if aligned with what varies least
+
+Sigma has few columns, so its smallest eigenvector is a large null space: these two say more than an angle to it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from analysis.moments.factored import Moments
+
+
+class Alignment(NamedTuple):
+    """R and A."""
+
+    worst: float
+    random: float
+
+
+def alignment(moments: Moments, gradient: Tensor) -> Alignment:
+    """Alignment of a gradient with the covariance; both 0 where either is 0.
+
+    Args:
+        moments: Of the image `[...]`.
+        gradient: Of the loss in the image, of its shape.
+    """
+    square, trace = float(gradient.square().sum()), float(moments.trace)
+    if square == 0 or trace == 0:
+        return Alignment(0.0, 0.0)
+    felt = float(moments.quadratic(gradient)) / square
+    return Alignment(felt / moments.largest, felt / (trace / moments.mean.numel()))

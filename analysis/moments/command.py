@@ -1,0 +1,139 @@
+"""`python -m analysis moments RUN`: what common augmentations, and the run's own, do to images and to the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from analysis.moments.common import Augmentation, Budget, Example, augmentations_of
+from analysis.moments.influence_study import FAMILIES, STRENGTHS, compare_influence
+from analysis.moments.pictures import image_picture, influence_picture, samples_picture
+from analysis.moments.policy_influence import capture_of, influence_function, solve_for_influence_set
+from analysis.moments.study import Precision, measure, summarise
+from analysis.results import write_result
+from analysis.run_folder import OpenedRun, open_run
+from lightning_modules.command_line import progress_bar
+from lightning_modules.targets import as_probabilities
+
+
+def moments(
+    run: Path,
+    images: int = 32,
+    influence_images: int = 8,
+    views: int = 512,
+    error: float = 0.01,
+    confidence: float = 0.95,
+    augmentations: list[str] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    data_path: str | None = None,
+) -> None:
+    """Moments of augmented images and of the loss: how many samples they need, and what they predict of influence.
+
+    For training images of a finished run, its network, and each augmentation: draws needed until the mean image, its
+    covariance and the loss are right; how the saliency lies to the covariance; the expected loss and influence from
+    mean and covariance alone, against all views. Writes RUN/analysis/moments.json and pictures beside it.
+
+    Args:
+        run: The folder of a finished run, runs/NAME.
+        images: Training images to look at, at least 2, drawn at random.
+        influence_images: How many of them the expected influence is compared on; 0 leaves that out.
+        views: Views of each image where a policy cannot be enumerated.
+        error: Relative error that an estimate shall hold, 0.01 is one percent.
+        confidence: With which the loss holds it, in (0, 1).
+        augmentations: Which to look at; by default all common ones and the run's own.
+        seed: Of the choice of images and views.
+        device: Where the network runs: auto, cpu, cuda.
+        data_path: Where the data are now, if they have moved since the run.
+    """
+    precision, budget = Precision(error, confidence), Budget(views, seed)
+    _check(images, influence_images, views, precision)
+    opened = open_run(run, device, data_path)
+    chosen = _chosen(augmentations_of(opened), augmentations)
+    examples = _examples(opened, images, seed)
+    compared = min(influence_images, len(examples))
+    total = len(chosen) * len(examples)
+    with progress_bar() as bar:
+        task = bar.add_task("moments", total=total)
+        rows = []
+        for name, augmentation in chosen.items():
+            measured = []
+            for example in examples:
+                measured.append(measure(opened.model, augmentation, example, budget, precision))
+                bar.advance(task)
+            rows.append(summarise(name, measured, precision))
+        task = bar.add_task("influence", total=compared * len(FAMILIES) * len(STRENGTHS), visible=compared > 0)
+        influence = _influence(opened, examples[:compared], budget, lambda: bar.advance(task))
+    epochs = opened.config.get("trainer", {}).get("max_epochs")
+    result = {"epochs": epochs, "augmentations": rows, "influence": influence}
+    figures = {
+        "samples": samples_picture(rows, precision, epochs),
+        "images": image_picture(chosen, examples[0], budget),
+    }
+    if influence:
+        figures["influence"] = influence_picture(influence)
+    settings = {**asdict(precision), "images": len(examples), "influence_images": compared, "views": views}
+    files = write_result(run, "moments", result, settings=settings, seed=seed, figures=figures)
+    Console().print(_table(rows, precision))
+    for file in files:
+        Console().print(f"Written: {file}", soft_wrap=True)
+
+
+def _check(images: int, influence_images: int, views: int, precision: Precision) -> None:
+    if images < 2 or influence_images < 0 or views < 2:
+        raise ValueError(
+            f"images and views must be at least 2, influence_images at least 0, found {images}, {views} and "
+            f"{influence_images}."
+        )
+    if not (precision.error > 0 and 0 < precision.confidence < 1):
+        raise ValueError(
+            f"error must be positive and confidence in (0, 1), found {precision.error} and {precision.confidence}."
+        )
+
+
+def _chosen(known: dict[str, Augmentation], names: Sequence[str] | None) -> dict[str, Augmentation]:
+    unknown = [name for name in names or () if name not in known]
+    if unknown:
+        raise ValueError(f"augmentations: unknown {', '.join(unknown)}; this run knows {', '.join(known)}.")
+    return known if names is None else {name: known[name] for name in names}
+
+
+def _examples(run: OpenedRun, count: int, seed: int) -> list[Example]:
+    """Training images drawn at random, each with the next one as its partner."""
+    train = run.data.splits.train
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[: min(count, len(train))]
+    images, labels = (part.to(run.model.device) for part in train.__getitems__(order.tolist()))
+    targets = as_probabilities(labels, run.data.num_classes)
+    pairs = [[k, (k + 1) % len(order)] for k in range(len(order))]
+    return [Example(images[pair], labels[pair], targets[pair]) for pair in pairs]
+
+
+def _influence(run: OpenedRun, examples: Sequence[Example], budget: Budget, on_example: Any) -> list[dict[str, Any]]:
+    if not examples:
+        return []
+    capture = capture_of(run.model, run.data)
+    solution = solve_for_influence_set(capture, run.data, run.model.settings.damping)
+    return compare_influence(
+        lambda example: influence_function(capture, solution, example.targets[0]), examples, budget, on_example
+    )
+
+
+def _table(rows: Sequence[dict[str, Any]], precision: Precision) -> Table:
+    title = f"Samples for {100 * precision.error:g} % at {100 * precision.confidence:g} % confidence (median of images)"
+    table = Table(title=title, title_justify="left")
+    table.add_column("augmentation", no_wrap=True)
+    for column in ("loss of an image", "mean loss", "mean image", "covariance", "R", "A"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        counts = [row["samples"]["loss"]["median"], row["samples_mean_loss"]]
+        counts += [row["samples"][kind]["median"] for kind in ("image", "covariance")]
+        shown = ["-" if count is None else f"{count:,}" for count in counts]
+        aligned = row["alignment"]
+        table.add_row(row["augmentation"], *shown, f"{aligned['R']:.1e}", f"{aligned['A']:.2f}")
+    return table

@@ -1,0 +1,132 @@
+"""Mean and covariance of a random tensor; the covariance only ever as a factor.
+
+    Sigma = sum_k F_k F_k^T + diag(v)
+
+F_k are K tensors of the shape of the mean, one for each thing that is random (or each place where it was evaluated);
+v is the variance of what is independent in every entry (white noise, pixel dropout). D is the number of entries:
+D x D numbers are never held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import Tensor
+
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and covariance of a random tensor `[...]` with D entries.
+
+    Attributes:
+        mean: `[...]`.
+        factor: `[K, ...]`, K >= 0.
+        diagonal: `[...]`, >= 0: variance of what is independent in every entry; None for none.
+    """
+
+    mean: Tensor
+    factor: Tensor
+    diagonal: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.factor.shape[1:] != self.mean.shape:
+            raise ValueError(
+                f"expected a factor [K, ...] of tensors like the mean {list(self.mean.shape)}, found "
+                f"{list(self.factor.shape)}"
+            )
+        if self.diagonal is not None and self.diagonal.shape != self.mean.shape:
+            raise ValueError(f"expected variances {list(self.mean.shape)}, found {list(self.diagonal.shape)}")
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of every entry, `[...]`: the diagonal of Sigma."""
+        own = self.factor.square().sum(dim=0)
+        return own if self.diagonal is None else own + self.diagonal
+
+    @property
+    def trace(self) -> Tensor:
+        """`tr Sigma`, a scalar."""
+        return self.variance.sum()
+
+    def times(self, vector: Tensor) -> Tensor:
+        """`Sigma g` for `g` of the shape of the mean."""
+        product: Tensor = torch.tensordot(self.factor.flatten(1) @ vector.flatten(), self.factor, dims=1)
+        return product if self.diagonal is None else product + self.diagonal * vector
+
+    def quadratic(self, vector: Tensor) -> Tensor:
+        """`g^T Sigma g = ||F^T g||^2`, a scalar: the variance of `<g, t>`."""
+        own = (self.factor.flatten(1) @ vector.flatten()).square().sum()
+        return own if self.diagonal is None else own + (self.diagonal * vector.square()).sum()
+
+    def columns(self, chunk: int = _CHUNK) -> Iterator[Tensor]:
+        """The columns of the whole factor, `[R, ...]` with `R <= chunk`; one for each entry of the diagonal."""
+        yield from (part for part in self.factor.split(chunk) if len(part))
+        if self.diagonal is None:
+            return
+        deviation = self.diagonal.sqrt().flatten()
+        for places in deviation.nonzero()[:, 0].split(chunk):
+            rows = deviation.new_zeros(len(places), len(deviation))
+            rows[torch.arange(len(places)), places] = deviation[places]
+            yield rows.view(-1, *self.mean.shape)
+
+    @cached_property
+    def largest(self) -> float:
+        """The largest eigenvalue of Sigma, by Lanczos iteration in float64."""
+        size = self.mean.numel()
+        if float(self.trace) == 0:
+            return 0.0
+        if size == 1:
+            return float(self.trace)
+        columns = self.factor.flatten(1).double().cpu().numpy()
+        own = 0.0 if self.diagonal is None else self.diagonal.flatten().double().cpu().numpy()
+        operator = LinearOperator((size, size), lambda v: (columns @ v) @ columns + own * v, dtype="float64")
+        start = np.random.default_rng(0).standard_normal(size)  # the same at every call
+        return float(eigsh(operator, k=1, which="LA", v0=start, return_eigenvectors=False)[0])
+
+    def effective_rank(self) -> float:
+        """`tr Sigma / largest eigenvalue`, in [1, D]; 0 where nothing varies."""
+        largest = self.largest
+        return float(self.trace) / largest if largest > 0 else 0.0
+
+    def compressed(self, rank: int) -> Moments:
+        """The same mean with at most `rank` columns, the principal ones: orthogonal, the longest first.
+
+        What is left out has the smallest variance that `rank` columns can leave out. The diagonal stays as it is.
+        """
+        if rank < 1:
+            raise ValueError(f"rank must be at least 1, found {rank}.")
+        if not len(self.factor):
+            return self
+        rows = self.factor.flatten(1).double()
+        _, vectors = torch.linalg.eigh(rows @ rows.T)  # K x K, ascending
+        chosen = vectors[:, -rank:].flip(1).to(self.factor)
+        return Moments(self.mean, torch.tensordot(chosen.T, self.factor, dims=1), self.diagonal)
+
+
+def moments_of(images: Tensor, weights: Tensor | None = None) -> Moments:
+    """Moments of a distribution over finitely many tensors: `F_k = sqrt(w_k) (t_k - mu)`.
+
+    Args:
+        images: `[K, ...]`.
+        weights: `[K]`, >= 0 and of sum 1; by default equal.
+
+    Raises:
+        ValueError: If there is nothing, or the weights are no distribution over it.
+    """
+    if not len(images):
+        raise ValueError("expected at least one tensor [K, ...], found none")
+    if weights is None:
+        weights = images.new_full((len(images),), 1 / len(images))
+    total = weights.double().sum()
+    if weights.shape != (len(images),) or bool((weights < 0).any()) or abs(float(total) - 1) > 1e-4:
+        raise ValueError(f"expected {len(images)} weights >= 0 of sum 1, found {list(weights.shape)}, {float(total):g}")
+    weights = weights.to(images)
+    mean = torch.tensordot(weights, images, dims=1)
+    return Moments(mean, weights.sqrt().view(-1, *[1] * mean.ndim) * (images - mean))

@@ -1,0 +1,171 @@
+"""Moments of what a network makes of a random image, from those of the image, without sampling.
+
+With J the Jacobian at the mean image, p the probabilities there, and F the columns of the image's factor:
+
+    Cov f  ~ J Sigma J^T = (J F)(J F)^T
+    E f    ~ f(mu) + 1/2 sum_k f''[F_k, F_k]                            second order, Hessian
+    E L    ~ L(mu) + 1/2 tr(J^T (diag p - p p^T) J Sigma)               cross-entropy, Gauss-Newton
+    Var L  ~ g^T Sigma g = ||F^T g||^2                                  first order, g the gradient of the loss
+
+All are exact for functions that are linear (first two) or as smooth as the name says, and wrong by what comes after
+in Taylor's series: they degrade as the augmentation grows. A ReLU network has no second derivative but at its kinks,
+so there the Hessian of the logits is 0 and the second-order loss is the Gauss-Newton one; `step` in `curvature`
+measures the kinks too. METHODS.md 2.4.
+
+A function takes `[B, ...]` to `[B, ...]`, row by row: evaluation mode, no batch statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor
+from torch.func import jvp, vjp
+
+from analysis.moments.factored import Moments
+
+Function = Callable[[Tensor], Tensor]
+
+
+def output_moments(function: Function, moments: Moments) -> Moments:
+    """First-order moments of `f(t)`: mean `f(mu)`, factor `J F`; exact for linear functions, up to rounding.
+
+    Args:
+        function: `[B, ...]` to `[B, k]`.
+        moments: Of the input `[...]`.
+
+    Returns:
+        Moments of `[k]`; J F comes from one product per column or per output, whichever are fewer.
+    """
+    count = len(moments.factor) + (0 if moments.diagonal is None else moments.mean.numel())
+    value = function(moments.mean[None])[0]
+    if count <= value.numel():
+        columns = [_along(function, moments.mean, part) for part in moments.columns()]
+        return Moments(value, torch.cat([value.new_zeros(0, *value.shape), *columns]))
+    jacobian = _jacobian(function, moments.mean, value)
+    factor = moments.factor.flatten(1) @ jacobian.T
+    if moments.diagonal is not None:
+        factor = torch.cat([factor, (jacobian * moments.diagonal.sqrt().flatten()).T])
+    return Moments(value, factor)
+
+
+def curvature(function: Function, moments: Moments, step: float | None = None) -> Tensor:
+    """`1/2 sum_k f''[F_k, F_k]`, what the second order adds to `f(mu)`.
+
+    Args:
+        function: `[B, ...]` to `[B, ...]`.
+        moments: Of the input.
+        step: None takes the derivative at the mean, by two nested Jacobian-vector products. A number > 0 takes the
+            second difference over so many of each column instead, two evaluations each: 1 is a standard deviation
+            of a principal direction, if `moments` is `compressed`.
+
+    Returns:
+        A tensor of the shape of one output.
+
+    Raises:
+        ValueError: If the step is not positive.
+    """
+    if step is not None and not step > 0:
+        raise ValueError(f"step must be positive, found {step}; 1 is a standard deviation.")
+    value = function(moments.mean[None])[0]
+    total = torch.zeros_like(value)
+    for part in moments.columns(64):
+        if step is None:
+            total = total + _second(function, moments.mean, part).sum(dim=0) / 2
+        else:
+            outer = function(moments.mean + step * part) + function(moments.mean - step * part)
+            total = total + (outer / 2 - value).sum(dim=0) / step**2
+    return total
+
+
+class LossMoments(NamedTuple):
+    """Cross-entropy of a random image.
+
+    Attributes:
+        at_mean: Loss of the mean image, zeroth order.
+        gauss_newton: Expected loss, second order.
+        variance: First order.
+    """
+
+    at_mean: Tensor
+    gauss_newton: Tensor
+    variance: Tensor
+
+
+def loss_moments(function: Function, moments: Moments, target: Tensor) -> LossMoments:
+    """Moments of the cross-entropy of logits `f(t)`.
+
+    Args:
+        function: `[B, ...]` to logits `[B, K]`.
+        moments: Of the image.
+        target: `[K]`, probabilities.
+    """
+    logits = output_moments(function, moments)
+    log_probs = logits.mean.log_softmax(dim=0)
+    probs = log_probs.exp()
+    loss = -(target * log_probs).sum()
+    return LossMoments(
+        at_mean=loss,
+        gauss_newton=loss + softmax_curvature(probs, logits.factor).sum() / 2,
+        variance=logits.quadratic(probs - target),
+    )
+
+
+def softmax_curvature(probs: Tensor, columns: Tensor) -> Tensor:
+    """`v^T (diag p - p p^T) v` for every row v of `columns`, `[..., K]` each; `[...]`, >= 0."""
+    mean = (probs * columns).sum(dim=-1, keepdim=True)
+    return (probs * (columns - mean).square()).sum(dim=-1)
+
+
+def loss_gradient(function: Function, image: Tensor, target: Tensor) -> Tensor:
+    """Gradient of the cross-entropy in the image, of its shape: the saliency.
+
+    Args:
+        function: `[B, ...]` to logits `[B, K]`.
+        image: `[...]`.
+        target: `[K]`, probabilities.
+    """
+    return pull(function, image[None], lambda logits: logits.softmax(dim=1) - target)[0]
+
+
+def push(function: Function, places: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    """Values and directional derivatives, row by row; both carry gradient.
+
+    Args:
+        function: `[R, ...]` to `[R, ...]`.
+        places: `[R, ...]`, of which no two share memory.
+        directions: `[R, ...]`.
+    """
+    values, changes = cast(tuple[Tensor, Tensor], jvp(function, (places,), (directions,)))
+    return values, changes
+
+
+def pull(function: Function, places: Tensor, weights: Callable[[Tensor], Tensor]) -> Tensor:
+    """Gradient of `<w, f(places)>` in the places, row by row; detached.
+
+    Args:
+        function: `[R, ...]` to `[R, ...]`.
+        places: `[R, ...]`.
+        weights: From the values to w, of their shape.
+    """
+    values, backwards = cast(tuple[Tensor, Callable[[Tensor], tuple[Tensor]]], vjp(function, places))
+    return backwards(weights(values))[0].detach()
+
+
+def _along(function: Function, at: Tensor, directions: Tensor) -> Tensor:
+    """Derivatives of one function in several directions `[R, ...]`."""
+    return push(function, at.expand_as(directions).clone(), directions)[1]
+
+
+def _second(function: Function, at: Tensor, directions: Tensor) -> Tensor:
+    places = at.expand_as(directions).clone()
+    return push(lambda here: push(function, here, directions)[1], places, directions)[1]
+
+
+def _jacobian(function: Function, at: Tensor, value: Tensor) -> Tensor:
+    """`[k, D]`, by one product from the left for each output, all in one batch."""
+    outputs = value.numel()
+    unit = torch.eye(outputs, dtype=value.dtype, device=value.device).view(outputs, *value.shape)
+    return pull(function, at.expand(outputs, *at.shape).clone(), lambda _: unit).flatten(1)

@@ -1,0 +1,111 @@
+"""Pictures of moments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from analysis.moments.common import Augmentation, Budget, Example
+from analysis.moments.influence_study import ESTIMATES
+from analysis.moments.study import Precision
+
+_ACROSS = 7  # augmentations beside each other
+_KINDS = {"loss": ("loss of one image", "o"), "image": ("mean image", "s"), "covariance": ("covariance (order)", "^")}
+_LABELS = {"mean_image": "mean image alone", "second_order": "second order", "steps": "second order, steps"}
+
+
+def samples_picture(rows: Sequence[Mapping[str, Any]], precision: Precision, epochs: int | None) -> Figure:
+    """Draws that each augmentation needs; medians over images, for the loss with quartiles.
+
+    Args:
+        rows: What `summarise` made.
+        precision: What the draws are needed for.
+        epochs: Draws of each image that the run saw, for comparison.
+    """
+    figure = Figure(figsize=(8, 0.34 * len(rows) + 1.6), layout="constrained")
+    axis = figure.subplots()
+    places = range(len(rows))
+    for kind, (label, marker) in _KINDS.items():
+        counts = [row["samples"][kind] for row in rows]
+        shown = [(place, count) for place, count in zip(places, counts, strict=True) if count["median"] is not None]
+        if kind == "loss":
+            axis.hlines(
+                [place for place, _ in shown],
+                [count["low"] for _, count in shown],
+                [count["high"] or count["median"] for _, count in shown],
+                color="C0",
+                alpha=0.5,
+            )
+        axis.plot([count["median"] for _, count in shown], [place for place, _ in shown], marker, label=label)
+    mean_loss = [(row["samples_mean_loss"], place) for place, row in zip(places, rows, strict=True)]
+    known = [(count, place) for count, place in mean_loss if count is not None]
+    axis.plot([count for count, _ in known], [place for _, place in known], "x", label="mean loss of the images")
+    axis.axvspan(1e4, 1e5, color="0.9", zorder=0, label="tens of thousands")
+    if epochs is not None and epochs > 0:
+        axis.axvline(epochs, color="0.4", linestyle=":", label=f"epochs of this run ({epochs})")
+    axis.set(xscale="log", yticks=list(places), yticklabels=[row["augmentation"] for row in rows])
+    axis.set_xlabel(f"draws for {100 * precision.error:g} % at {100 * precision.confidence:g} % confidence")
+    axis.invert_yaxis()
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def influence_picture(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """What estimates of the expected influence leave unexplained, over the strength of the augmentation.
+
+    Args:
+        rows: What `compare_influence` returned.
+    """
+    families = list(dict.fromkeys(row["family"] for row in rows))
+    figure = Figure(figsize=(2.6 * len(families), 3.2), layout="constrained")
+    axes = figure.subplots(1, len(families), squeeze=False, sharey=True)[0]
+    for axis, family in zip(axes, families, strict=True):
+        own = [row for row in rows if row["family"] == family]
+        for name, marker in zip(ESTIMATES, ("o--", "s-", "^-"), strict=True):
+            points = [(row["strength"], row["unexplained"][name]) for row in own]
+            points = [(strength, share) for strength, share in points if share is not None]
+            axis.plot(*zip(*points, strict=True), marker, label=_LABELS[name], markersize=4) if points else None
+        axis.axhline(1, color="0.6", linestyle=":")
+        axis.set(xscale="log", yscale="log", title=family, xlabel="share of full strength")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("unexplained share of the change")
+    axes[-1].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def image_picture(augmentations: Mapping[str, Augmentation], example: Example, budget: Budget) -> Figure:
+    """Mean, standard deviation and first principal direction of one image under each augmentation.
+
+    Args:
+        augmentations: By name.
+        example: The image.
+        budget: Views and seed.
+    """
+    across = min(_ACROSS, len(augmentations))
+    bands = -(-len(augmentations) // across)
+    figure = Figure(figsize=(1.05 * across + 0.6, 3.6 * bands), layout="constrained")
+    axes = figure.subplots(3 * bands, across, squeeze=False)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[], frame_on=False)
+    for place, (name, augmentation) in enumerate(augmentations.items()):
+        band, column = divmod(place, across)
+        own = axes[3 * band : 3 * band + 3, column]
+        found = augmentation(example, budget).moments
+        leading = found.compressed(1).factor[0]
+        deviation, scale = found.variance.sqrt(), leading.abs().max().clamp(min=1e-9)
+        pictures = (found.mean, deviation / deviation.max().clamp(min=1e-9), 0.5 + leading / scale / 2)
+        for axis, picture in zip(own, pictures, strict=True):
+            axis.imshow(_pixels(picture), cmap="gray", vmin=0, vmax=1)
+        own[0].set_title(name, fontsize=7)
+    for row, axis in enumerate(axes[:, 0]):
+        axis.set_ylabel(("mean", "deviation", "principal")[row % 3], fontsize=8)
+    return figure
+
+
+def _pixels(image: Tensor) -> Any:
+    pixels = image.detach().cpu().clamp(0, 1)
+    return (pixels[0] if len(pixels) != 3 else pixels.permute(1, 2, 0)).numpy()

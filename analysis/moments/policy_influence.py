@@ -1,0 +1,103 @@
+"""Expected influence of a whole policy, without drawing from it.
+
+    E I(T x) ~ I(mu) + 1/2 tr(Hess_x I Sigma) = I(mu) + 1/2 sum_k I''[F_k, F_k],     Var I ~ g^T Sigma g
+
+with I the up-weighting influence of an augmented image (`influence.objectives`), mu and F the moments of the image
+(METHODS.md section 7, bridge 1 x 2). Negative is good: on average over images, training on views of this policy is
+predicted to lower the loss on the influence set.
+
+The influence is a function of the network's features, so a network with ReLU has only the curvature of its softmax
+here, and none of that of its kinks; `step` takes differences over a step of the size of the augmentation instead.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from analysis.moments.factored import Moments
+from analysis.moments.network import Function, curvature, output_moments
+from influence import LastLayerHessian, Solution, loss_gradient, solve, upweight_influence
+from lightning_modules.augmented_classifier import AugmentedClassifier
+from lightning_modules.data import InfluenceDataModule
+from lightning_modules.feature_capture import FeatureCapture, find_last_linear
+
+
+class ExpectedInfluence(NamedTuple):
+    """Influence of the views of one image.
+
+    Attributes:
+        at_mean: Of the mean image, zeroth order.
+        expected: Second order.
+        variance: First order.
+    """
+
+    at_mean: float
+    expected: float
+    variance: float
+
+
+@torch.no_grad()
+def expected_influence(influence: Function, moments: Moments, step: float | None = None) -> ExpectedInfluence:
+    """Mean and variance of the influence of a random image.
+
+    Args:
+        influence: Images `[B, C, H, W]` to influence `[B]`, see `influence_function`.
+        moments: Of the image; `compressed` to a few columns it costs a few passes.
+        step: See `analysis.moments.network.curvature`.
+    """
+    first = output_moments(lambda images: influence(images)[:, None], moments)
+    at_mean = float(first.mean)
+    return ExpectedInfluence(at_mean, at_mean + float(curvature(influence, moments, step)), float(first.trace))
+
+
+def capture_of(model: AugmentedClassifier, data: InfluenceDataModule) -> FeatureCapture:
+    """Catches features and logits of a classifier at its last linear layer."""
+    images, _ = data.splits.influence.__getitems__([0, 0])
+    return FeatureCapture(model, find_last_linear(model.network, images.to(model.device)))
+
+
+def influence_function(capture: FeatureCapture, solution: Solution | Tensor, target: Tensor) -> Function:
+    """Influence of images of one target, under a network that is not changed.
+
+    Args:
+        capture: Of the classifier, in evaluation mode; see `capture_of`.
+        solution: S, see `solve_for_influence_set`; or a matrix `[K, D+1]`.
+        target: `[K]`, probabilities.
+
+    Returns:
+        Images `[B, C, H, W]` to influence `[B]`; differentiable, forwards and backwards.
+    """
+
+    def influence(images: Tensor) -> Tensor:
+        features, logits = capture(images)
+        return upweight_influence(solution, features, logits, target.expand(len(images), -1))
+
+    return influence
+
+
+@torch.no_grad()
+def solve_for_influence_set(
+    capture: FeatureCapture, data: InfluenceDataModule, damping: float, rows: int = 2048
+) -> Solution:
+    """`S = (H + damping)^-1 g`: g of the whole influence set, H of training images as they are.
+
+    Args:
+        capture: Of the classifier, in evaluation mode.
+        data: What it was trained on.
+        damping: Of the Hessian, times its mean eigenvalue, > 0.
+        rows: Training images behind H at most, the first of the split.
+    """
+    images, labels = data.influence_set()
+    train, _ = data.splits.train.__getitems__(range(min(rows, len(data.splits.train))))
+    device = capture.head.weight.device
+
+    def read(images: Tensor) -> tuple[Tensor, Tensor]:
+        pairs = [capture(part.to(device)) for part in images.split(data.batch_size)]
+        features, logits = (torch.cat(column) for column in zip(*pairs, strict=True))
+        return features, logits
+
+    hessian = LastLayerHessian(*read(train), damping=damping)
+    return solve(hessian, loss_gradient(*read(images), labels.to(device)), tol=1e-6, max_iterations=1000)

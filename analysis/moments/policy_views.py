@@ -1,0 +1,104 @@
+"""The views of one image under any policy of `augnet`.
+
+From them come mean and covariance of the image, and, by passing each through a network, of any output and of the loss,
+whatever is clamped, rounded or looked up on the way. What a policy of `augnet` does is a function of uniform random
+numbers, so its views are a quadrature over a unit cube; where all draws are finite they are enumerated.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from analysis.moments.baseline_views import ENUMERATED, views_by_rows
+from analysis.moments.views import Views, cube, random_views
+from augnet import AugNet, MixturePolicy
+from augnet.baselines import Baseline
+
+
+def views_of(
+    policy: AugNet[Any, Any] | Baseline, image: Tensor, label: Tensor | None = None, count: int = 512, seed: int = 0
+) -> Views:
+    """The views of an image under a policy.
+
+    Args:
+        policy: A learned policy with its space, or a fixed one; its mode does not matter. None that mixes images: see
+            `analysis.moments.mixing`.
+        image: `[C, H, W]` in [0, 1].
+        label: int64 scalar, for policies that look at it.
+        count: Views, >= 1, where they cannot be enumerated; a grid of two numbers has the largest square below it.
+        seed: Of quasi-random and random ones.
+
+    Raises:
+        ValueError: If the policy mixes images, `count` is out of range, or such an image cannot be augmented.
+    """
+    if count < 1:
+        raise ValueError(f"count must be at least 1, found {count}.")
+    if isinstance(policy, AugNet):
+        if policy.space.mixes:
+            raise ValueError("this policy mixes images: take mixed_views of analysis.moments.mixing.")
+        return _learned(policy, image, label, count, seed)
+    enumerate_all = ENUMERATED.get(type(policy))
+    views = None if enumerate_all is None else enumerate_all(policy, image)
+    return random_views(policy.augment, image, count, seed) if views is None else views
+
+
+def noise_of(space: Any, image: Tensor, points: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], int]:
+    """What the ops of a space need besides magnitudes, from the first columns of `points`, and how many these were.
+
+    Noise for every pixel has too many numbers for a quadrature and is drawn.
+    """
+    found, used = {}, 0
+    for name, example in _examples(space, image).items():
+        if example.ndim == 2:
+            found[name] = points[:, used : used + example.shape[1]].to(example)
+            used += example.shape[1]
+        else:
+            shape = (len(points), *example.shape[1:])
+            found[name] = torch.randn(shape, generator=generator, dtype=example.dtype, device=example.device)
+    return found, used
+
+
+def noise_width(space: Any, image: Tensor) -> int:
+    """How many uniform numbers the ops of a space take for an image besides their magnitudes."""
+    return sum(example.shape[1] for example in _examples(space, image).values() if example.ndim == 2)
+
+
+def _examples(space: Any, image: Tensor) -> dict[str, Tensor]:
+    """A draw of the noise of one image, of which only the shapes matter; no other draw depends on it."""
+    return dict(space.noise(image[None], torch.Generator(image.device).manual_seed(0)))
+
+
+@torch.no_grad()
+def _learned(net: AugNet[Any, Any], image: Tensor, label: Tensor | None, count: int, seed: int) -> Views:
+    rows = _mixture_rows(net, image)
+    if rows is not None:
+        return views_by_rows(net.space.apply, image, *rows)
+    width = noise_width(net.space, image)
+    points, rule = cube(count, width + net.policy.draws, seed)
+    points = points.to(image.device)
+    generator = torch.Generator(image.device).manual_seed(seed)
+    noise, used = noise_of(net.space, image, points, generator)
+    images = image.repeat(len(points), 1, 1, 1)
+    labels = None if label is None else label.expand(len(points))
+    precise = torch.promote_types(image.dtype, torch.float32)
+    magnitudes = net.policy.magnitudes(images, labels, points[:, used:].to(precise))
+    augmented = net.space.apply(images, magnitudes.to(precise), noise)
+    if len(noise) > sum(part.ndim == 2 for part in noise.values()):
+        rule = "random"
+    return Views(augmented, image.new_full((len(points),), 1 / len(points)), rule)
+
+
+def _mixture_rows(net: AugNet[Any, Any], image: Tensor) -> tuple[Tensor, Tensor] | None:
+    """All rows of magnitudes of a mixture of one op an image, and their probabilities."""
+    policy, space = net.policy, net.space
+    if not isinstance(policy, MixturePolicy) or policy.ops_per_image != 1 or noise_width(space, image):
+        return None
+    if any(example.ndim > 2 for example in _examples(space, image).values()):
+        return None
+    rows = policy.table.rows(*image.shape[1:]).to(image)  # [O, 2, S, P]
+    share = policy.probabilities().detach().double() / policy.edges.diff()
+    weights = share.repeat_interleave(policy.edges.diff(), dim=1)[:, None].expand(-1, 2, -1) / 2
+    return rows.flatten(0, 2), weights.flatten()

@@ -1,0 +1,47 @@
+"""The explicit regulariser: what training on infinitely many views adds to the loss of the mean image, as a loss.
+
+    squared error    tr(J Sigma J^T)                              exact for linear models
+    cross-entropy    1/2 tr(J^T (diag p - p p^T) J Sigma)         Gauss-Newton
+
+No view is drawn: train on `loss(f(mu), y) + explicit_regulariser(...)`. It is what TangentProp penalises, with the
+directions and weights that the policy gives (METHODS.md 2.2, 2.4; Balestriero, Misra and LeCun, 2022). The columns of
+an image cost one Jacobian-vector product each: `compressed` makes them few.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from analysis.moments.network import Function, push, softmax_curvature
+
+RegularisedLoss = Literal["squared", "cross_entropy"]
+
+
+def explicit_regulariser(function: Function, means: Tensor, factors: Tensor, loss: RegularisedLoss) -> Tensor:
+    """The mean over images of the regulariser.
+
+    Args:
+        function: The network, `[N, ...]` to outputs `[N, k]`, row by row (no batch statistics); its parameters carry
+            gradient.
+        means: `[B, ...]`, the mean images; carry gradient.
+        factors: `[B, R, ...]`, the factor of each; zero columns add nothing.
+        loss: `squared` is that of `sum_k (y_k - f_k)^2`, `cross_entropy` that of logits.
+
+    Returns:
+        A scalar >= 0.
+
+    Raises:
+        ValueError: If shapes do not fit or there is no such loss.
+    """
+    if factors.ndim != means.ndim + 1 or factors.shape[:1] + factors.shape[2:] != means.shape:
+        raise ValueError(
+            f"expected factors [B, R, ...] of means [B, ...], found {list(factors.shape)} and {list(means.shape)}"
+        )
+    if loss not in ("squared", "cross_entropy"):
+        raise ValueError(f"loss must be squared or cross_entropy, found {loss!r}.")
+    columns = factors.shape[1]
+    outputs, changes = push(function, means.repeat_interleave(columns, dim=0), factors.flatten(0, 1))
+    terms = changes.square().sum(dim=1) if loss == "squared" else softmax_curvature(outputs.softmax(dim=1), changes) / 2
+    return terms.sum() / len(means)

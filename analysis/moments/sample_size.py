@@ -1,0 +1,78 @@
+"""How many augmented samples an estimate needs. METHODS.md 2.5.
+
+    mean of a number      n >= z^2 Var / (eps E)^2          central limit theorem, z of the confidence
+                          n >= Var / (alpha (eps E)^2)      Chebyshev, for every distribution
+    mean image            n >= tr Sigma / (eps ||mu||)^2    expected squared error
+    covariance            n ~ r log D / eps^2               order only; r = tr Sigma / largest eigenvalue
+
+[2.5: the paper's own formula is not known; its reported order is tens of thousands.]
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import Literal
+
+from analysis.moments.enumerated import Distribution
+from analysis.moments.factored import Moments
+
+Bound = Literal["clt", "chebyshev"]
+
+
+def samples_for_mean(
+    number: Distribution, error: float = 0.01, confidence: float = 0.95, bound: Bound = "clt"
+) -> int | None:
+    """Draws whose mean is within a relative error of the expectation, with a confidence.
+
+    Args:
+        number: Its mean and variance.
+        error: Relative, > 0.
+        confidence: In (0, 1).
+        bound: `clt`, or `chebyshev`, which needs no normal distribution and more draws.
+
+    Returns:
+        At least 1; None if the expectation is 0 and the number varies: no count is enough.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> samples_for_mean(Distribution(1.0, 0.25), error=0.01)
+        9604
+    """
+    _check(error)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie in (0, 1), found {confidence}; 0.95 is usual.")
+    square = NormalDist().inv_cdf((1 + confidence) / 2) ** 2 if bound == "clt" else 1 / (1 - confidence)
+    return _count(square * number.variance, (error * number.mean) ** 2)
+
+
+def samples_for_image(moments: Moments, error: float = 0.01) -> int | None:
+    """Draws whose mean image has at most this relative error `||mean - mu|| / ||mu||`, root mean square.
+
+    Returns:
+        At least 1; None if the mean image is black and the image varies.
+    """
+    _check(error)
+    return _count(float(moments.trace), error**2 * float(moments.mean.square().sum()))
+
+
+def samples_for_covariance(moments: Moments, error: float = 0.01) -> int:
+    """Order of the draws whose covariance has this relative error in spectral norm.
+
+    The constant is taken as 1, so it is an order of magnitude, not a bound.
+    """
+    _check(error)
+    return max(1, math.ceil(moments.effective_rank() * math.log(moments.mean.numel()) / error**2))
+
+
+def _check(error: float) -> None:
+    if not error > 0:
+        raise ValueError(f"error must be positive, found {error}; 0.01 is one percent.")
+
+
+def _count(above: float, below: float) -> int | None:
+    if above == 0:
+        return 1
+    return max(1, math.ceil(above / below)) if below > 0 else None

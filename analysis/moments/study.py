@@ -1,0 +1,140 @@
+"""The numbers of one augmentation on one example, and their summary over examples."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from analysis.moments.alignment import alignment
+from analysis.moments.common import Augmentation, Budget, Example
+from analysis.moments.enumerated import Distribution, distribution, losses_of, outputs_of
+from analysis.moments.network import Function, loss_gradient, loss_moments
+from analysis.moments.sample_size import samples_for_covariance, samples_for_image, samples_for_mean
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What an estimate shall hold: a relative error, > 0, with a confidence, in (0, 1)."""
+
+    error: float = 0.01
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One augmentation on one example.
+
+    Attributes:
+        rule: How its views were chosen.
+        loss: Of all views; the truth, up to that rule.
+        clean: Loss of the example as it is.
+        at_mean: Loss of the mean image.
+        gauss_newton: Expected loss to second order.
+        first_order_variance: Of the loss.
+        samples: Draws needed for `loss` (central limit), `chebyshev`, `image`, `covariance`; None if no count will do.
+        spread: `sqrt(tr Sigma) / ||mu||`.
+        rank: Effective rank of Sigma.
+        worst: Alignment R.
+        random: Alignment A.
+    """
+
+    rule: str
+    loss: Distribution
+    clean: float
+    at_mean: float
+    gauss_newton: float
+    first_order_variance: float
+    samples: dict[str, int | None]
+    spread: float
+    rank: float
+    worst: float
+    random: float
+
+
+@torch.no_grad()
+def measure(
+    function: Function, augmentation: Augmentation, example: Example, budget: Budget, precision: Precision
+) -> Measured:
+    """Measure one augmentation on one example.
+
+    Args:
+        function: The classifier, images to logits, in evaluation mode.
+        augmentation: Gives the views.
+        example: The image and its partner.
+        budget: Views and seed.
+        precision: What the counts are for.
+    """
+    views = augmentation(example, budget)
+    moments, target = views.moments, example.targets[0]
+    targets = target if views.targets is None else views.targets
+    loss = distribution(losses_of(outputs_of(function, views), targets), views.weights)
+    expected_target = target if views.targets is None else views.weights @ views.targets
+    estimate = loss_moments(function, moments, expected_target)
+    aligned = alignment(moments, loss_gradient(function, moments.mean, expected_target))
+    trace, size = float(moments.trace), float(moments.mean.square().sum())
+    return Measured(
+        rule=views.rule,
+        loss=loss,
+        clean=float(losses_of(function(example.images[:1]), target)),
+        at_mean=float(estimate.at_mean),
+        gauss_newton=float(estimate.gauss_newton),
+        first_order_variance=float(estimate.variance),
+        samples={
+            "loss": samples_for_mean(loss, precision.error, precision.confidence),
+            "chebyshev": samples_for_mean(loss, precision.error, precision.confidence, "chebyshev"),
+            "image": samples_for_image(moments, precision.error),
+            "covariance": samples_for_covariance(moments, precision.error),
+        },
+        spread=(trace / size) ** 0.5 if size > 0 else 0.0,
+        rank=moments.effective_rank(),
+        worst=aligned.worst,
+        random=aligned.random,
+    )
+
+
+def summarise(name: str, rows: Sequence[Measured], precision: Precision) -> dict[str, Any]:
+    """One augmentation over all examples, as plain values.
+
+    Args:
+        name: Of the augmentation.
+        rows: One for each example, at least one.
+        precision: As for `measure`.
+    """
+    mean_loss = statistics.fmean(row.loss.mean for row in rows)
+    # draws of each image until the mean loss over these images is right
+    whole = Distribution(mean_loss, statistics.fmean(row.loss.variance for row in rows) / len(rows))
+    variances = [row.first_order_variance / row.loss.variance for row in rows if row.loss.variance > 0]
+    return {
+        "augmentation": name,
+        "rule": rows[0].rule,
+        "images": len(rows),
+        "samples": {kind: _quartiles([row.samples[kind] for row in rows]) for kind in rows[0].samples},
+        "samples_mean_loss": samples_for_mean(whole, precision.error, precision.confidence),
+        "spread": _median(row.spread for row in rows),
+        "effective_rank": _median(row.rank for row in rows),
+        "alignment": {"R": _median(row.worst for row in rows), "A": _median(row.random for row in rows)},
+        "loss": {
+            "clean": statistics.fmean(row.clean for row in rows),
+            "expected": mean_loss,
+            "at_mean": statistics.fmean(row.at_mean for row in rows),
+            "second_order": statistics.fmean(row.gauss_newton for row in rows),
+            "deviation": statistics.fmean(row.loss.variance**0.5 for row in rows),
+            "first_order_variance_ratio": _median(variances) if variances else None,
+        },
+    }
+
+
+def _quartiles(counts: Sequence[int | None]) -> dict[str, int | None]:
+    """Median and quartiles; a count that no number is enough for is above all others, and None."""
+    ordered = sorted(float("inf") if count is None else float(count) for count in counts)
+    places = {"low": 0.25, "median": 0.5, "high": 0.75}
+    picked = {name: ordered[round(share * (len(ordered) - 1))] for name, share in places.items()}
+    return {name: None if value == float("inf") else int(value) for name, value in picked.items()}
+
+
+def _median(values: Iterable[float]) -> float:
+    return float(statistics.median(values))

@@ -1,0 +1,61 @@
+"""The views of one image under a policy, with weights; how they are chosen is the rule.
+
+enumeration    all that can happen, with its probability: exact
+midpoint       a regular grid, for one or two random numbers
+quasi-random   scrambled Sobol points, for more
+random         independent draws, where there are only draws (AugMix, chains of policies, noise on every pixel)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from analysis.moments.factored import Moments, moments_of
+
+Rule = Literal["enumeration", "midpoint", "quasi-random", "random"]
+
+
+@dataclass(frozen=True)
+class Views:
+    """What a policy makes of one image.
+
+    Attributes:
+        images: `[K, C, H, W]`.
+        weights: `[K]`, of sum 1.
+        rule: How they were chosen.
+        targets: `[K, classes]` where labels are mixed; None where every view has the label of the image.
+    """
+
+    images: Tensor
+    weights: Tensor
+    rule: Rule
+    targets: Tensor | None = None
+
+    @property
+    def moments(self) -> Moments:
+        """Mean and covariance of the image."""
+        return moments_of(self.images, self.weights)
+
+
+def random_views(
+    augment: Callable[[Tensor, torch.Generator], Tensor], image: Tensor, count: int, seed: int = 0
+) -> Views:
+    """Independent draws of anything that augments images `[B, C, H, W]` with a generator; each has the same weight."""
+    generator = torch.Generator(image.device).manual_seed(seed)
+    images = augment(image.repeat(count, 1, 1, 1), generator)
+    return Views(images, image.new_full((count,), 1 / count), "random")
+
+
+def cube(count: int, dimensions: int, seed: int = 0) -> tuple[Tensor, Rule]:
+    """Points of the unit cube `[K, dimensions]` in float64, each of weight 1 / K, and how they were chosen."""
+    if dimensions > 2:
+        engine = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=seed)
+        return engine.draw(count, dtype=torch.float64).clamp(max=1 - 1e-7), "quasi-random"
+    side = count if dimensions <= 1 else int(count**0.5 + 1e-9)
+    middles = (torch.arange(side, dtype=torch.float64) + 0.5) / side
+    return torch.cartesian_prod(*[middles] * max(dimensions, 1)).view(-1, max(dimensions, 1)), "midpoint"
