@@ -14,13 +14,19 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.plugins.io import CheckpointIO
+from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from torch import Tensor
 
 from lightning_modules.augmented_classifier import AugmentedClassifier, Control
-from lightning_modules.callbacks import ExactResume, PolicyPictures, PolicyWriter
+from lightning_modules.callbacks import ExactResume, PolicyPictures, PolicyWriter, SafeStop
+from lightning_modules.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.data import InfluenceDataModule
+from lightning_modules.faults import describe_fault
+from lightning_modules.interruption import Interrupted, interruptible
+from lightning_modules.metrics_file import AtomicCSVLogger
 from lightning_modules.policy_choice import has_uniform
 from lightning_modules.summary import (
     ArmResult,
@@ -81,6 +87,7 @@ class AugfluenceCLI(LightningCLI):
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         if self.subcommand != "fit":
+            kwargs["plugins"] = _atomic(trainer)
             if self._get(self.config_init, "ckpt_path") is None:
                 raise ValueError(
                     f"{self.subcommand} needs a trained model: --ckpt_path runs/NAME/checkpoints/last.ckpt."
@@ -95,7 +102,10 @@ class AugfluenceCLI(LightningCLI):
             raise ValueError("run.compare needs the test split: leave run.test true, or set run.compare to [].")
         self.model.check_data(self.datamodule)
         _check_checkpoint(self._get(self.config_init, "ckpt_path"))
-        self.run_folder = next_free_folder(Path(settings.folder) / settings.name)
+        self.run_folder = Path(settings.folder) / settings.name
+        if rank_zero_only.rank:  # only the first process of several writes
+            return super().instantiate_trainer(**_in_folder(trainer, settings, self.run_folder), **kwargs)
+        self.run_folder = next_free_folder(self.run_folder)
         try:
             return super().instantiate_trainer(**_in_folder(trainer, settings, self.run_folder), **kwargs)
         except BaseException:
@@ -164,18 +174,32 @@ def _in_folder(trainer: Any, settings: RunSettings, folder: Path) -> dict[str, A
     callbacks: list[Callback] = list(trainer.get("callbacks") or [])
     kinds = {type(callback) for callback in callbacks}
     if trainer.get("enable_checkpointing") is not False and ModelCheckpoint not in kinds:
-        callbacks.append(ModelCheckpoint(dirpath=folder / "checkpoints", save_last=True, save_top_k=0))
+        callbacks.append(_every_epoch(folder / "checkpoints"))
+    if trainer.get("enable_checkpointing") is not False and SafeStop not in kinds:
+        callbacks.append(SafeStop())
     if trainer.get("enable_progress_bar") is not False and RichProgressBar not in kinds:
         callbacks.append(RichProgressBar())
     callbacks += [callback() for callback in (ExactResume, PolicyWriter, PolicyPictures) if callback not in kinds]
-    arguments: dict[str, Any] = {"callbacks": callbacks, "default_root_dir": str(folder)}
+    arguments: dict[str, Any] = {"callbacks": callbacks, "default_root_dir": str(folder), "plugins": _atomic(trainer)}
     if trainer.get("logger") is None:
         arguments["logger"] = _loggers(settings, folder)
     return arguments
 
 
+def _every_epoch(folder: Path) -> ModelCheckpoint:
+    """Replaces `last.ckpt` after every epoch; `save_last` without others, newer versions write only after the last."""
+    return ModelCheckpoint(dirpath=folder, filename="last", enable_version_counter=False)
+
+
+def _atomic(trainer: Any) -> list[Any]:
+    """The trainer's plugins; if none of them writes checkpoints, one that replaces them as a whole."""
+    plugins = trainer.get("plugins") or []
+    plugins = list(plugins) if isinstance(plugins, list) else [plugins]
+    return plugins if any(isinstance(one, CheckpointIO) for one in plugins) else [*plugins, AtomicCheckpointIO()]
+
+
 def _loggers(settings: RunSettings, folder: Path) -> list[Logger]:
-    loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
+    loggers: list[Logger] = [AtomicCSVLogger(folder, name="", version="")]
     if settings.wandb != "disabled":
         offline = settings.wandb == "offline"
         loggers.append(WandbLogger(settings.name, save_dir=folder, project="augfluence", offline=offline))
@@ -219,7 +243,10 @@ def _quieten() -> None:
 
 
 def main(args: ArgsType = None) -> AugfluenceCLI:
-    """Run the command line; a user's mistake becomes one line on the terminal instead of a traceback.
+    """Run the command line; what is wrong becomes one paragraph on the terminal instead of a traceback.
+
+    The process then ends with 2 for a mistake of the user, 1 for a full disk or a lost process, and 128 + the number of
+    the signal after SIGINT (Ctrl-C) or SIGTERM.
 
     Args:
         args: Arguments as a list, instead of those of the process.
@@ -229,21 +256,31 @@ def main(args: ArgsType = None) -> AugfluenceCLI:
     """
     _quieten()
     try:
-        return AugfluenceCLI(
-            AugmentedClassifier,
-            InfluenceDataModule,
-            trainer_class=AugfluenceTrainer,
-            subclass_mode_data=True,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            save_config_kwargs={"overwrite": True},
-            parser_kwargs={"description": "Train a classifier and its augmentation policy."},
-            args=args,
-        )
-    except (ValueError, FileNotFoundError, MisconfigurationException) as mistake:
-        if os.environ.get("AUGFLUENCE_TRACEBACK"):
+        with interruptible():
+            return _run(args)
+    except Interrupted as stop:
+        if not getattr(stop, "__notes__", None):  # outside of training and testing
+            print(stop, file=sys.stderr)
+        raise
+    except Exception as error:
+        fault = describe_fault(error)
+        mistake = isinstance(error, ValueError | FileNotFoundError | MisconfigurationException)
+        if os.environ.get("AUGFLUENCE_TRACEBACK") or not (fault or mistake):
             raise
-        print(
-            f"error: {_what_is_wrong(mistake)}\n(AUGFLUENCE_TRACEBACK=1 shows where this was found.)", file=sys.stderr
-        )
-        raise SystemExit(2) from mistake
+        message = fault or _what_is_wrong(error)
+        print(f"error: {message}\n(AUGFLUENCE_TRACEBACK=1 shows where this was found.)", file=sys.stderr)
+        raise SystemExit(1 if fault else 2) from error
+
+
+def _run(args: ArgsType) -> AugfluenceCLI:
+    return AugfluenceCLI(
+        AugmentedClassifier,
+        InfluenceDataModule,
+        trainer_class=AugfluenceTrainer,
+        subclass_mode_data=True,
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+        save_config_kwargs={"overwrite": True},
+        parser_kwargs={"description": "Train a classifier and its augmentation policy."},
+        args=args,
+    )
