@@ -232,6 +232,7 @@ def _quieten() -> None:
     os.environ.setdefault("WANDB_SILENT", "true")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric.strategies.launchers").setLevel(logging.INFO)  # which process was lost
     for message in (
         ".*exists and is not empty.*",
         ".*LeafSpec.*",

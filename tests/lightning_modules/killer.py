@@ -12,15 +12,16 @@ class KillAt(pl.Callback):
 
     Args:
         step: Which one.
+        rank: In which of several processes.
     """
 
-    def __init__(self, step: int) -> None:
-        self.step = step
+    def __init__(self, step: int, rank: int = 0) -> None:
+        self.step, self.rank = step, rank
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.global_step >= self.step:
+        if trainer.global_step >= self.step and trainer.global_rank == self.rank:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -33,6 +34,7 @@ class SignalAt(pl.Callback):
         hook: Where.
         times: How often, one right after the other.
         group: Whether all processes of the group get it, as from a terminal.
+        rank: In which of several processes; by default in all.
     """
 
     def __init__(
@@ -42,12 +44,15 @@ class SignalAt(pl.Callback):
         hook: str = "on_train_batch_start",
         times: int = 1,
         group: bool = False,
+        rank: int | None = None,
     ) -> None:
-        self.step, self.number, self.times, self.group = step, number, times, group
+        self.step, self.number, self.times, self.group, self.rank = step, number, times, group, rank
         setattr(self, hook, self._send)
 
     def _send(self, trainer: pl.Trainer, *arguments: Any, **more: Any) -> None:
         if trainer.sanity_checking or trainer.global_step < self.step or self.times == 0:
+            return
+        if self.rank not in (None, trainer.global_rank):
             return
         times, self.times = self.times, 0
         for _ in range(times):
