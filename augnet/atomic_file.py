@@ -43,7 +43,9 @@ def write_together(files: Mapping[Path, str | bytes]) -> None:
             os.chmod(temporary, 0o644)
         for temporary, path in staged.items():
             os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         for temporary in staged:
             Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None  # the file it was about, not the one beside it
         raise

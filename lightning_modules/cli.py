@@ -1,24 +1,26 @@
 """The command line: Lightning's commands and our own; every field typed, documented, overridable."""
 
+import sys
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from torch import Tensor
 
 from lightning_modules.augmented_classifier import AugmentedClassifier, Control
-from lightning_modules.callbacks import ExactResume, PolicyPictures, PolicyWriter, SampleWriter
 from lightning_modules.command_line import mistakes_in_one_line, quieten
 from lightning_modules.data import InfluenceDataModule
+from lightning_modules.interruption import Interrupted, interruptible
 from lightning_modules.policy_choice import has_uniform
 from lightning_modules.retraining import retrain_from
+from lightning_modules.run_setup import RunSettings, atomic_plugins, in_folder
 from lightning_modules.summary import (
     ArmResult,
     next_free_folder,
@@ -27,27 +29,6 @@ from lightning_modules.summary import (
     write_summary,
 )
 from lightning_modules.trainer import AugfluenceTrainer
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSettings:
-    """Where a run writes, and what it is compared with.
-
-    Args:
-        name: Name of the run; it writes into `folder/name`, or `folder/name-2`, ... if that is taken.
-        folder: Folder of all runs.
-        wandb: W&B logging: `offline` (files only, no account), `online`, or `disabled`.
-        compare: Controls to train after the run, with the same data and seed, for the table at the end.
-        test: Read the test split once after training, for the run and for each control in `compare`.
-        threads: CPU threads; by default what torch chooses.
-    """
-
-    name: str = "run"
-    folder: str = "runs"
-    wandb: Literal["offline", "online", "disabled"] = "offline"
-    compare: list[Control] = field(default_factory=list)
-    test: bool = True
-    threads: int | None = None
 
 
 class AugfluenceCLI(LightningCLI):
@@ -85,6 +66,7 @@ class AugfluenceCLI(LightningCLI):
         if self.subcommand is None:
             return super().instantiate_trainer(logger=False, **kwargs)
         if self.subcommand not in ("fit", "retrain"):
+            kwargs["plugins"] = atomic_plugins(trainer)
             if self._get(self.config_init, "ckpt_path") is None:
                 raise ValueError(
                     f"{self.subcommand} needs a trained model: --ckpt_path runs/NAME/checkpoints/last.ckpt."
@@ -99,9 +81,12 @@ class AugfluenceCLI(LightningCLI):
             raise ValueError("run.compare needs the test split: leave run.test true, or set run.compare to [].")
         self.model.check_data(self.datamodule)
         _check_checkpoint(self._get(self.config_init, "ckpt_path"))
-        self.run_folder = next_free_folder(Path(settings.folder) / settings.name)
+        self.run_folder = Path(settings.folder) / settings.name
+        if getattr(rank_zero_only, "rank", 0):  # only the first process of several writes
+            return super().instantiate_trainer(**in_folder(trainer, settings, self.run_folder), **kwargs)
+        self.run_folder = next_free_folder(self.run_folder)
         try:
-            return super().instantiate_trainer(**_in_folder(trainer, settings, self.run_folder), **kwargs)
+            return super().instantiate_trainer(**in_folder(trainer, settings, self.run_folder), **kwargs)
         except BaseException:
             self.run_folder.rmdir()  # still empty
             raise
@@ -159,7 +144,7 @@ class AugfluenceCLI(LightningCLI):
         objects = self._parser(self.subcommand).instantiate_classes(config)
         folder = next_free_folder(folder)
         named = replace(settings, name=f"{settings.name}/{folder.relative_to(self.run_folder)}")
-        trainer = self.trainer_class(**{**objects["trainer"], **_in_folder(objects["trainer"], named, folder)})
+        trainer = self.trainer_class(**{**objects["trainer"], **in_folder(objects["trainer"], named, folder)})
         started = time.perf_counter()
         trainer.fit(objects["model"], datamodule=objects["data"])
         seconds += time.perf_counter() - started
@@ -187,30 +172,6 @@ def _check_checkpoint(path: str | Path | None) -> None:
     name = str(path)
     if name.endswith(".ckpt") and "://" not in name and not Path(name).exists():
         raise FileNotFoundError(f"ckpt_path: there is no checkpoint {name}.")
-
-
-def _in_folder(trainer: Any, settings: RunSettings, folder: Path) -> dict[str, Any]:
-    """Arguments that make a trainer write into `folder`; what the user configured stays."""
-    callbacks: list[Callback] = list(trainer.get("callbacks") or [])
-    kinds = {type(callback) for callback in callbacks}
-    if trainer.get("enable_checkpointing") is not False and ModelCheckpoint not in kinds:
-        callbacks.append(ModelCheckpoint(dirpath=folder / "checkpoints", save_last=True, save_top_k=0))
-    if trainer.get("enable_progress_bar") is not False and RichProgressBar not in kinds:
-        callbacks.append(RichProgressBar())
-    own = (ExactResume, PolicyWriter, PolicyPictures, SampleWriter)
-    callbacks += [callback() for callback in own if callback not in kinds]
-    arguments: dict[str, Any] = {"callbacks": callbacks, "default_root_dir": str(folder)}
-    if trainer.get("logger") is None:
-        arguments["logger"] = _loggers(settings, folder)
-    return arguments
-
-
-def _loggers(settings: RunSettings, folder: Path) -> list[Logger]:
-    loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
-    if settings.wandb != "disabled":
-        offline = settings.wandb == "offline"
-        loggers.append(WandbLogger(settings.name, save_dir=folder, project="augfluence", offline=offline))
-    return loggers
 
 
 def _arm_name(control: Control) -> str:
@@ -256,7 +217,10 @@ def build_cli(args: ArgsType = None, run: bool = True) -> AugfluenceCLI:
 
 
 def main(args: ArgsType = None) -> AugfluenceCLI:
-    """Run the command line; a user's mistake becomes one line on the terminal instead of a traceback.
+    """Run the command line; what is wrong becomes one paragraph on the terminal instead of a traceback.
+
+    The process then ends with 2 for a mistake of the user, 1 for a full disk or a lost process, and 128 + the number of
+    the signal after SIGINT (Ctrl-C) or SIGTERM.
 
     Args:
         args: Arguments as a list, instead of those of the process.
@@ -265,5 +229,10 @@ def main(args: ArgsType = None) -> AugfluenceCLI:
         The command line interface with its trainer, model and data, for callers from Python.
     """
     quieten()
-    with mistakes_in_one_line():
-        return build_cli(args)
+    try:
+        with interruptible(), mistakes_in_one_line():
+            return build_cli(args)
+    except Interrupted as stop:
+        if not getattr(stop, "__notes__", None):  # outside of training and testing
+            print(stop, file=sys.stderr)
+        raise

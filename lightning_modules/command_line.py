@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lightning_modules.faults import describe_fault
+
 
 def quieten() -> None:
     """Leave out what libraries say that no user of a command can act on."""
     os.environ.setdefault("WANDB_SILENT", "true")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric.strategies.launchers").setLevel(logging.INFO)  # which process was lost
     for message in (
         ".*exists and is not empty.*",
         ".*LeafSpec.*",
@@ -30,21 +33,23 @@ def quieten() -> None:
 
 @contextmanager
 def mistakes_in_one_line() -> Iterator[None]:
-    """Turn a user's mistake inside into one line on the terminal and exit code 2, instead of a traceback.
+    """Turn a user's mistake, a full disk or a lost process into one paragraph on the terminal, instead of a traceback.
 
     Raises:
-        SystemExit: With code 2, after a ValueError, FileNotFoundError or Lightning's MisconfigurationException; these
-            themselves pass where the environment variable AUGFLUENCE_TRACEBACK is set.
+        SystemExit: With code 2, after a ValueError, FileNotFoundError or Lightning's MisconfigurationException; with
+            code 1 after a fault, see `lightning_modules.faults`. The errors themselves pass where the environment
+            variable AUGFLUENCE_TRACEBACK is set.
     """
     try:
         yield
-    except (ValueError, FileNotFoundError, MisconfigurationException) as mistake:
-        if os.environ.get("AUGFLUENCE_TRACEBACK"):
+    except Exception as error:
+        fault = describe_fault(error)
+        mistake = isinstance(error, ValueError | FileNotFoundError | MisconfigurationException)
+        if os.environ.get("AUGFLUENCE_TRACEBACK") or not (fault or mistake):
             raise
-        print(
-            f"error: {_what_is_wrong(mistake)}\n(AUGFLUENCE_TRACEBACK=1 shows where this was found.)", file=sys.stderr
-        )
-        raise SystemExit(2) from mistake
+        message = fault or _what_is_wrong(error)
+        print(f"error: {message}\n(AUGFLUENCE_TRACEBACK=1 shows where this was found.)", file=sys.stderr)
+        raise SystemExit(1 if fault else 2) from error
 
 
 def progress_bar(show: bool = True) -> Progress:

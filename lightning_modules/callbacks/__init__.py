@@ -4,6 +4,7 @@ from lightning_modules.callbacks.exact_resume import ExactResume
 from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation
 from lightning_modules.callbacks.pictures import PolicyPictures
 from lightning_modules.callbacks.policy_writer import PolicyWriter
+from lightning_modules.callbacks.safe_stop import SafeStop
 from lightning_modules.callbacks.sample_writer import SampleWriter
 
-__all__ = ["ExactResume", "LearnedAugmentation", "PolicyPictures", "PolicyWriter", "SampleWriter"]
+__all__ = ["ExactResume", "LearnedAugmentation", "PolicyPictures", "PolicyWriter", "SafeStop", "SampleWriter"]

@@ -8,25 +8,33 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
 from toys import OPS, ToyData, ToyNet, toy_classifier, toy_trainer
 
 from augnet import AugNet
 from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.callbacks import LearnedAugmentation
+from lightning_modules.data import InfluenceDataModule
+from lightning_modules.data.base import Splits
+from lightning_modules.data.labelled_images import LabelledImages
+from lightning_modules.data.store import MemoryStore
 from lightning_modules.learner import PolicyLearner
 from lightning_modules.learner_settings import LearnerSettings
 
 
-class Ordered(ToyData):
-    """The toy data in the same order in every epoch, so that a run can be resumed with it exactly.
+class ToySplits(InfluenceDataModule):
+    """The toy data in a module that keeps the place in them in checkpoints; four steps an epoch."""
 
-    A loader without a generator of its own draws from torch's at the start of each epoch; a resumed run, which starts
-    its first epoch earlier, would be another one.
-    """
+    def __init__(self) -> None:
+        super().__init__(batch_size=24)
 
-    def train_dataloader(self) -> DataLoader:
-        return DataLoader(TensorDataset(*self.training), batch_size=24, generator=torch.Generator())
+    def load_splits(self) -> Splits:
+        toys = ToyData()
+        train, influence, validation = (stored(*part) for part in (toys.training, toys.influence, toys.validation))
+        return Splits(train, influence, validation, lambda: validation, ("left", "middle", "right"))
+
+
+def stored(images: Tensor, labels: Tensor) -> LabelledImages:
+    return LabelledImages(MemoryStore(images.mul(255).round().to(torch.uint8)), labels)
 
 
 class Theirs(pl.LightningModule):
@@ -95,7 +103,7 @@ class Way:
         own = [] if self.callback is None else [self.callback]
         settings = {"max_epochs": 4, "default_root_dir": folder, "callbacks": [*own, *callbacks], **arguments}
         trainer = toy_trainer(**settings)
-        trainer.fit(self.module if compiled is None else compiled, datamodule=Ordered(), ckpt_path=ckpt_path)
+        trainer.fit(self.module if compiled is None else compiled, datamodule=ToySplits(), ckpt_path=ckpt_path)
         return trainer
 
     def check_learned(self, start: Tensor) -> None:
