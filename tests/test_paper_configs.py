@@ -104,12 +104,13 @@ def test_every_experiment_runs(
     cli = main(["fit", f"--config={config}", f"--data.path={stand_ins[data]}", *SHORT, *size, *saved])
     assert isinstance(cli, AugfluenceCLI)
     assert cli.trainer.global_step >= 1
-    assert [arm.name for arm in cli.arms] == ["learned"]
-    assert 0 <= cli.arms[0].test_accuracy <= 1
+    assert [arm.name for arm in cli.arms] == ["learned", "plain"]  # the first stage trained without the policy
+    assert all(0 <= arm.test_accuracy <= 1 for arm in cli.arms)
     assert cli.datamodule.num_classes == {"cifar10": 10, "cifar100": 100, "imagenet": 4, "mnist": 10}[data]
     assert all(bool(parameter.isfinite().all()) for parameter in cli.model.network.parameters())
     run = tmp_path / "runs" / config.stem
-    assert (run / "checkpoints" / "last.ckpt").exists() == small
+    for stage in (run, run / "retrained"):
+        assert (stage / "checkpoints" / "last.ckpt").exists() == small
     policy = load_policy(run / "policy.json")
     assert isinstance(policy.policy, FieldPolicy)
     assert all(bool(value.isfinite().all()) for value in policy.state_dict().values())
