@@ -32,8 +32,9 @@ def _reason(error: BaseException) -> str | None:
         file = f" to write {error.filename}" if error.filename else ""
         return f"There is no space left{file} ({error.strerror}): make some"
     if isinstance(error, RuntimeError) and _LOST.search(str(error)):
+        own = getattr(rank_zero_only, "rank", 0)
         return (
-            f"Another process of this run has ended, and process {getattr(rank_zero_only, 'rank', 0)} cannot go on without it: see "
+            f"Another process of this run has ended, and process {own} cannot go on without it: see "
             "what the other one said last (if nothing, it was killed, perhaps for using too much memory)"
         )
     return None
