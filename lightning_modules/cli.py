@@ -16,7 +16,6 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressB
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.plugins.io import CheckpointIO
-from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from torch import Tensor
 
@@ -28,6 +27,7 @@ from lightning_modules.faults import describe_fault
 from lightning_modules.interruption import Interrupted, interruptible
 from lightning_modules.metrics_file import AtomicCSVLogger
 from lightning_modules.policy_choice import has_uniform
+from lightning_modules.ranks import own_rank
 from lightning_modules.summary import (
     ArmResult,
     next_free_folder,
@@ -103,7 +103,7 @@ class AugfluenceCLI(LightningCLI):
         self.model.check_data(self.datamodule)
         _check_checkpoint(self._get(self.config_init, "ckpt_path"))
         self.run_folder = Path(settings.folder) / settings.name
-        if rank_zero_only.rank:  # only the first process of several writes
+        if own_rank() > 0:  # only the first process of several writes
             return super().instantiate_trainer(**_in_folder(trainer, settings, self.run_folder), **kwargs)
         self.run_folder = next_free_folder(self.run_folder)
         try:
