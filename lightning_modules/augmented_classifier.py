@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from augnet import AugNet, load_policy
 from augnet.baselines import Baseline, MixingBaseline, make_baseline
 from lightning_modules.classifier import Classifier, check_choice
-from lightning_modules.data.checks import check_labels, validate_images
+from lightning_modules.data.checks import check_labels, validate_images, warn_of_missing_classes
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.guard import GuardSettings
 from lightning_modules.learner import Corruption, LearnerSettings, PolicyLearner, PolicyUpdate, check_estimator
@@ -186,6 +186,7 @@ class AugmentedClassifier(Classifier):
             raise ValueError("the influence set is empty: give it at least one image of every class.")
         validate_images(images)
         check_labels(labels, self.num_classes)
+        warn_of_missing_classes(labels, self.num_classes)
         return images.to(self.device), labels.to(self.device)
 
     def configure_callbacks(self) -> list[Callback]:

@@ -37,6 +37,7 @@ from lightning_modules.targets import as_classes, as_probabilities, behind, smoo
 
 _CHUNK = 512  # images of the influence set in one pass of the network
 _UNSOLVED = Solution(torch.zeros(0), math.nan, 0, "none", False)
+_LEFT = "The policy was left as it is"
 _NETWORK_SHARE = 0.02  # of the learning rate, for the weights of a network
 
 Corruption = Literal["none", "shuffled", "flipped", "identity_hessian"]
@@ -314,6 +315,9 @@ class PolicyLearner:
             Why it was not moved, for people; None if it was.
         """
         everyone = self.ranks.gather(influence)
+        residual = 0.0 if self.corruption == "identity_hessian" else self._solved().relative_residual
+        if not (residual < 1 and everyone.any()):
+            return f"{_LEFT}: there is no influence to learn from (are all images predicted with certainty?)."
         size = everyone.square().mean().sqrt().clamp(min=torch.finfo(influence.dtype).tiny)
         limit = self.settings.clip
         sign = -1 if self.corruption == "flipped" else 1
@@ -335,7 +339,7 @@ class PolicyLearner:
             self.optimizer.step()
         buffers = [buffer for buffer in self.augnet.buffers() if buffer.is_floating_point()]
         self.ranks.average(*buffers)  # what a policy keeps of its latest batches, for `describe`
-        return None if finite else "The policy was left as it is: its gradient is not finite."
+        return None if finite else f"{_LEFT}: its gradient is not finite."
 
     def _gradients(self) -> list[Tensor]:
         return [parameter.grad for parameter in self.augnet.parameters() if parameter.grad is not None]

@@ -236,7 +236,7 @@ def test_other_peoples_trainers(name: str, tmp_path: Path, disk: Path) -> None:
     def fit(*callbacks: Any, ckpt_path: Path | None = None) -> Any:
         way = WAYS[name]()
         kept = ModelCheckpoint(dirpath=disk, filename="last", enable_version_counter=False)
-        checkpointing = {"enable_checkpointing": True, "plugins": [AtomicCheckpointIO()]}
+        checkpointing: dict[str, Any] = {"enable_checkpointing": True, "plugins": [AtomicCheckpointIO()]}
         way.fit(tmp_path, *callbacks, ExactResume(), kept, SafeStop(), ckpt_path=ckpt_path, **checkpointing)
         return way
 
