@@ -46,6 +46,6 @@ def write_together(files: Mapping[Path, str | bytes]) -> None:
     except BaseException as error:
         for temporary in staged:
             Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename, error.filename2 = str(path), None  # the file it was about, not the one beside it
+        if isinstance(error, OSError):  # the file it is about is not the one beside it
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise

@@ -14,7 +14,7 @@ from augnet import AugNet, load_policy
 from augnet.baselines import Baseline, MixingBaseline, make_baseline
 from lightning_modules.classifier import Classifier, check_choice
 from lightning_modules.data import InfluenceDataModule, validate_images, wrong_domain
-from lightning_modules.data.checks import check_labels
+from lightning_modules.data.checks import check_labels, warn_of_missing_classes
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.guard import GuardSettings
 from lightning_modules.learner import PolicyLearner, PolicyUpdate, check_estimator
@@ -328,6 +328,7 @@ class AugmentedClassifier(Classifier):
             raise ValueError("the influence set is empty: give it at least one image of every class.")
         validate_images(images)
         check_labels(labels, self.num_classes)
+        warn_of_missing_classes(labels, self.num_classes)
         if self.control == "wrong_domain":
             images = wrong_domain(images)
         return images.to(self.device), labels.to(self.device)

@@ -10,7 +10,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import WandbLogger
-from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from lightning_modules.command_line import mistakes_in_one_line, quieten
 from lightning_modules.data import InfluenceDataModule
 from lightning_modules.interruption import Interrupted, interruptible
 from lightning_modules.policy_choice import has_uniform
+from lightning_modules.ranks import own_rank
 from lightning_modules.retraining import retrain_from
 from lightning_modules.run_setup import RunSettings, atomic_plugins, in_folder
 from lightning_modules.summary import (
@@ -82,7 +82,7 @@ class AugfluenceCLI(LightningCLI):
         self.model.check_data(self.datamodule)
         _check_checkpoint(self._get(self.config_init, "ckpt_path"))
         self.run_folder = Path(settings.folder) / settings.name
-        if getattr(rank_zero_only, "rank", 0):  # only the first process of several writes
+        if own_rank() > 0:  # only the first process of several writes
             return super().instantiate_trainer(**in_folder(trainer, settings, self.run_folder), **kwargs)
         self.run_folder = next_free_folder(self.run_folder)
         try:

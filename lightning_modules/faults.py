@@ -4,7 +4,7 @@ import errno
 import re
 from collections.abc import Iterator
 
-from pytorch_lightning.utilities import rank_zero_only
+from lightning_modules.ranks import own_rank
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LOST = re.compile(r"\b(gloo|nccl|c10d|tcpstore|socketimpl|process ?group)|by peer|connection was likely closed", re.I)
@@ -20,24 +20,19 @@ def describe_fault(error: BaseException) -> str | None:
         A paragraph; None for everything else.
     """
     errors = list(_chain(error))
-    reason = next((found for found in map(_reason, errors) if found is not None), None)
-    if reason is None:
-        return None
-    notes = [note for one in errors for note in getattr(one, "__notes__", [])]
-    return f"{reason}, and start again. {notes[0] if notes else 'Nothing had been saved by this run.'}"
-
-
-def _reason(error: BaseException) -> str | None:
-    if isinstance(error, OSError) and error.errno in _NO_SPACE:
-        file = f" to write {error.filename}" if error.filename else ""
-        return f"There is no space left{file} ({error.strerror}): make some"
-    if isinstance(error, RuntimeError) and _LOST.search(str(error)):
-        own = getattr(rank_zero_only, "rank", 0)
-        return (
-            f"Another process of this run has ended, and process {own} cannot go on without it: see "
+    full = [one for one in errors if isinstance(one, OSError) and one.errno in _NO_SPACE]
+    if full:
+        file = next((f" to write {one.filename}" for one in full if one.filename), "")
+        reason = f"There is no space left{file} ({full[0].strerror}): make some"
+    elif any(isinstance(one, RuntimeError) and _LOST.search(str(one)) for one in errors):
+        reason = (
+            f"Another process of this run has ended, and process {own_rank()} cannot go on without it: see "
             "what the other one said last (if nothing, it was killed, perhaps for using too much memory)"
         )
-    return None
+    else:
+        return None
+    notes = [note for one in errors for note in getattr(one, "__notes__", [])]
+    return " ".join([f"{reason}, and start again.", *notes[:1]])
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

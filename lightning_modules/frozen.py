@@ -1,4 +1,4 @@
-"""A classifier that can be looked through but not changed."""
+"""A classifier that can be looked through but not changed, and a policy that learns, each inside a `with` block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,3 +28,18 @@ def frozen(model: nn.Module) -> Iterator[None]:
             module.training = mode
         for parameter, requires_grad in wanted:
             parameter.requires_grad_(requires_grad)
+
+
+@contextmanager
+def learning(policy: nn.Module) -> Iterator[None]:
+    """Training mode and gradients for all parameters inside; afterwards the former mode and no gradients.
+
+    Args:
+        policy: The module that learns.
+    """
+    training = policy.training
+    policy.train().requires_grad_(True)
+    try:
+        yield
+    finally:
+        policy.train(training).requires_grad_(False)

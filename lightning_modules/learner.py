@@ -16,8 +16,8 @@ influences' size, so that the learning rate means the same early and late in tra
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
@@ -29,7 +29,7 @@ from augnet.baselines import Baseline, MixingBaseline
 from augnet.batch import Batch
 from influence import Solution
 from lightning_modules.feature_capture import FeatureCapture
-from lightning_modules.frozen import frozen
+from lightning_modules.frozen import frozen, learning
 from lightning_modules.guard import Guard, GuardSettings, Health, highest_retention
 from lightning_modules.half_gradients import gradients_through
 from lightning_modules.last_layer_influence import LastLayerInfluence
@@ -49,6 +49,7 @@ from lightning_modules.score_function import score_function
 from lightning_modules.targets import as_classes, as_probabilities, behind, smoothed
 
 _CHECKS = 10  # updates from one look of the guard to the next, where S is not refreshed
+_LEFT = "The policy was left as it is"
 _NETWORK_SHARE = 0.02  # of the learning rate, for the weights of a network
 
 
@@ -198,7 +199,7 @@ class PolicyLearner:
         """
         every = self.settings.refresh
         checks = self.updates % (every or _CHECKS) == 0
-        with frozen(self.capture.model), _learning(self.augnet):
+        with frozen(self.capture.model), learning(self.augnet):
             seen = self._see(images, labels, checks)
             everyone = [self.ranks.gather(part) for part in (seen.features, seen.logits, seen.targets)]
             finite = bool(everyone[0].isfinite().all() & everyone[1].isfinite().all())
@@ -319,6 +320,9 @@ class PolicyLearner:
         Returns:
             The mean move in feature space; why the policy was left as it is, or that it has settled, for people.
         """
+        residual = 0.0 if self.corruption == "identity_hessian" else self.influence.latest.relative_residual
+        if not (residual < 1 and self.ranks.gather(influence).any()):
+            return math.nan, f"{_LEFT}: there is no influence to learn from (are all images predicted with certainty?)."
         costs, move = self._costs(influence, seen, change)
         self.optimizer.zero_grad()
         if self.mixture is None or seen.choices is None:
@@ -338,7 +342,7 @@ class PolicyLearner:
         buffers = [buffer for buffer in self.augnet.buffers() if buffer.is_floating_point()]
         self.ranks.average(*buffers)  # what a policy keeps of its latest batches, for `describe`
         self.average.update(self.augnet.policy, self.augnet.space)
-        return move, self._settle() if finite else "The policy was left as it is: its gradient is not finite."
+        return move, self._settle() if finite else f"{_LEFT}: its gradient is not finite."
 
     def _settle(self) -> str | None:
         """Finish if the average has stopped moving."""
@@ -381,17 +385,6 @@ def _parameter_groups(augnet: AugNet[Any, Any], lr: float) -> list[dict[str, Any
     logits = [parameter for parameter in augnet.parameters() if id(parameter) not in slow]
     groups = [{"params": logits, "lr": lr}, {"params": weights, "lr": _NETWORK_SHARE * lr}]
     return [group for group in groups if group["params"]]
-
-
-@contextmanager
-def _learning(augnet: AugNet[Any, Any]) -> Iterator[None]:
-    """Training mode and gradients for the policy inside; without both outside."""
-    training = augnet.training
-    augnet.train().requires_grad_(True)
-    try:
-        yield
-    finally:
-        augnet.train(training).requires_grad_(False)
 
 
 def _hits(logits: Tensor, labels: Tensor) -> Tensor:

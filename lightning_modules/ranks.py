@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from augnet import AugNet
@@ -74,6 +75,11 @@ class Ranks:
     def whole(self, images: Tensor) -> Tensor:
         """A stand-in for the global batch `[count * B, C, H, W]`, of which only the shape means anything."""
         return images[:1].expand(self.count * len(images), *images.shape[1:])
+
+
+def own_rank() -> int:
+    """The number of this process, also before there is a process group."""
+    return int(getattr(rank_zero_only, "rank", 0))
 
 
 def draw(augnet: AugNet[Any, Any], images: Tensor, ranks: Ranks, generator: torch.Generator | None = None) -> Draws:

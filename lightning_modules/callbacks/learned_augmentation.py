@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from augnet import AugNet, save_policy
-from lightning_modules.data.checks import check_labels, validate_images
+from lightning_modules.data.checks import check_labels, validate_images, warn_of_missing_classes
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.guard import GuardSettings
 from lightning_modules.learner import PolicyLearner, PolicyUpdate
@@ -99,6 +99,7 @@ class LearnedAugmentation(pl.Callback):
         model = nn.Sequential(self.normalise, self._classifier(pl_module))
         head = find_last_linear(model, images[:2])
         check_labels(labels, head.out_features)
+        warn_of_missing_classes(labels, head.out_features)
         check_fit(self.augnet, images.shape[1], head.out_features)
         if self.augnet.space.mixes:
             raise ValueError(

@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -31,8 +31,8 @@ class SafeStop(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put signals off; after Lightning has set its own handlers, and until it puts the former ones back."""
-        group: Any = dist.new_group(backend="gloo") if trainer.world_size > 1 else None
-        self._ranks = Ranks(group)
+        several = trainer.world_size > 1
+        self._ranks = Ranks(cast(dist.ProcessGroup, dist.new_group(backend="gloo")) if several else None)
         self._signals.start()
 
     def on_train_batch_end(

@@ -1,6 +1,7 @@
 """Checks of numbers and images that raise before anything is trained on them."""
 
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 _TOLERANCE = 1e-4  # interpolation may leave [0, 1] by a rounding error
@@ -78,4 +79,20 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
         raise ValueError(
             f"labels must lie in 0..{num_classes - 1} for {num_classes} classes, got {outside[:5]}: "
             "number the classes from 0, or set num_classes."
+        )
+
+
+def warn_of_missing_classes(labels: Tensor, num_classes: int) -> None:
+    """Warn if a class has no image in the influence set: deployment may lack it too, and the run goes on.
+
+    Args:
+        labels: `[M]` in 0..K-1.
+        num_classes: Number of classes, K.
+    """
+    missing = sorted(set(range(num_classes)) - set(labels.tolist()))
+    if missing:
+        named = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
+        rank_zero_warn(
+            f"the influence set has no image of {len(missing)} of {num_classes} classes ({named}): the policy follows "
+            "the loss on the others. If deployment has them, add images of them."
         )

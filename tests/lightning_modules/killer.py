@@ -1,10 +1,12 @@
-"""Callbacks that send signals to their own process: as a power cut would, as Ctrl-C does."""
+"""Callbacks that do harm to their own run: as a power cut does, as Ctrl-C, as a full disk."""
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from small_disk import fill
 
 
 class KillAt(pl.Callback):
@@ -73,3 +75,22 @@ class SecondRun(SignalAt):
     def _send(self, trainer: pl.Trainer, *arguments: Any, **more: Any) -> None:
         if self._trainings == 2:
             super()._send(trainer, *arguments, **more)
+
+
+class FillDisk(pl.Callback):
+    """Leave hardly any space on the file system of a folder after some steps.
+
+    Args:
+        step: How many.
+        folder: Where.
+        leave: Kilobytes that stay free.
+    """
+
+    def __init__(self, step: int, folder: str, leave: int = 0) -> None:
+        self.step, self.folder, self.leave = step, folder, leave
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step == self.step:
+            fill(Path(self.folder), self.leave)

@@ -20,21 +20,31 @@ from lightning_modules.data.store import MemoryStore
 from lightning_modules.learner import PolicyLearner
 from lightning_modules.learner_settings import LearnerSettings
 
+Stored = tuple[Tensor, Tensor]
+
 
 class ToySplits(InfluenceDataModule):
-    """The toy data in a module that keeps the place in them in checkpoints; four steps an epoch."""
+    """The toy data in a module that keeps the place in them in checkpoints; four steps an epoch.
 
-    def __init__(self) -> None:
-        super().__init__(batch_size=24)
+    Args:
+        batch_size: Images a batch.
+        train: Makes other training images and labels of them.
+        influence: Makes another influence set of it.
+    """
+
+    def __init__(self, batch_size: int = 24, train: Any = None, influence: Any = None) -> None:
+        super().__init__(batch_size)
+        self.changes = {"training": train, "influence": influence}
 
     def load_splits(self) -> Splits:
-        toys = ToyData()
-        train, influence, validation = (stored(*part) for part in (toys.training, toys.influence, toys.validation))
+        train, influence, validation = (self._part(name) for name in ("training", "influence", "validation"))
         return Splits(train, influence, validation, lambda: validation, ("left", "middle", "right"))
 
-
-def stored(images: Tensor, labels: Tensor) -> LabelledImages:
-    return LabelledImages(MemoryStore(images.mul(255).round().to(torch.uint8)), labels)
+    def _part(self, name: str) -> LabelledImages:
+        part: Stored = getattr(ToyData(), name)
+        change = self.changes.get(name)
+        images, labels = part if change is None else change(*part)
+        return LabelledImages(MemoryStore(images.mul(255).round().to(torch.uint8)), labels)
 
 
 class Theirs(pl.LightningModule):
@@ -95,6 +105,7 @@ class Way:
         self,
         folder: Path,
         *callbacks: pl.Callback,
+        data: ToySplits | None = None,
         ckpt_path: Path | None = None,
         compiled: Any = None,
         **arguments: Any,
@@ -103,7 +114,7 @@ class Way:
         own = [] if self.callback is None else [self.callback]
         settings = {"max_epochs": 4, "default_root_dir": folder, "callbacks": [*own, *callbacks], **arguments}
         trainer = toy_trainer(**settings)
-        trainer.fit(self.module if compiled is None else compiled, datamodule=ToySplits(), ckpt_path=ckpt_path)
+        trainer.fit(compiled or self.module, datamodule=data or ToySplits(), ckpt_path=ckpt_path)
         return trainer
 
     def check_learned(self, start: Tensor) -> None:
