@@ -143,7 +143,7 @@ def test_hessians_that_cannot_be_inverted(spoil: Callable[[PolicyLearner], None]
     learner.update(*BATCH)
     before = {name: value.clone() for name, value in learner.augnet.state_dict().items()}
     spoil(learner)
-    learner.influence.bank = type(learner.bank)(learner.settings.hessian_rows)
+    learner.influence.bank = type(learner.influence.bank)(learner.settings.hessian_rows)
     updates = [learner.update(*BATCH) for _ in range(3)]
     after = learner.augnet.state_dict()
     assert all(bool(value.isfinite().all()) for value in after.values())
@@ -161,6 +161,6 @@ def test_a_classifier_that_becomes_less_certain_is_learned_from_again() -> None:
     assert learner.update(*BATCH).event is not None
     network(learner).head.weight.data.mul_(1e-8)
     start = learner.augnet.policy.theta.detach().clone()
-    learner.influence.bank = type(learner.bank)(learner.settings.hessian_rows)
+    learner.influence.bank = type(learner.influence.bank)(learner.settings.hessian_rows)
     assert learner.update(*BATCH).event is None
     assert (learner.augnet.policy.theta != start).all()
