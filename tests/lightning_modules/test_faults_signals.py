@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,18 @@ def test_the_process_stops_cleanly(number: signal.Signals, tmp_path: Path) -> No
     assert not was_tested(run)
     assert {"summary.json", "plain"}.isdisjoint(path.name for path in run.iterdir())
     assert "Test accuracy" not in output
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_the_libraries_load(tmp_path: Path) -> None:
+    process = start(*tiny(tmp_path))
+    loaded = Path(f"/proc/{process.pid}/maps")
+    while "libtorch" not in loaded.read_text():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=300) == ("", "")
+    assert process.returncode == -signal.SIGINT
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
