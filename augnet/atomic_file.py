@@ -46,6 +46,6 @@ def write_together(files: Mapping[Path, str | bytes]) -> None:
     except BaseException as error:
         for temporary in staged:
             Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):  # the file it is about is not the one beside it
+        if isinstance(error, OSError) and error.errno is not None:  # the file it is about is not the one beside it
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise

@@ -81,14 +81,12 @@ class AugfluenceCLI(LightningCLI):
             raise ValueError("run.compare needs the test split: leave run.test true, or set run.compare to [].")
         self.model.check_data(self.datamodule)
         _check_checkpoint(self._get(self.config_init, "ckpt_path"))
-        self.run_folder = Path(settings.folder) / settings.name
-        if own_rank() > 0:  # only the first process of several writes
-            return super().instantiate_trainer(**in_folder(trainer, settings, self.run_folder), **kwargs)
-        self.run_folder = next_free_folder(self.run_folder)
+        self.run_folder = _new_folder(Path(settings.folder) / settings.name)
         try:
             return super().instantiate_trainer(**in_folder(trainer, settings, self.run_folder), **kwargs)
         except BaseException:
-            self.run_folder.rmdir()  # still empty
+            if own_rank() == 0:
+                self.run_folder.rmdir()  # still empty
             raise
 
     def before_fit(self) -> None:
@@ -142,7 +140,7 @@ class AugfluenceCLI(LightningCLI):
         self.config_dump["model"].update(changes)  # what the checkpoint will say
         pl.seed_everything(config["seed_everything"], workers=True)
         objects = self._parser(self.subcommand).instantiate_classes(config)
-        folder = next_free_folder(folder)
+        folder = _new_folder(folder)
         named = replace(settings, name=f"{settings.name}/{folder.relative_to(self.run_folder)}")
         trainer = self.trainer_class(**{**objects["trainer"], **in_folder(objects["trainer"], named, folder)})
         started = time.perf_counter()
@@ -172,6 +170,11 @@ def _check_checkpoint(path: str | Path | None) -> None:
     name = str(path)
     if name.endswith(".ckpt") and "://" not in name and not Path(name).exists():
         raise FileNotFoundError(f"ckpt_path: there is no checkpoint {name}.")
+
+
+def _new_folder(wanted: Path) -> Path:
+    """The folder, or the next that is free; the first of several processes makes it, and alone writes into it."""
+    return next_free_folder(wanted) if own_rank() == 0 else wanted
 
 
 def _arm_name(control: Control) -> str:

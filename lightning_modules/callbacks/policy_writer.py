@@ -18,16 +18,18 @@ class PolicyWriter(pl.Callback):
 
     def __init__(self, folder: str | None = None) -> None:
         self.folder = folder
+        self._trained = False
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace both files, atomically."""
+        self._trained = True
         self._write(trainer, pl_module)
 
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace both files once more: a staged policy is learned after the last epoch, weights may be averaged."""
-        if trainer.current_epoch:  # a resumed run with no epoch left has nothing new
+        if self._trained:  # a resumed run with no epoch left has nothing new
             self._write(trainer, pl_module)
 
     def _write(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

@@ -1,5 +1,6 @@
 """Two gloo processes, of which one dies or is asked to stop: the run ends at once, and says why and how to go on."""
 
+import json
 import os
 import signal
 import subprocess
@@ -55,13 +56,14 @@ def test_a_process_that_is_killed_ends_the_run(rank: int, launcher: tuple[str, .
 
 
 def resume_as_told(message: str, folder: Path) -> None:
-    """The command in the message, with two processes again, takes the run to its end."""
-    process = start(*command_in(message), "--trainer.callbacks=[]", start_new_session=True)
+    """The command in the message, with two processes again, takes the run to its end; here also to a control."""
+    process = start(*command_in(message), "--trainer.callbacks=[]", "--run.compare=[plain]", start_new_session=True)
     _, message = finished(process)
     assert process.returncode == 0, message
     assert sorted(path.name for path in folder.iterdir()) == ["digits", "digits-2"]
     assert steps_of(last(folder / "digits-2")) == 2 * STEPS
-    assert (folder / "digits-2" / "summary.json").exists()
+    assert {path.name for path in (folder / "digits-2").iterdir() if path.is_dir()} == {"checkpoints", "plain"}
+    assert {"learned", "plain"} == set(json.loads((folder / "digits-2" / "summary.json").read_text())["seconds_by_arm"])
 
 
 def test_a_signal_to_one_process_stops_both_at_the_same_step(tmp_path: Path) -> None:

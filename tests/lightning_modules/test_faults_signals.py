@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,18 @@ def test_the_process_stops_cleanly(number: signal.Signals, tmp_path: Path) -> No
     assert not was_tested(run)
     assert {"summary.json", "plain"}.isdisjoint(path.name for path in run.iterdir())
     assert "Test accuracy" not in output
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_the_libraries_load(tmp_path: Path) -> None:
+    process = start(*tiny(tmp_path))
+    loaded = Path(f"/proc/{process.pid}/maps")
+    while "libtorch" not in loaded.read_text():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=300) == ("", "")
+    assert process.returncode == -signal.SIGINT
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
@@ -183,7 +196,7 @@ def test_while_a_control_is_trained(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_ctrl_c_between_the_parts_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("lightning_modules.cli._loggers", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr("lightning_modules.run_setup._loggers", lambda *_: os.kill(os.getpid(), signal.SIGINT))
     assert interrupted(tiny(tmp_path), capsys) == "Interrupted by SIGINT.\n"
     assert list(tmp_path.iterdir()) == []
 

@@ -114,7 +114,7 @@ class Way:
         own = [] if self.callback is None else [self.callback]
         settings = {"max_epochs": 4, "default_root_dir": folder, "callbacks": [*own, *callbacks], **arguments}
         trainer = toy_trainer(**settings)
-        trainer.fit(compiled or self.module, datamodule=data or ToySplits(), ckpt_path=ckpt_path)
+        trainer.fit(self.module if compiled is None else compiled, datamodule=data or ToySplits(), ckpt_path=ckpt_path)
         return trainer
 
     def check_learned(self, start: Tensor) -> None:
