@@ -62,15 +62,19 @@ class WideFeatures(nn.Module):
 
 
 class KorniaTrivialAugment(nn.Module):
-    """TrivialAugment of kornia on a batch, one op for all of its images, as kornia has it."""
+    """TrivialAugment of kornia.
 
-    def __init__(self) -> None:
+    Args:
+        per_sample: Call it image by image, so that each has an op of its own, as in the paper; kornia itself draws one
+            op for all images that it is given.
+    """
+
+    def __init__(self, per_sample: bool) -> None:
         super().__init__()
-        self.policy = auto.TrivialAugment()
+        self.policy, self.per_sample = auto.TrivialAugment(), per_sample
 
     def forward(self, images: Tensor) -> Tensor:
         """Images `[B, C, H, W]` in [0, 1], augmented in training mode."""
         if not self.training:
             return images
-        augmented: Tensor = self.policy(images)
-        return augmented
+        return torch.cat([self.policy(part) for part in images.split(1 if self.per_sample else len(images))])

@@ -61,12 +61,11 @@ class Worker:
         self.errors.seek(0)
         raise RuntimeError(f"{self.task.arm} ended early: {self.errors.read()[-2000:]}")
 
-    def block(self) -> float:
-        """Let it train one block; seconds."""
+    def ask(self) -> dict[str, Any]:
+        """Let it do the next thing, and receive what it says after it."""
         if self.process.stdin is not None:
             print("go", file=self.process.stdin, flush=True)
-        seconds: float = self.receive()["seconds"]
-        return seconds
+        return self.receive()
 
 
 def measure(tasks: list[Task]) -> list[Row]:
@@ -84,10 +83,12 @@ def measure(tasks: list[Task]) -> list[Row]:
         workers = [running.enter_context(Worker(task)) for task in tasks]
         for worker in workers:
             worker.receive()
+        for worker in workers:  # one at a time: processes that share a core wait for each other's threads
+            worker.ask()
         for number in track(range(tasks[0].rounds), tasks[0].group):
             for place in range(len(tasks)):
                 turn = (place + number) % len(tasks)
-                seconds[turn].append(workers[turn].block())
+                seconds[turn].append(workers[turn].ask()["seconds"])
         figures = [worker.receive() for worker in workers]
     return [
         asdict(task) | {"block_steps": task.block_steps, "block_seconds": found} | figure

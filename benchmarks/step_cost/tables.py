@@ -8,7 +8,7 @@ from benchmarks.step_cost.arms import ARMS
 from benchmarks.step_cost.rounds import Row
 
 SLOWER, LARGER = 1.25, 1.1  # the goal: learned / plain in time and in memory
-_PEERS = ("kornia", "torchvision_2", "torchvision_0")
+_PEERS = ("torchvision_2", "torchvision_0", "kornia_per_sample", "kornia")
 _HEADS = (
     "s / step (quartiles)",
     "time / reference (quartiles)",

@@ -1,11 +1,12 @@
 """One arm in a process of its own: `python -m benchmarks.step_cost.worker '{"arm": ..., ...}'`.
 
-It trains by `Trainer.fit`, stops in front of each block until a line comes in, and answers a line of JSON after it:
-`ready`, then the `seconds` of each block, then its `memory`. A short training runs first, so that libraries that are
-loaded late are not counted.
+It waits for a line before each thing that it does, and says a line of JSON after it: `ready` when it is loaded, `warm`
+when it has trained (by `Trainer.fit`) up to the first block, then the `seconds` of each block, and unasked its memory.
+A short training runs first, so that libraries that are loaded late are not counted.
 """
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -27,6 +28,19 @@ def say(**message: Any) -> None:
     print(json.dumps(message), flush=True)
 
 
+def wait() -> None:
+    """Wait for the parent.
+
+    Raises:
+        RuntimeError: If it has ended.
+    """
+    if not sys.stdin.readline():
+        raise RuntimeError(_ALONE)
+
+
+_ALONE = "the process that compares the arms has ended"
+
+
 class Blocks(pl.Callback):
     """Stops the training in front of every block and measures it, from the start of one batch to that of another.
 
@@ -38,20 +52,22 @@ class Blocks(pl.Callback):
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.began = 0.0
+        self.began, self.parent = 0.0, os.getppid()
         self.loaders = 0.0  # most memory of the processes that load, MiB
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, index: int) -> None:
         """See the class."""
         now = time.perf_counter()
+        if os.getppid() != self.parent:
+            raise RuntimeError(_ALONE)
         block, place = divmod(index - self.task.warm_up, LEAD_IN + self.task.block_steps)
         if block < 0:
             return
         if place == 0:
             self.loaders = max(self.loaders, sum(private(child.pid or 0) for child in active_children()))
-            say(**({"ready": True} if block == 0 else {"seconds": now - self.began}))
-            if block < self.task.rounds and not sys.stdin.readline():
-                raise RuntimeError("the parent process has ended")
+            say(**({"warm": True} if block == 0 else {"seconds": now - self.began}))
+            if block < self.task.rounds:
+                wait()
         elif place == LEAD_IN:
             self.began = time.perf_counter()
 
@@ -79,6 +95,8 @@ def fit(run: Run, blocks: Blocks | None = None) -> None:
 def main(task: Task) -> None:
     """Train the arm."""
     torch.set_num_threads(task.threads)
+    say(ready=True)
+    wait()
     build = ARMS[task.arm].build
     pl.seed_everything(0, verbose=False)
     fit(build(replace(task, batch=4, rounds=1, steps=1, interval=1, influence=2)))

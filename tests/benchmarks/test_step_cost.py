@@ -1,6 +1,8 @@
 """The benchmark of a training step: the command runs, its numbers follow from the raw ones, every arm trains."""
 
+import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +20,7 @@ from benchmarks.step_cost.arms import ARMS, MODELS
 from benchmarks.step_cost.modules import WideFeatures
 from benchmarks.step_cost.rounds import Worker
 from benchmarks.step_cost.task import LEARNING, Task
-from benchmarks.step_cost.worker import fit
+from benchmarks.step_cost.worker import Blocks, fit
 from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.callbacks import LearnedAugmentation
 from lightning_modules.learner_settings import LearnerSettings
@@ -94,7 +96,9 @@ class Seen(pl.Callback):
         )
 
 
-@pytest.mark.parametrize("arm", ["trivial_augment", "kornia", "torchvision_0", "learned", "callback"])
+@pytest.mark.parametrize(
+    "arm", ["trivial_augment", "kornia", "kornia_per_sample", "torchvision_0", "learned", "callback"]
+)
 def test_augmented_arms_change_the_images(arm: str) -> None:
     def images(arm: str) -> Tensor:
         pl.seed_everything(0, verbose=False)
@@ -171,6 +175,21 @@ def test_an_arm_without_its_reference_has_no_ratio() -> None:
     assert "| learned | 0.1000 (0.1000 - 0.1000) | - | 100 | - | 300 | - |" in tables.table([alone], "x", ["learned"])
 
 
+def test_a_process_does_not_outlive_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, trainer, module = tiny("plain"), pl.Trainer(logger=False, barebones=True), pl.LightningModule()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", io.StringIO())
+        with pytest.raises(RuntimeError, match="has ended"):
+            Blocks(task).on_train_batch_start(trainer, module, None, task.warm_up)
+    blocks = Blocks(task)
+    blocks.on_train_batch_start(trainer, module, None, 0)
+    monkeypatch.setattr(os, "getppid", lambda: -1)
+    with pytest.raises(RuntimeError, match="has ended"):
+        blocks.on_train_batch_start(trainer, module, None, 0)
+
+
 def test_a_process_that_ends_early_says_why() -> None:
-    with Worker(tiny("nothing")) as worker, pytest.raises(RuntimeError, match=r"nothing ended early[\s\S]*KeyError"):
-        worker.receive()
+    with Worker(tiny("nothing")) as worker:
+        assert worker.receive() == {"ready": True}
+        with pytest.raises(RuntimeError, match=r"nothing ended early[\s\S]*KeyError"):
+            worker.ask()
