@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from augnet import AugNet
 from lightning_modules.feature_capture import FeatureCapture
-from lightning_modules.learner import LearnerSettings, PolicyLearner
+from lightning_modules.learner import PolicyLearner
+from lightning_modules.learner_settings import LearnerSettings
 from lightning_modules.policy_choice import PolicyName, build_policy
 
 OPS = {"rotation": 90.0, "scale": 0.7, "translate_x": 0.3, "brightness": 0.5, "noise": 0.2, "horizontal_flip": 1.0}
@@ -93,7 +94,7 @@ def learner_of(case: dict[str, Any]) -> PolicyLearner:
 
 def batch_of(case: dict[str, Any], learner: PolicyLearner) -> tuple[Tensor, Tensor]:
     labels = torch.randint(case["classes"], case["shape"][:1])
-    return torch.rand(case["shape"], dtype=learner.influence_set[0].dtype), labels
+    return torch.rand(case["shape"], dtype=learner.influence.influence_set[0].dtype), labels
 
 
 def state_of(model: nn.Module) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def test_the_state_of_a_learner_goes_through_a_file(case: dict[str, Any], update
     file.seek(0)
     saved = torch.load(file, weights_only=True)
     other.capture.model.load_state_dict(learner.capture.model.state_dict())
-    other.influence_set = learner.influence_set
+    other.influence_set = learner.influence.influence_set
     other.augnet.load_state_dict(saved["policy"])
     other.load_state_dict(saved["learner"])
     same(other.state_dict(), learner.state_dict())
