@@ -18,7 +18,7 @@ from influence import FeatureBank, LastLayerHessian, Solution, loss_gradient, so
 from lightning_modules.feature_capture import FeatureCapture
 from lightning_modules.learner_settings import LearnerSettings
 
-_CHUNK = 512  # images of the influence set in one pass of the network
+_CHUNK = 128  # images of the influence set in one pass of the network: no more memory than a training step takes
 _UNSOLVED = Solution(torch.zeros(0), math.nan, 0, "none", False)
 
 

@@ -153,7 +153,7 @@ def test_the_state_of_a_learner_goes_through_a_file(case: dict[str, Any], update
     file.seek(0)
     saved = torch.load(file, weights_only=True)
     other.capture.model.load_state_dict(learner.capture.model.state_dict())
-    other.influence_set = learner.influence.influence_set
+    other.influence.influence_set = learner.influence.influence_set
     other.augnet.load_state_dict(saved["policy"])
     other.load_state_dict(saved["learner"])
     same(other.state_dict(), learner.state_dict())
