@@ -53,19 +53,26 @@ class LastLayerInfluence:
             return self.capture(images)
 
     @torch.no_grad()
-    def solve(self) -> bool:
-        """Solve for S anew, from the whole influence set and the bank.
+    def gradient(self) -> Tensor | None:
+        """Gradient `[K, D+1]` of the loss on the whole influence set, as it is now; None if it is not finite.
 
-        Returns:
-            Whether all numbers were finite; if not, S is what it was.
+        It takes one pass of the network: ask for it while no other pass holds its activations.
         """
         parts = [self.look(part) for part in self.influence_set[0].split(_CHUNK)]
         features, logits = (torch.cat(column) for column in zip(*parts, strict=True))
         targets = self.influence_set[1]
         self.loss = float(nn.functional.cross_entropy(logits.float(), targets))
         if not (math.isfinite(self.loss) and bool(features.isfinite().all())):
-            return False
-        gradient = loss_gradient(features, logits, targets)
+            return None
+        return loss_gradient(features, logits, targets)
+
+    @torch.no_grad()
+    def solve(self, gradient: Tensor) -> None:
+        """Solve for S anew, from the bank.
+
+        Args:
+            gradient: See `gradient`.
+        """
         bank_features, bank_logits, _ = self.bank.rows()
         self.solution = solve(
             LastLayerHessian(bank_features, bank_logits, damping=self.settings.damping),
@@ -75,7 +82,6 @@ class LastLayerInfluence:
             max_iterations=self.settings.max_iterations,
             initial=None if self.solution is None else self.solution.value,
         )
-        return True
 
     @property
     def latest(self) -> Solution:

@@ -183,8 +183,10 @@ class PolicyLearner:
                 originals, targets = self._based(images, labels)
                 rows = (*self.influence.look(originals), targets)
                 self.influence.bank.add(*(self.ranks.gather(part) for part in rows))
-            if not self.influence.solve():
+            gradient = self.influence.gradient()
+            if gradient is None:
                 raise ValueError(f"the loss on the influence set is {self.influence.loss}: the classifier diverged.")
+            self.influence.solve(gradient)
         return self.influence.latest
 
     def update(self, images: Tensor, labels: Tensor) -> PolicyUpdate:
@@ -199,14 +201,18 @@ class PolicyLearner:
         """
         every = self.settings.refresh
         checks = self.updates % (every or _CHECKS) == 0
+        solves = self.influence.solution is None or (every > 0 and checks)
         with frozen(self.capture.model), learning(self.augnet):
+            gradient = self.influence.gradient() if solves else None  # first: it needs the memory of the passes below
             seen = self._see(images, labels, checks)
             everyone = [self.ranks.gather(part) for part in (seen.features, seen.logits, seen.targets)]
             finite = bool(everyone[0].isfinite().all() & everyone[1].isfinite().all())
             if finite and (every or self.influence.solution is None):
                 self.influence.bank.add(*everyone)
-            if finite and (self.influence.solution is None or (every and checks)):
-                finite = self.influence.solve()
+            if finite and solves:
+                finite = gradient is not None
+            if finite and gradient is not None:
+                self.influence.solve(gradient)
             if finite:
                 influence = self._influence_of(seen)
                 finite = bool(self.ranks.gather(influence).isfinite().all())
@@ -243,12 +249,10 @@ class PolicyLearner:
         """Augment, and look at the batch through the classifier; at the originals only where they are needed."""
         with torch.no_grad():
             originals, targets = self._based(images, labels)
+            wanted = checks or self.settings.radius is not None
+            original = self.influence.look(originals) if wanted else None
         augmented, targets, choices = self._augment(originals, targets)
         features, logits = self.influence.look(augmented)
-        original = None
-        if checks or self.settings.radius is not None:
-            with torch.no_grad():
-                original = self.influence.look(originals)
         return _Seen(originals, augmented, targets, choices, features, logits, original)
 
     def _augment(self, originals: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -137,7 +137,9 @@ class SampleWeights:
         self.influence.bank.add(features, logits, targets)
         if self.influence.solution is None or step % self.settings.refresh == 0:
             with frozen(self.capture.model):
-                self.influence.solve()
+                gradient = self.influence.gradient()
+            if gradient is not None:
+                self.influence.solve(gradient)
         if self.influence.solution is None:
             return
         if self.settings.weights:
