@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from torch import Tensor, nn
 
 from augnet.baselines import FlipCrop
@@ -18,6 +18,7 @@ from influence.attribution import attribute
 from influence.refit import Samples
 from lightning_modules.attribution_table import AttributionTable
 from lightning_modules.classifier import Classifier
+from lightning_modules.command_line import progress_bar
 from lightning_modules.data import InfluenceDataModule, LabelledImages, validate_images
 from lightning_modules.data.checks import check_labels
 from lightning_modules.data.labelled_images import make_loader
@@ -74,7 +75,7 @@ def attribute_images(
     for images in (train, held_out):
         validate_images(images.__getitems__(range(min(len(images), 64)))[0])
         check_labels(images.labels, model.num_classes)
-    with frozen(model), torch.no_grad(), _bar(show_progress) as bar:
+    with frozen(model), torch.no_grad(), progress_bar(show_progress) as bar:
         reader = _Reader(model, data, views, precision)
         features, logits = reader.read(train, bar, "training images")
         held_out_features, _ = reader.read(held_out, bar, "influence set")
@@ -140,8 +141,3 @@ def _margin(logits: Tensor, labels: Tensor) -> Tensor:
     own = logits.gather(1, labels[:, None])
     others = logits.scatter(1, labels[:, None], float("-inf")).amax(dim=1)
     return own[:, 0] - others
-
-
-def _bar(show: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, disable=not show)

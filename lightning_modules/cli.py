@@ -1,17 +1,12 @@
 """The command line: Lightning's commands, `attribute` and `adapt`; every field typed, documented, overridable."""
 
-import logging
-import os
-import sys
 import time
-import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
@@ -20,6 +15,7 @@ from torch import Tensor
 
 from lightning_modules.augmented_classifier import AugmentedClassifier, Control
 from lightning_modules.callbacks import ExactResume, PolicyPictures, PolicyWriter
+from lightning_modules.command_line import mistakes_in_one_line, quieten
 from lightning_modules.data import InfluenceDataModule
 from lightning_modules.policy_choice import has_uniform
 from lightning_modules.summary import (
@@ -75,11 +71,13 @@ class AugfluenceCLI(LightningCLI):
         parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Give the trainer the run's folder, its loggers and its callbacks."""
+        """Give the trainer the run's folder, its loggers and its callbacks; without a command it has none of them."""
         settings: RunSettings = self._get(self.config_init, "run")
         trainer = self._get(self.config_init, "trainer")
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
+        if self.subcommand is None:
+            return super().instantiate_trainer(logger=False, **kwargs)
         if self.subcommand != "fit":
             if self._get(self.config_init, "ckpt_path") is None:
                 raise ValueError(
@@ -196,26 +194,28 @@ def _result(trainer: pl.Trainer, model: AugmentedClassifier, data: Any, seconds:
     return ArmResult(name, metrics["test/acc"], seconds, ranges)
 
 
-def _what_is_wrong(mistake: Exception) -> str:
-    """The message of a mistake, without the list of types that jsonargparse tried before it."""
-    lines = [line.strip().removeprefix("- ") for line in str(mistake).splitlines() if line.strip().startswith("- ")]
-    reasons = [line for line in lines if not line.startswith("Expected a <class")]
-    return " ".join(reasons) if reasons and "Union subtypes" in str(mistake) else str(mistake)
+def build_cli(args: ArgsType = None, run: bool = True) -> AugfluenceCLI:
+    """Parse arguments, build trainer, model and data, and run the command.
 
+    Args:
+        args: Arguments as a list, or as nested fields, instead of those of the process.
+        run: False builds the classes alone: then there is no command among the arguments.
 
-def _quieten() -> None:
-    """Leave out what libraries say that no user of this command can act on."""
-    os.environ.setdefault("WANDB_SILENT", "true")
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    for message in (
-        ".*exists and is not empty.*",
-        ".*LeafSpec.*",
-        ".*does not have many workers.*",
-        ".*callbacks used to create the checkpoint.*",  # a run's callbacks have nothing to do in a test
-        ".*dirpath has changed.*",  # a resumed run has a folder of its own
-    ):
-        warnings.filterwarnings("ignore", message=message)
+    Returns:
+        The command line interface with its trainer, model and data.
+    """
+    return AugfluenceCLI(
+        AugmentedClassifier,
+        InfluenceDataModule,
+        trainer_class=AugfluenceTrainer,
+        subclass_mode_data=True,
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+        save_config_kwargs={"overwrite": True},
+        parser_kwargs={"description": "Train a classifier and its augmentation policy."},
+        args=args,
+        run=run,
+    )
 
 
 def main(args: ArgsType = None) -> AugfluenceCLI:
@@ -227,23 +227,6 @@ def main(args: ArgsType = None) -> AugfluenceCLI:
     Returns:
         The command line interface with its trainer, model and data, for callers from Python.
     """
-    _quieten()
-    try:
-        return AugfluenceCLI(
-            AugmentedClassifier,
-            InfluenceDataModule,
-            trainer_class=AugfluenceTrainer,
-            subclass_mode_data=True,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            save_config_kwargs={"overwrite": True},
-            parser_kwargs={"description": "Train a classifier and its augmentation policy."},
-            args=args,
-        )
-    except (ValueError, FileNotFoundError, MisconfigurationException) as mistake:
-        if os.environ.get("AUGFLUENCE_TRACEBACK"):
-            raise
-        print(
-            f"error: {_what_is_wrong(mistake)}\n(AUGFLUENCE_TRACEBACK=1 shows where this was found.)", file=sys.stderr
-        )
-        raise SystemExit(2) from mistake
+    quieten()
+    with mistakes_in_one_line():
+        return build_cli(args)

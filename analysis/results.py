@@ -1,0 +1,95 @@
+"""What an analysis leaves behind: `FOLDER/analysis/NAME.json` and pictures `FOLDER/analysis/NAME_*.png`."""
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from augnet.atomic_file import write_atomically
+from lightning_modules.plots import save_figure
+
+FORMAT = "augfluence-analysis"
+VERSION = 1
+
+
+def write_result(
+    folder: str | Path,
+    name: str,
+    result: Mapping[str, Any],
+    *,
+    settings: Mapping[str, Any],
+    seed: int,
+    figures: Mapping[str, Figure] | None = None,
+) -> list[Path]:
+    """Write the numbers and pictures of an analysis, each file atomically; those of an earlier one are replaced.
+
+    Args:
+        folder: The run's folder, or that of a study.
+        name: Of the analysis, as on the command line.
+        result: The numbers: strings, finite numbers, booleans, None, lists and mappings. What is infinite or not
+            known is None, with a flag beside it that says which.
+        settings: The arguments it was run with, of the same types.
+        seed: Of its draws.
+        figures: Pictures, by the last part of their file name.
+
+    Returns:
+        The files, the JSON file last, so that it is never there before its pictures.
+
+    Raises:
+        ValueError: If a number is not finite.
+        TypeError: If a value is no plain one.
+        OSError: If the folder cannot be written.
+    """
+    versions = {"augfluence": version("augfluence"), "torch": version("torch"), "python": platform.python_version()}
+    target = Path(folder) / "analysis"
+    pictures = {f"{name}_{part}.png": figure for part, figure in (figures or {}).items()}
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": name,
+        "versions": versions,
+        "settings": dict(settings),
+        "seed": seed,
+        "pictures": list(pictures),
+        "result": dict(result),
+    }
+    try:
+        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise ValueError(f"{name}: a result or setting is not finite ({error}); write None and a flag.") from error
+    for picture, figure in pictures.items():
+        save_figure(figure, target / picture)
+    write_atomically(target / f"{name}.json", text)
+    return [*(target / picture for picture in pictures), target / f"{name}.json"]
+
+
+def read_result(folder: str | Path, name: str) -> dict[str, Any] | None:
+    """Read what `write_result` wrote.
+
+    Args:
+        folder: The run's folder, or that of a study.
+        name: Of the analysis.
+
+    Returns:
+        All of the file: `name`, `versions`, `settings`, `seed`, `pictures` (file names) and `result`; None if there
+        is no such file.
+
+    Raises:
+        ValueError: If the file is damaged, or of another version.
+    """
+    path = Path(folder) / "analysis" / f"{name}.json"
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text())
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{path}: no result of an analysis, it is no JSON ({error}); run the analysis again."
+        ) from error
+    if not isinstance(content, dict) or (content.get("format"), content.get("version")) != (FORMAT, VERSION):
+        raise ValueError(f"{path}: expected a result in {FORMAT} version {VERSION}; run the analysis again.")
+    return content
