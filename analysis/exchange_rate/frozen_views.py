@@ -1,0 +1,66 @@
+"""Training sets of frozen views: each image is replaced by r augmented views that never change again.
+
+Geiping et al., 2023, "fixed repetitions": with r views the diversity of a policy is bounded, with r = 1 there is none
+and what is left is how far its images are from the data (consistency).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_modules.data import ImageDataModule, LabelledImages, Splits
+from lightning_modules.data.store import MemoryStore
+
+Augment = Callable[[Tensor, Tensor], Tensor]  # images [B, C, H, W] and labels [B] -> images
+_CHUNK = 512
+
+
+@torch.no_grad()
+def freeze_views(dataset: LabelledImages, augment: Augment, views: int, seed: int) -> LabelledImages:
+    """Draw `views` augmented views of every image, once.
+
+    Args:
+        dataset: N images and labels.
+        augment: Draws from torch's default generator, which is left as it was.
+        views: r, at least 1.
+        seed: Seed of the draws.
+
+    Returns:
+        N r images in memory as uint8 (rounded to 1 / 255); the views of image i are i, i + N, ...
+
+    Raises:
+        ValueError: If `views` is below 1.
+    """
+    if views < 1:
+        raise ValueError(f"views must be at least 1, found {views}.")
+    parts = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for _ in range(views):
+            for start in range(0, len(dataset), _CHUNK):
+                images, labels = dataset.__getitems__(range(start, min(start + _CHUNK, len(dataset))))
+                parts.append((augment(images, labels).clamp(0, 1) * 255).round().to(torch.uint8))
+    return LabelledImages(MemoryStore(torch.cat(parts)), dataset.labels.repeat(views))
+
+
+class FrozenViews(ImageDataModule):
+    """An image dataset whose training images are frozen views; all other splits stay as they are.
+
+    Args:
+        path: See `ImageDataModule`.
+        augment: Draws the views, see `freeze_views`.
+        views: Views of each image, at least 1.
+        **kwargs: See `ImageDataModule`.
+    """
+
+    def __init__(self, path: str, augment: Augment, views: int, **kwargs: Any) -> None:
+        super().__init__(path, **kwargs)
+        self._augment, self._views = augment, views
+
+    def load_splits(self) -> Splits:
+        """Load the splits, then freeze the views."""
+        splits = super().load_splits()
+        return replace(splits, train=freeze_views(splits.train, self._augment, self._views, self.seed))

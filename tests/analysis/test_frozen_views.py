@@ -1,0 +1,110 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from analysis.exchange_rate.frozen_views import FrozenViews, freeze_views
+from analysis.exchange_rate.setting import Measurement, Setting, Training
+from analysis.exchange_rate.training import train_and_measure, view_maker
+from augnet import AugNet, save_policy
+from lightning_modules.data import ImageDataModule, LabelledImages, MemoryStore
+
+
+def write_images(root: Path, count: int = 60) -> Path:
+    """Two classes by which half is bright, `count` images of each, with noise."""
+    rng = np.random.default_rng(0)
+    for label in (0, 1):
+        (root / f"class{label}").mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.integers(0, 80, (8, 8, 3), dtype=np.uint8)
+            pixels[:, 4 * label : 4 * label + 4] += 120
+            Image.fromarray(pixels).save(root / f"class{label}" / f"{number}.png")
+    return root
+
+
+def setting(path: Path, policy: str, views: int = 0, **fields: int) -> Setting:
+    training = Training(steps=30, batch_size=8, model_kwargs={"width": 4}, lr=0.05, precision="32-true")
+    measurement = Measurement(val_size=20, influence_size=4, corruptions=["gaussian_noise", "contrast"])
+    return Setting(str(path), fields.get("size", 40), policy, views, fields.get("seed", 0), training, measurement)
+
+
+def small_dataset() -> LabelledImages:
+    images = torch.arange(1, 11, dtype=torch.uint8)[:, None, None, None].expand(10, 3, 4, 4)
+    return LabelledImages(MemoryStore(images.clone()), torch.arange(10))
+
+
+def brighter(images: Tensor, labels: Tensor) -> Tensor:
+    return images + 0.5 * torch.rand(len(images), 1, 1, 1)
+
+
+def test_every_image_has_its_views_and_they_stay() -> None:
+    frozen = freeze_views(small_dataset(), brighter, 4, seed=0)
+    images, labels = frozen.everything()
+    assert len(frozen) == 40
+    assert labels.tolist() == list(range(10)) * 4
+    added = images - small_dataset().everything()[0].repeat(4, 1, 1, 1)
+    assert float(added.min()) >= 0
+    assert float(added.max()) <= 0.51
+    assert len({round(float(one), 3) for one in added[:, 0, 0, 0]}) > 30  # views of one image differ too
+    assert torch.equal(frozen.everything()[0], images)
+    assert torch.equal(freeze_views(small_dataset(), brighter, 4, seed=0).everything()[0], images)
+    assert not torch.equal(freeze_views(small_dataset(), brighter, 4, seed=1).everything()[0], images)
+
+
+def test_fewer_views_are_the_first_of_more() -> None:
+    two, four = (freeze_views(small_dataset(), brighter, views, seed=0).everything()[0] for views in (2, 4))
+    assert torch.equal(two, four[:20])
+
+
+def test_without_a_policy_one_view_is_the_image() -> None:
+    frozen = freeze_views(small_dataset(), lambda images, labels: images, 1, seed=0)
+    assert torch.equal(frozen.everything()[0], small_dataset().everything()[0])
+    with pytest.raises(ValueError, match="views must be at least 1"):
+        freeze_views(small_dataset(), brighter, 0, seed=0)
+
+
+def test_only_the_training_split_is_frozen(tmp_path: Path) -> None:
+    path = write_images(tmp_path)
+    sizes = {"train_size": 40, "val_size": 20, "influence_size": 4, "seed": 3}
+    plain, frozen = ImageDataModule(str(path), **sizes), FrozenViews(str(path), brighter, 2, **sizes)
+    assert len(frozen.splits.train) == 80
+    assert torch.equal(frozen.splits.train.labels, plain.splits.train.labels.repeat(2))
+    for split in ("validation", "influence"):
+        ours, theirs = (getattr(data.splits, split).everything()[0] for data in (frozen, plain))
+        assert torch.equal(ours, theirs)
+
+
+def test_a_learned_policy_makes_views(tmp_path: Path) -> None:
+    file = tmp_path / "policy.json"
+    save_policy(AugNet.from_ops({"brightness": 0.4}, initial=0.9), file)
+    images, labels = torch.full((50, 3, 8, 8), 0.5), torch.zeros(50, dtype=torch.long)
+    views = view_maker(setting(tmp_path, str(file), 1))(images, labels)
+    assert 0.1 < float(views[:, 0, 0, 0].std()) < 0.4
+
+
+def test_a_policy_file_that_mixes_cannot_be_frozen(tmp_path: Path) -> None:
+    file = tmp_path / "policy.json"
+    save_policy(AugNet.from_ops(["rotation", "mixup"]), file)
+    with pytest.raises(ValueError, match="mixes labels"):
+        view_maker(setting(tmp_path, str(file), 1))
+
+
+@pytest.mark.parametrize(("policy", "views"), [("none", 0), ("flip_crop", 0), ("mixup", 0), ("cutout", 2)])
+def test_a_run_is_trained_and_measured(tmp_path: Path, policy: str, views: int) -> None:
+    result = train_and_measure(setting(write_images(tmp_path), policy, views))
+    assert set(result["corrupted"]) == {"gaussian_noise", "contrast"}
+    if policy == "flip_crop":  # flips exchange the two classes: nothing can be learned behind them
+        assert result["train_loss"] > 0.5
+    else:
+        assert result["accuracy"] >= 0.9
+        assert min(result["corrupted"].values()) >= 0.7
+
+
+def test_a_run_is_reproduced(tmp_path: Path) -> None:
+    path = write_images(tmp_path)
+    first, second = (train_and_measure(setting(path, "cutout", seed=1)) for _ in range(2))
+    assert first["train_loss"] == second["train_loss"]
+    assert first["corrupted"] == second["corrupted"]
