@@ -1,0 +1,119 @@
+"""Out-of-distribution images: the validation images under corruptions that no policy was asked to know.
+
+The families are those of Hendrycks and Dietterich, 2019 (noise, blur, digital, light), made by kornia and torchvision
+on batches of any size. Lengths are fractions of the shorter side. The strengths are this project's: accuracies cannot
+be compared with those published for CIFAR-10-C. Policies that move brightness, contrast or saturation have met these
+three, which is why accuracies are reported for each corruption as well.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+import torch
+from kornia.augmentation import RandomSaltAndPepperNoise
+from kornia.enhance import adjust_brightness, adjust_contrast_with_mean_subtraction, adjust_saturation
+from kornia.filters import gaussian_blur2d, motion_blur
+from kornia.geometry.transform import resize
+from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_noise, jpeg
+
+from lightning_modules.data import LabelledImages
+from lightning_modules.data.store import MemoryStore
+
+Corruption = Callable[[Tensor, float], Tensor]
+_CHUNK = 512
+_GREY = frozenset({"saturation"})
+
+
+def _gaussian_noise(images: Tensor, deviation: float) -> Tensor:
+    return gaussian_noise(images, sigma=deviation)
+
+
+def _salt_and_pepper(images: Tensor, share: float) -> Tensor:
+    noisy: Tensor = RandomSaltAndPepperNoise(amount=(share, share), salt_vs_pepper=(0.5, 0.5), p=1.0)(images)
+    return noisy
+
+
+def _gaussian_blur(images: Tensor, sigma: float) -> Tensor:
+    pixels = sigma * min(images.shape[-2:])
+    side = 2 * max(1, round(3 * pixels)) + 1
+    blurred: Tensor = gaussian_blur2d(images, (side, side), (pixels, pixels))
+    return blurred
+
+
+def _motion_blur(images: Tensor, length: float) -> Tensor:
+    side = 2 * max(1, round(length * min(images.shape[-2:]) / 2)) + 1
+    angles = torch.rand(len(images)) * 180
+    blurred: Tensor = motion_blur(images, side, angles, torch.zeros(len(images)), border_type="replicate")
+    return blurred
+
+
+def _pixelate(images: Tensor, factor: float) -> Tensor:
+    height, width = images.shape[-2:]
+    small = resize(images, (max(1, round(height * factor)), max(1, round(width * factor))), "area")
+    large: Tensor = resize(small, (height, width), "nearest")
+    return large
+
+
+def _jpeg(images: Tensor, quality: float) -> Tensor:
+    pixels = (images * 255).round().to(torch.uint8)
+    return torch.stack([jpeg(image, int(quality)) for image in pixels]).float() / 255
+
+
+# name -> what it does, and its strength at severity 1 to 5
+CORRUPTIONS: Mapping[str, tuple[Corruption, Sequence[float]]] = MappingProxyType(
+    {
+        "gaussian_noise": (_gaussian_noise, (0.04, 0.06, 0.08, 0.1, 0.14)),  # standard deviation
+        "salt_and_pepper": (_salt_and_pepper, (0.01, 0.02, 0.04, 0.06, 0.1)),  # share of the pixels
+        "gaussian_blur": (_gaussian_blur, (0.015, 0.02, 0.03, 0.04, 0.05)),  # sigma, of the side
+        "motion_blur": (_motion_blur, (0.06, 0.1, 0.15, 0.2, 0.25)),  # length, of the side
+        "pixelate": (_pixelate, (0.85, 0.75, 0.6, 0.5, 0.4)),  # of the resolution
+        "jpeg": (_jpeg, (80, 60, 40, 25, 15)),  # quality
+        "brightness": (adjust_brightness, (0.1, 0.15, 0.2, 0.3, 0.4)),  # added
+        "contrast": (adjust_contrast_with_mean_subtraction, (0.7, 0.5, 0.35, 0.25, 0.15)),  # factor
+        "saturation": (adjust_saturation, (0.6, 0.4, 0.2, 0.1, 0.0)),  # factor
+    }
+)
+
+
+def check_corruptions(names: Sequence[str], severity: int, channels: int | None = None) -> None:
+    """Raise ValueError if a name is unknown, the severity is not 1 to 5, or grey images are to lose their colour."""
+    unknown = [name for name in names if name not in CORRUPTIONS]
+    if unknown:
+        raise ValueError(f"corruptions: unknown {unknown[0]!r}; known are {', '.join(CORRUPTIONS)}.")
+    if not 1 <= severity <= 5:
+        raise ValueError(f"severity must be 1 to 5, found {severity}.")
+    if channels is not None and channels != 3 and (needs_colour := sorted(_GREY & set(names))):
+        raise ValueError(f"corruptions: {needs_colour[0]} needs RGB images, these have {channels} channel(s).")
+
+
+def corrupt(images: Tensor, name: str, severity: int, seed: int) -> Tensor:
+    """Corrupt images.
+
+    Args:
+        images: `[B, C, H, W]` in [0, 1].
+        name: Key of `CORRUPTIONS`.
+        severity: 1 to 5.
+        seed: Seed of the draws; torch's own generator is left as it was.
+
+    Returns:
+        `[B, C, H, W]` in [0, 1].
+
+    Raises:
+        ValueError: See `check_corruptions`.
+    """
+    check_corruptions([name], severity, images.shape[1])
+    function, strengths = CORRUPTIONS[name]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return function(images, strengths[severity - 1]).clamp(0, 1)
+
+
+def corrupted_copy(dataset: LabelledImages, name: str, severity: int, seed: int) -> LabelledImages:
+    """The images of a dataset corrupted, in memory as uint8, with their labels."""
+    parts = []
+    for start in range(0, len(dataset), _CHUNK):
+        images, _ = dataset.__getitems__(range(start, min(start + _CHUNK, len(dataset))))
+        corrupted = corrupt(images, name, severity, seed + start)
+        parts.append((corrupted * 255).round().to(torch.uint8))
+    return LabelledImages(MemoryStore(torch.cat(parts)), dataset.labels)

@@ -1,0 +1,55 @@
+"""Filter normalisation (Li et al., 2018, "Visualizing the Loss Landscape of Neural Nets").
+
+A filter is what makes one output: the slice `weight[o]` of a convolution or of a linear layer. Scaling all weights of
+a filter that batch normalisation follows changes nothing in the function; steps in units of each filter's norm do not
+see such scalings either. Tensors of one axis (biases, batch normalisation) are left alone.
+"""
+
+import torch
+from torch import Tensor, nn
+
+Tensors = dict[str, Tensor]
+
+
+def filter_weights(model: nn.Module) -> Tensors:
+    """The trainable weights of two or more axes, by name, detached; they share memory with the model.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    weights = {
+        name: parameter.detach()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and parameter.ndim >= 2
+    }
+    if not weights:
+        raise ValueError(f"{type(model).__name__} has no trainable weight of two or more axes: nothing to move.")
+    return weights
+
+
+def filter_norms(weight: Tensor) -> Tensor:
+    """The norm of each filter `weight[o]`, of shape `[O, 1, ...]`, in at least float32."""
+    precise = weight.to(torch.promote_types(weight.dtype, torch.float32))
+    return precise.flatten(1).norm(dim=1).view(-1, *[1] * (weight.ndim - 1))
+
+
+def filter_direction(weights: Tensors, generator: torch.Generator) -> Tensors:
+    """A Gaussian direction in which every filter has the norm of that filter of the weights.
+
+    Args:
+        weights: Of two or more axes, by name.
+        generator: Source of the draws, on the CPU, so that they are the same on every device.
+
+    Returns:
+        The direction, of the shapes of the weights; its norm is theirs.
+    """
+    direction = {}
+    for name, weight in weights.items():
+        draws = torch.randn(weight.shape, generator=generator).to(weight)
+        direction[name] = draws * (filter_norms(weight) / filter_norms(draws)).to(weight.dtype)
+    return direction
+
+
+def total_norm(tensors: Tensors) -> float:
+    """The Euclidean norm of all entries together."""
+    return float(torch.stack([tensor.double().square().sum() for tensor in tensors.values()]).sum().sqrt())
