@@ -4,12 +4,18 @@ from collections.abc import Callable, Mapping
 
 from jsonargparse import auto_cli
 
+from analysis.exchange_rate.command import exchange_rate_study
+from analysis.landscape.command import landscape
 from analysis.moments.command import moments
 from lightning_modules.command_line import mistakes_in_one_line, quieten
 
 Analysis = Callable[..., None]
 
-ANALYSES: dict[str, Analysis] = {"moments": moments}  # name on the command line -> typed, documented function
+ANALYSES: dict[str, Analysis] = {
+    "exchange_rate": exchange_rate_study,
+    "landscape": landscape,
+    "moments": moments,
+}  # name on the command line -> typed, documented function
 
 
 def main(args: list[str] | None = None, analyses: Mapping[str, Analysis] | None = None) -> None:

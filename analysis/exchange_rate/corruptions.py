@@ -26,7 +26,8 @@ _GREY = frozenset({"saturation"})
 
 
 def _gaussian_noise(images: Tensor, deviation: float) -> Tensor:
-    return gaussian_noise(images, sigma=deviation)
+    noisy: Tensor = gaussian_noise(images, sigma=deviation)
+    return noisy
 
 
 def _salt_and_pepper(images: Tensor, share: float) -> Tensor:

@@ -4,25 +4,27 @@ Geiping et al., 2023, "fixed repetitions": with r views the diversity of a polic
 and what is left is how far its images are from the data (consistency).
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from lightning_modules.data import ImageDataModule, LabelledImages, Splits
 from lightning_modules.data.store import MemoryStore
 
+Augment = Callable[[Tensor, Tensor], Tensor]  # images [B, C, H, W] and labels [B] -> images
 _CHUNK = 512
 
 
 @torch.no_grad()
-def freeze_views(dataset: LabelledImages, policy: nn.Module, views: int, seed: int) -> LabelledImages:
+def freeze_views(dataset: LabelledImages, augment: Augment, views: int, seed: int) -> LabelledImages:
     """Draw `views` augmented views of every image, once.
 
     Args:
         dataset: N images and labels.
-        policy: Images `[B, C, H, W]` and `generator` to images; put into training mode.
+        augment: Draws from torch's default generator, which is left as it was.
         views: r, at least 1.
         seed: Seed of the draws.
 
@@ -34,13 +36,13 @@ def freeze_views(dataset: LabelledImages, policy: nn.Module, views: int, seed: i
     """
     if views < 1:
         raise ValueError(f"views must be at least 1, found {views}.")
-    policy.train()
-    generator = torch.Generator().manual_seed(seed)
     parts = []
-    for _ in range(views):
-        for start in range(0, len(dataset), _CHUNK):
-            images, _ = dataset.__getitems__(range(start, min(start + _CHUNK, len(dataset))))
-            parts.append((policy(images, generator=generator).clamp(0, 1) * 255).round().to(torch.uint8))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for _ in range(views):
+            for start in range(0, len(dataset), _CHUNK):
+                images, labels = dataset.__getitems__(range(start, min(start + _CHUNK, len(dataset))))
+                parts.append((augment(images, labels).clamp(0, 1) * 255).round().to(torch.uint8))
     return LabelledImages(MemoryStore(torch.cat(parts)), dataset.labels.repeat(views))
 
 
@@ -49,16 +51,16 @@ class FrozenViews(ImageDataModule):
 
     Args:
         path: See `ImageDataModule`.
-        policy: Draws the views, see `freeze_views`.
+        augment: Draws the views, see `freeze_views`.
         views: Views of each image, at least 1.
         **kwargs: See `ImageDataModule`.
     """
 
-    def __init__(self, path: str, policy: nn.Module, views: int, **kwargs: Any) -> None:
+    def __init__(self, path: str, augment: Augment, views: int, **kwargs: Any) -> None:
         super().__init__(path, **kwargs)
-        self._policy, self._views = policy, views
+        self._augment, self._views = augment, views
 
     def load_splits(self) -> Splits:
         """Load the splits, then freeze the views."""
         splits = super().load_splits()
-        return replace(splits, train=freeze_views(splits.train, self._policy, self._views, self.seed))
+        return replace(splits, train=freeze_views(splits.train, self._augment, self._views, self.seed))

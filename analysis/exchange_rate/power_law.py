@@ -104,7 +104,8 @@ def fit_power_law(sizes: ArrayLike, accuracies: ArrayLike) -> Fit:
     a, b, _ = _linear(u**-c, y)
 
     def residuals(parameters: Array) -> Array:
-        return parameters[0] * u ** -parameters[1] + parameters[2] - y
+        distances: Array = parameters[0] * u ** -parameters[1] + parameters[2] - y
+        return distances
 
     def jacobian(parameters: Array) -> Array:
         power = u ** -parameters[1]

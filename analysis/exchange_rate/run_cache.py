@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from augnet.atomic_file import write_atomically
 from analysis.exchange_rate.setting import Setting
+from augnet.atomic_file import write_atomically
 
 Result = dict[str, Any]
 
@@ -33,6 +33,10 @@ class RunCache:
 
     folder: Path
     stale_after: float = 300.0
+
+    def has(self, setting: Setting) -> bool:
+        """Whether the result of a run is there."""
+        return self._result(setting).is_file()
 
     def read(self, setting: Setting) -> Result | None:
         """The result of a run, None if it is not there.

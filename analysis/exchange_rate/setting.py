@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from augnet.baselines import make_baseline
 from augnet.baselines.base import Baseline
@@ -27,7 +27,7 @@ class Training:
         weight_decay: Of all weights.
         pixel_mean: Subtracted from every pixel in front of the network.
         pixel_std: Every pixel is divided by it after that.
-        precision: Lightning's name, `32-true` or `bf16-mixed`.
+        precision: Of the arithmetic, as Lightning names it.
         accelerator: Lightning's name; one device.
     """
 
@@ -39,7 +39,7 @@ class Training:
     weight_decay: float = 5e-4
     pixel_mean: float | list[float] = 0.5
     pixel_std: float | list[float] = 0.25
-    precision: str = "bf16-mixed"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
     accelerator: str = "auto"
 
     def __post_init__(self) -> None:
@@ -54,12 +54,14 @@ class Measurement:
 
     Args:
         val_size: Images of the validation split.
+        influence_size: Images that are set aside as in runs that learn a policy, and not used; at least one a class.
         image_size: Side that all images are resized to; by default they keep theirs.
         corruptions: Names from `corruptions.CORRUPTIONS`; an empty list measures none.
         severity: Of the corruptions, 1 to 5.
     """
 
     val_size: int = 5000
+    influence_size: int = 200
     image_size: int | None = None
     corruptions: list[str] = field(default_factory=list)
     severity: int = 3

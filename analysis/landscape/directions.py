@@ -12,25 +12,25 @@ Tensors = dict[str, Tensor]
 
 
 def filter_weights(model: nn.Module) -> Tensors:
-    """The trainable weights of two or more axes, by name, detached; they share memory with the model.
+    """The weights of two or more axes, by name, detached; they share memory with the model.
+
+    Args:
+        model: The network.
 
     Raises:
         ValueError: If there is none.
     """
-    weights = {
-        name: parameter.detach()
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad and parameter.ndim >= 2
-    }
+    weights = {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.ndim >= 2}
     if not weights:
-        raise ValueError(f"{type(model).__name__} has no trainable weight of two or more axes: nothing to move.")
+        raise ValueError(f"{type(model).__name__} has no weight of two or more axes: nothing to move.")
     return weights
 
 
 def filter_norms(weight: Tensor) -> Tensor:
     """The norm of each filter `weight[o]`, of shape `[O, 1, ...]`, in at least float32."""
     precise = weight.to(torch.promote_types(weight.dtype, torch.float32))
-    return precise.flatten(1).norm(dim=1).view(-1, *[1] * (weight.ndim - 1))
+    norms: Tensor = precise.flatten(1).norm(dim=1)
+    return norms.view(-1, *[1] * (weight.ndim - 1))
 
 
 def filter_direction(weights: Tensors, generator: torch.Generator) -> Tensors:

@@ -64,6 +64,7 @@ def random_walks(
     step: float = 0.1,
     longest: float = 5.0,
     seed: int = 0,
+    report: Callable[[], None] = lambda: None,
 ) -> list[Walk]:
     """Walk from the weights along random filter-normalised directions.
 
@@ -75,6 +76,7 @@ def random_walks(
         step: Length of a step in units of the norms of the filters, > 0.
         longest: Where to give up, >= `step`.
         seed: Seed of the directions.
+        report: Called after each direction.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -92,6 +94,7 @@ def random_walks(
             return loss({name: weight + distance * direction[name] for name, weight in weights.items()})
 
         walks.append(walk(loss_at, threshold, step, longest))
+        report()
     return walks
 
 

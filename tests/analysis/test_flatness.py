@@ -30,7 +30,7 @@ def weights() -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("curvature", [0.01, 0.3, 4.0])
 def test_a_quadratic_bowl_has_a_closed_form(weights: dict[str, Tensor], curvature: float) -> None:
-    """The direction is as long as the weights: the distance is sqrt(2 (1 - l0) / curvature) / ||w||, in all directions."""
+    """A direction is as long as the weights: the distance is sqrt(2 (1 - l0) / curvature) / ||w||, in all of them."""
     walks = random_walks(bowl(weights, 0.2, curvature), weights, directions=3, longest=20.0)
     expected = math.sqrt(2 * 0.8 / curvature) / total_norm(weights)
     assert [found.distance for found in walks] == pytest.approx([expected] * 3, abs=1e-4)
@@ -86,8 +86,8 @@ def test_scaling_a_filter_scales_its_direction_and_no_other(weights: dict[str, T
 
 def test_biases_and_normalisation_are_left_alone() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
-    network[0].requires_grad_(False)
-    assert list(filter_weights(network)) == ["3.weight"]
+    network.requires_grad_(False)  # as a run is opened
+    assert list(filter_weights(network)) == ["0.weight", "3.weight"]
     with pytest.raises(ValueError, match="nothing to move"):
         filter_weights(nn.BatchNorm2d(2))
 
@@ -95,6 +95,6 @@ def test_biases_and_normalisation_are_left_alone() -> None:
 def test_wrong_arguments_are_refused(weights: dict[str, Tensor]) -> None:
     with pytest.raises(ValueError, match="directions must be at least 1"):
         random_walks(lambda moved: 0.0, weights, directions=0)
-    for wrong in ({"step": 0.0}, {"threshold": 0.0}, {"step": 2.0, "longest": 1.0}, {"longest": math.inf}):
+    for threshold, step, longest in ((1.0, 0.0, 5.0), (0.0, 0.1, 5.0), (1.0, 2.0, 1.0), (1.0, 0.1, math.inf)):
         with pytest.raises(ValueError, match="expected threshold > 0"):
-            random_walks(lambda moved: 0.0, weights, **wrong)
+            random_walks(lambda moved: 0.0, weights, threshold=threshold, step=step, longest=longest)

@@ -1,0 +1,108 @@
+"""The command `python -m analysis exchange_rate`."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from analysis.exchange_rate.corruptions import check_corruptions
+from analysis.exchange_rate.figures import plot_curves, plot_rates
+from analysis.exchange_rate.run_cache import RunCache
+from analysis.exchange_rate.setting import Measurement, Training
+from analysis.exchange_rate.study import Arm, Study
+from analysis.exchange_rate.sweep import Scheduler, sweep
+from analysis.results import write_result
+
+
+def exchange_rate_study(
+    path: str,
+    folder: str = "runs/exchange_rate",
+    policies: list[str] = ["flip_crop", "flip_crop+trivial_augment"],  # noqa: B006 - read only
+    sizes: list[int] = [1000, 2000, 4000, 8000],  # noqa: B006
+    reference_sizes: list[int] | None = None,
+    frozen_views: list[int] = [],  # noqa: B006
+    seeds: int = 3,
+    training: Training = Training(),  # noqa: B008 - frozen
+    measurement: Measurement = Measurement(),  # noqa: B008
+    workers: int = 1,
+    threads: int = 1,
+    scheduler: Scheduler = "local",
+    stale_after: float = 300.0,
+    confidence: float = 0.95,
+    progress: bool = True,
+) -> None:
+    """How many more real images would be worth as much as an augmentation policy (Geiping et al., 2023).
+
+    Trains classifiers with and without each policy on subsets of the data, fits a power law to each curve and reports
+    `v(x) = f_ref^-1(f_aug(x)) - x`. Every run is kept in `folder/runs`: a second call is free, and one that was
+    killed goes on. Start the command several times, also on several machines that share the folder, and they share
+    the work. Accuracy is that on the validation split; the test split stays sealed.
+
+    Args:
+        path: The data: hub name, folder of parquet files, or image folder, see `ImageDataModule`.
+        folder: Of the study: `runs`, and `analysis/exchange_rate.json` with its pictures.
+        policies: What is compared with no augmentation: baselines joined by `+`, a policy file (`policy.json` of a
+            run), or both, the file last.
+        sizes: Training images of the augmented curves, at least three.
+        reference_sizes: Those of the curve without augmentation; by default `sizes` and twice and four times the
+            largest. What lies above them is extrapolated.
+        frozen_views: Also train each policy with each image replaced by so many frozen views, for instance [1, 2, 4].
+        seeds: Number of seeds; data, initial weights and order change with them.
+        training: How all classifiers are trained.
+        measurement: What accuracy is measured on.
+        workers: Processes that this call trains in.
+        threads: CPU threads of each.
+        scheduler: `local` processes or `ray` tasks.
+        stale_after: Seconds until the lock of a worker that shows no sign of life is taken over.
+        confidence: Of the intervals, in (0, 1).
+        progress: Whether to show a progress bar.
+
+    Raises:
+        ValueError: If an argument makes no sense.
+        FileNotFoundError: If there is no such policy file.
+    """
+    check_corruptions(measurement.corruptions, measurement.severity)
+    arms = [Arm(policy, views) for policy in policies for views in (0, *frozen_views)]
+    largest = max(sizes, default=0)
+    study = Study(
+        path, arms, sizes, reference_sizes or [*sizes, 2 * largest, 4 * largest], seeds, training, measurement
+    )
+    settings = study.settings()
+    cache = RunCache(Path(folder) / "runs", stale_after)
+    results = sweep(list(settings.values()), cache, workers, threads, scheduler, progress)
+    summary = study.summarise(dict(zip(settings, results, strict=True)), confidence)
+    files = write_result(
+        folder,
+        "exchange_rate",
+        summary,
+        settings={**asdict(study), "confidence": confidence},
+        seed=0,
+        figures={"curves": plot_curves(summary), "rates": plot_rates(summary)},
+    )
+    console = Console()
+    console.print(_table(summary["in_domain"]))
+    for file in files:
+        console.print(f"Written: {file}", soft_wrap=True)
+
+
+def rate_text(point: Mapping[str, Any]) -> str:
+    """An exchange rate with its interval, for tables."""
+    value: str = "infinite" if point["infinite"] else f"{point['value']:+,.0f}"
+    high = "infinite" if point["interval_unbounded"] else point["high"]
+    if high is None:
+        return value
+    ends = [end if isinstance(end, str) else f"{end:+,.0f}" for end in (point["low"] or 0.0, high)]
+    return f"{value} ({ends[0]} to {ends[1]})"
+
+
+def _table(measure: Mapping[str, Any]) -> Table:
+    table = Table(title="Worth in extra real images")
+    for column in ("policy", "images", "v (interval)", ""):
+        table.add_column(column, justify="left" if column == "policy" else "right")
+    for arm, points in measure["rates"].items():
+        for point in points:
+            table.add_row(arm, f"{point['size']:,}", rate_text(point), "extrapolated" if point["extrapolated"] else "")
+    return table

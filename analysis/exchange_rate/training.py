@@ -1,0 +1,136 @@
+"""One run of a sweep: train a classifier, and measure its accuracy in the domain and out of it."""
+
+import time
+from importlib.metadata import version
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from analysis.exchange_rate.corruptions import check_corruptions, corrupted_copy
+from analysis.exchange_rate.frozen_views import Augment, FrozenViews
+from analysis.exchange_rate.setting import Setting, Training
+from augnet import load_policy
+from augnet.baselines import make_baseline
+from augnet.baselines.base import Baseline
+from lightning_modules.augmented_classifier import AugmentedClassifier
+from lightning_modules.data import ImageDataModule, InfluenceDataModule, LabelledImages
+from lightning_modules.data.labelled_images import make_loader
+from lightning_modules.trainer import AugfluenceTrainer
+
+_EVALUATION_BATCH = 500
+
+
+def train_and_measure(setting: Setting) -> dict[str, Any]:
+    """Train one classifier and measure it on the validation split.
+
+    Args:
+        setting: The run.
+
+    Returns:
+        `accuracy` on the validation images, `corrupted` (name -> accuracy), both in [0, 1]; `train_loss` of the last
+        epoch, on augmented images; `seconds`; `torch` (its version).
+
+    Raises:
+        ValueError: If data, model or corruptions do not fit together.
+    """
+    started = time.perf_counter()
+    pl.seed_everything(setting.run_seed, verbose=False)
+    data = _data(setting)
+    measured = setting.measurement
+    check_corruptions(measured.corruptions, measured.severity, data.in_channels)
+    model = _model(setting, data)
+    trainer = _trainer(setting.training)
+    trainer.fit(model, datamodule=data)
+    train_loss = float(trainer.callback_metrics["train/loss"])  # predicting clears it
+    validation = data.splits.validation
+    corrupted = {
+        name: _accuracy(trainer, model, corrupted_copy(validation, name, measured.severity, setting.run_seed))
+        for name in measured.corruptions
+    }
+    return {
+        "accuracy": _accuracy(trainer, model, validation),
+        "corrupted": corrupted,
+        "train_loss": train_loss,
+        "seconds": round(time.perf_counter() - started, 2),
+        "torch": version("torch"),
+    }
+
+
+def view_maker(setting: Setting) -> Augment:
+    """The policy of a setting as a function of images and labels.
+
+    Raises:
+        ValueError: If the policy mixes images: their labels would have to be frozen as well.
+    """
+    base = None if setting.base == "none" else make_baseline(setting.base)
+    learned = None if setting.policy_file is None else load_policy(setting.policy_file)
+    if not isinstance(base, Baseline | None) or (learned is not None and learned.space.mixes):
+        raise ValueError(f"views: {setting.policy} mixes labels and cannot be frozen; leave it out.")
+
+    def augment(images: Tensor, labels: Tensor) -> Tensor:
+        images = images if base is None else base(images)
+        return images if learned is None else learned(images, labels)[0]
+
+    return augment
+
+
+def _data(setting: Setting) -> InfluenceDataModule:
+    options: dict[str, Any] = {
+        "train_size": setting.size,
+        "influence_size": setting.measurement.influence_size,
+        "val_size": setting.measurement.val_size,
+        "image_size": setting.measurement.image_size,
+        "batch_size": setting.training.batch_size,
+        "seed": setting.run_seed,
+    }
+    if setting.views == 0:
+        return ImageDataModule(setting.path, **options)
+    return FrozenViews(setting.path, view_maker(setting), setting.views, **options)
+
+
+def _model(setting: Setting, data: InfluenceDataModule) -> AugmentedClassifier:
+    """A classifier behind the fixed policy, or behind none where the views are frozen already."""
+    training = setting.training
+
+    def optimizer(parameters: Any) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            parameters, lr=training.lr, momentum=0.9, nesterov=True, weight_decay=training.weight_decay
+        )
+
+    policy_file = None if setting.views else setting.policy_file
+    return AugmentedClassifier(
+        ops=["rotation"],  # a control without a learned policy, or a policy file, replaces them
+        base_policy="none" if setting.views else setting.base,
+        policy_file=policy_file,
+        control="plain" if policy_file is None else "none",
+        image_size=data.image_size,
+        num_classes=data.num_classes,
+        in_channels=data.in_channels,
+        model=training.model,
+        model_kwargs=dict(training.model_kwargs),
+        optimizer=optimizer,
+        pixel_mean=training.pixel_mean,
+        pixel_std=training.pixel_std,
+    )
+
+
+def _trainer(training: Training) -> AugfluenceTrainer:
+    return AugfluenceTrainer(
+        accelerator=training.accelerator,
+        devices=1,
+        precision=training.precision,
+        max_epochs=-1,
+        max_steps=training.steps,
+        limit_val_batches=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _accuracy(trainer: AugfluenceTrainer, model: AugmentedClassifier, images: LabelledImages) -> float:
+    batches = cast(list[Tensor], trainer.predict(model, make_loader(images, _EVALUATION_BATCH, 0)))
+    return float((torch.cat(batches).argmax(dim=1).cpu() == images.labels).double().mean())

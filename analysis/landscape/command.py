@@ -1,0 +1,154 @@
+"""The command `python -m analysis landscape`."""
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from analysis.landscape.directions import Tensors, filter_weights
+from analysis.landscape.flatness import Walk, flatness, random_walks
+from analysis.landscape.gradient_noise import SpreadOfVectors, summarise
+from analysis.landscape.surface import Surface, flat, in_filter_units
+from analysis.results import write_result
+from analysis.run_folder import open_run
+from lightning_modules.command_line import progress_bar
+
+
+def landscape(
+    run: str,
+    device: str = "auto",
+    data_path: str | None = None,
+    images: int = 2000,
+    directions: int = 10,
+    threshold: float = 1.0,
+    step: float = 0.1,
+    longest: float = 5.0,
+    batch_size: int = 64,
+    seed: int = 0,
+    progress: bool = True,
+) -> None:
+    """How flat the minimum of a run is, and how noisy its gradients (Geiping et al., 2023).
+
+    Writes `RUN/analysis/landscape.json` and a picture. Both are measured on training images without augmentation, in
+    evaluation mode.
+
+    Args:
+        run: Folder of the run, `runs/NAME`.
+        device: `auto`, or a name that torch knows.
+        data_path: Where the data are now, if they are not where the run had them.
+        images: Training images to measure on, drawn at random.
+        directions: Random directions that flatness is averaged over.
+        threshold: Loss to walk to.
+        step: Length of a step in units of the norms of the filters.
+        longest: Where to give up.
+        batch_size: Images of a batch gradient; at least two batches.
+        seed: Seed of the images and directions.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        FileNotFoundError: If there is no such run.
+        ValueError: If an argument makes no sense.
+    """
+    opened = open_run(run, device, data_path)
+    train = opened.data.splits.train
+    if not 1 <= batch_size <= min(images, len(train)) // 2:
+        raise ValueError(
+            f"batch_size: two batches of {batch_size} do not fit into {min(images, len(train))} images; lower it."
+        )
+    surface = Surface.of(opened.model, train, images, seed)
+    weights = filter_weights(opened.model.network)
+    with progress_bar(progress) as bar:
+        task = bar.add_task("directions", total=directions)
+        walks = random_walks(
+            surface.loss, weights, directions, threshold, step, longest, seed, lambda: bar.update(task, advance=1)
+        )
+    noise = _noise(surface, weights, batch_size)
+    result = {"flatness": _flatness_facts(walks, weights), "gradient_noise": noise, "train_loss": walks[0].losses[0]}
+    files = write_result(
+        run,
+        "landscape",
+        result,
+        settings={
+            "images": len(surface.labels),
+            "directions": directions,
+            "threshold": threshold,
+            "step": step,
+            "longest": longest,
+            "batch_size": batch_size,
+        },
+        seed=seed,
+        figures={"walks": plot_walks(walks, threshold)},
+    )
+    console = Console()
+    console.print(_table(result))
+    for file in files:
+        console.print(f"Written: {file}", soft_wrap=True)
+
+
+def plot_walks(walks: list[Walk], threshold: float) -> Figure:
+    """The loss along each direction, up to where it reaches the threshold.
+
+    Args:
+        walks: From `random_walks`.
+        threshold: The loss that was walked to.
+    """
+    figure = Figure(figsize=(5.5, 3.8), layout="constrained")
+    axis = figure.subplots()
+    for walk in walks:
+        axis.plot(walk.steps, walk.losses, ".-", color="C0", alpha=0.5, linewidth=1)
+    reached = [walk.distance for walk in walks if math.isfinite(walk.distance)]
+    axis.plot(reached, [threshold] * len(reached), "o", color="C1", label="reaches the threshold")
+    axis.axhline(threshold, color="0.25", linewidth=0.8)
+    axis.set(xlabel="distance in units of the filters' norms", ylabel="training loss, unaugmented")
+    axis.set_ylim(0, max(2 * threshold, 1.1 * walks[0].losses[0]))
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def _noise(surface: Surface, weights: Tensors, batch_size: int) -> dict[str, Any]:
+    """Gradient noise of all parameters, and of the weights in filter units."""
+    seen = {"parameters": SpreadOfVectors(), "filter_units": SpreadOfVectors()}
+    for gradient in surface.gradients(batch_size):
+        seen["parameters"].update(flat(gradient))
+        seen["filter_units"].update(flat(in_filter_units(gradient, weights)))
+    facts = {}
+    for name, spread in seen.items():
+        found = asdict(summarise(spread, batch_size))
+        facts[name] = {key: _finite(value) for key, value in found.items()}
+    return facts
+
+
+def _flatness_facts(walks: list[Walk], weights: Tensors) -> dict[str, Any]:
+    facts: dict[str, Any] = {name: _finite(value) for name, value in flatness(walks, weights).items()}
+    return {
+        **facts,
+        "distances": [_finite(walk.distance) for walk in walks],
+        "reached": sum(math.isfinite(walk.distance) for walk in walks),
+    }
+
+
+def _finite(value: float) -> float | None:
+    """What JSON can hold: None for what is infinite or not known."""
+    return value if math.isfinite(value) else None
+
+
+def _table(result: dict[str, Any]) -> Table:
+    table = Table(title="Loss landscape, unaugmented training images")
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    found, noise = result["flatness"], result["gradient_noise"]["parameters"]
+    rows = {
+        "training loss": result["train_loss"],
+        "flatness, in filter norms": found["distance"],
+        "  deviation over directions": found["deviation"],
+        "gradient spread": noise["spread"],
+        "signal to noise": noise["signal_to_noise"],
+        "noise scale, images": noise["noise_scale"],
+    }
+    for name, value in rows.items():
+        table.add_row(name, "infinite" if value is None else f"{value:.4g}")
+    return table

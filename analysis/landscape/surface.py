@@ -1,0 +1,96 @@
+"""The unaugmented training loss of a trained classifier as a function of its weights, and its batch gradients.
+
+The network is in evaluation mode: batch normalisation uses its running statistics, so the loss of a batch is the mean
+of losses of single images, which the formulas of gradient noise take for granted.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from analysis.landscape.directions import Tensors, filter_norms
+from lightning_modules.classifier import Classifier
+from lightning_modules.data import LabelledImages
+
+_CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Cross-entropy (labels as they are, no smoothing) on some training images.
+
+    Args:
+        model: The classifier, on its device, in evaluation mode; not changed.
+        images: `[N, C, H, W]` in [0, 1].
+        labels: `[N]`.
+    """
+
+    model: Classifier
+    images: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, model: Classifier, train: LabelledImages, count: int, seed: int) -> "Surface":
+        """The surface on `count` training images drawn at random, or on all if they are fewer.
+
+        Args:
+            model: The classifier.
+            train: The training split.
+            count: Images, at least 1.
+            seed: Seed of the draw.
+        """
+        rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:count]
+        images, labels = train.__getitems__(rows.tolist())
+        return cls(model, images, labels)
+
+    @torch.no_grad()
+    def loss(self, weights: Tensors) -> float:
+        """The mean loss with these weights in place of the model's; all others stay.
+
+        Args:
+            weights: Parameters of `model.network` by name.
+        """
+        chunks = range(0, len(self.labels), _CHUNK)
+        total = sum(float(self._loss(weights, slice(start, start + _CHUNK), "sum").double()) for start in chunks)
+        return total / len(self.labels)
+
+    def gradients(self, batch_size: int) -> Iterator[Tensors]:
+        """The gradient of each batch by name, for all parameters of the network; a smaller last batch is left out.
+
+        Args:
+            batch_size: Images a batch.
+        """
+        parameters = {
+            name: parameter.detach().requires_grad_() for name, parameter in self.model.network.named_parameters()
+        }
+        for start in range(0, len(self.labels) - batch_size + 1, batch_size):
+            loss = self._loss(parameters, slice(start, start + batch_size), "mean")
+            found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, materialize_grads=True)
+            yield dict(zip(parameters, found, strict=True))
+
+    def _loss(self, weights: Tensors, rows: slice, reduction: str) -> Tensor:
+        device = self.model.device
+        images = self.images[rows].to(device).contiguous(memory_format=self.model.memory_format)
+        logits = functional_call(self.model.network, weights, (images,))
+        return nn.functional.cross_entropy(logits, self.labels[rows].to(device), reduction=reduction)
+
+
+def flat(tensors: Tensors) -> Tensor:
+    """All entries as one vector."""
+    return torch.cat([tensor.flatten() for tensor in tensors.values()])
+
+
+def in_filter_units(gradient: Tensors, weights: Tensors) -> Tensors:
+    """The gradient with respect to weights measured in the norms of their filters: `||w_f||` times the gradient.
+
+    So it does not change when a filter that a normalisation follows is scaled. That it is the gradient that is
+    multiplied is this project's choice; the paper says "filter-normalised".
+
+    Args:
+        gradient: By name.
+        weights: Of two or more axes, by name; other parameters are left out.
+    """
+    return {name: gradient[name] * filter_norms(weight) for name, weight in weights.items()}
