@@ -131,7 +131,7 @@ def error_rates(truth: Truth, predicted: Any) -> Floats:
 
 
 def class_accuracy(truth: Truth, predicted: Any) -> Floats:
-    """a `[K]`: share of the images of each class whose prediction is a right answer."""
+    """A `[K]`: share of the images of each class whose prediction is a right answer."""
     accuracy: Floats = 1 - error_counts(truth, predicted).sum(axis=1) / truth.sizes
     return accuracy
 

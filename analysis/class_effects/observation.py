@@ -45,7 +45,7 @@ def train_and_observe(setting: Setting, weights: Path) -> dict[str, Any]:
         "validation": confusion_counts(validation.labels.numpy(), seen.numpy(), data.num_classes).tolist(),
         "test": probabilities.argmax(dim=1).tolist(),
         "labels": test.labels.tolist(),
-        "loss": _class_losses(probabilities, test.labels).tolist(),
+        "loss": class_losses(probabilities.double().clamp(min=_LEAST).log(), test.labels).tolist(),
         "train_loss": train_loss,
         "seconds": round(time.perf_counter() - started, 2),
         "torch": version("torch"),
@@ -57,9 +57,12 @@ def weights_file(folder: Path, setting: Setting) -> Path:
     return folder / f"{setting.key}.safetensors"
 
 
-def _class_losses(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy `[K]` of the images of each class; every class has some."""
-    own = probabilities.double().gather(1, labels[:, None]).clamp(min=_LEAST).log().neg().squeeze(1)
-    return torch.zeros(probabilities.shape[1], dtype=own.dtype).scatter_reduce(
-        0, labels, own, "mean", include_self=False
-    )
+def class_losses(log_probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy `[K]` of the images of each class, in float64.
+
+    Args:
+        log_probabilities: `[N, K]`.
+        labels: Class numbers `[N]`; every class has some.
+    """
+    own = -log_probabilities.double().gather(1, labels[:, None]).squeeze(1)
+    return torch.stack([own[labels == k].mean() for k in range(log_probabilities.shape[1])])

@@ -1,0 +1,172 @@
+"""All that a study finds out: runs, recipe and prediction; and the report of it as plain values."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.class_effects.metrics import Floats, Integers, Truth, class_accuracy
+from analysis.class_effects.observation import class_losses
+from analysis.class_effects.prediction import predicted_harm, rank_agreement
+from analysis.class_effects.reference import Reference, class_similarity
+from analysis.class_effects.study import Recipe, Runs, Study, find_recipe, stack, write_recipe
+from analysis.class_effects.summary import compare_recipe, measure, over_runs, pair_facts
+from analysis.class_effects.thresholds import Thresholds
+from analysis.exchange_rate.run_cache import Result
+from analysis.exchange_rate.setting import Setting
+from analysis.exchange_rate.training import view_maker
+from lightning_modules.command_line import progress_bar
+
+POLICY_FILE = "class_conditional_policy.json"
+Train = Callable[[list[Setting]], list[Result]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found out.
+
+    Attributes:
+        runs: By strength and seed.
+        recipe: From the validation split.
+        policy_file: The class-conditional policy; None if no class absorbs others.
+        conditional: Runs with that policy, by seed; empty if there are none.
+        harm: Predicted change of the loss of each class from the weakest to the strongest augmentation `[R, K]`, from
+            each of the weakest runs alone.
+        start_loss: Validation loss of each class in the weakest runs, `[R, K]`.
+        similarity: Of the classes in the features of the weakest runs, `[K, K]`.
+    """
+
+    runs: Runs
+    recipe: Recipe
+    policy_file: Path | None
+    conditional: list[Result]
+    harm: Floats
+    start_loss: Floats
+    similarity: Floats
+
+
+def find_out(
+    study: Study, train: Train, classes: int, damping: float, retrain: bool, show_progress: bool = True
+) -> Outcome:
+    """Train the sweep, choose the classes, write their policy, predict the harm, and train with the policy.
+
+    Args:
+        study: The sweep.
+        train: Results of runs, in their order.
+        classes: How many classes the recipe is about.
+        damping: See `predicted_harm`.
+        retrain: Whether to train with the class-conditional policy.
+        show_progress: Whether to show a progress bar over the predictions.
+    """
+    settings = study.settings()
+    runs = dict(zip(settings, train(list(settings.values())), strict=True))
+    recipe = find_recipe(runs, study.strengths, classes)
+    file = write_recipe(recipe, study.ops, study.folder / POLICY_FILE)
+    harm, start, similarity = [], [], []
+    with progress_bar(show_progress) as bar:
+        for seed in bar.track(range(study.seeds), description="predictions"):
+            weak, strong = (settings[strength, seed] for strength in (study.strengths[0], study.strengths[-1]))
+            reference = Reference.load(weak, study.weights)
+            harm.append(predicted_harm(reference, view_maker(weak), view_maker(strong), damping).numpy())
+            validation = reference.validation()
+            start.append(class_losses(validation.logits.log_softmax(dim=1), validation.labels).cpu().numpy())
+            similarity.append(class_similarity(validation))
+    return Outcome(
+        runs=runs,
+        recipe=recipe,
+        policy_file=file,
+        conditional=train(study.conditional_settings(file)) if retrain and file is not None else [],
+        harm=np.array(harm),
+        start_loss=np.array(start),
+        similarity=np.mean(similarity, axis=0),
+    )
+
+
+def truths_of(labels: Any, votes: Any | None, num_classes: int, vote_share: float) -> dict[str, Truth]:
+    """What the test images show: `original`, and `multi_label` if there are votes.
+
+    Raises:
+        ValueError: If the votes are not those of these images and classes.
+    """
+    truths = {"original": Truth.single(labels, num_classes)}
+    if votes is not None:
+        if np.ndim(votes) != 2 or np.shape(votes)[1] != num_classes:
+            raise ValueError(
+                f"human_counts: expected [images, {num_classes} classes], found an array of {list(np.shape(votes))}."
+            )
+        truths["multi_label"] = Truth.from_votes(labels, votes, vote_share)
+    return truths
+
+
+def summarise(
+    outcome: Outcome, study: Study, votes: Any | None, similarity: Floats | None, thresholds: Thresholds
+) -> dict[str, Any]:
+    """The outcome as plain values.
+
+    Args:
+        outcome: From `find_out`.
+        study: The sweep.
+        votes: Of people on the test images `[N, K]`, or None.
+        similarity: Of the classes `[K, K]`; None takes that of the outcome.
+        thresholds: Where lines are drawn.
+
+    Returns:
+        `classes`, `strengths`; `original` and, with votes, `multi_label` (see `measure`); `pairs`; `recipe`;
+        `prediction`.
+    """
+    first = outcome.runs[study.strengths[0], 0]
+    names, strengths = first["classes"], study.strengths
+    truths = truths_of(first["labels"], votes, len(names), thresholds.vote_share)
+    predicted: Integers = stack(outcome.runs, strengths, "test").astype(int)
+    fullest = [*truths.values()][-1]
+    nearness = outcome.similarity if similarity is None else similarity
+    return {
+        "classes": names,
+        "strengths": strengths,
+        **{
+            name: measure(truth, predicted, strengths, names, thresholds.significance) for name, truth in truths.items()
+        },
+        "pairs": pair_facts(fullest, votes is not None, predicted, nearness, names, thresholds),
+        "recipe": _recipe_facts(outcome, truths, predicted, names, strengths),
+        "prediction": _prediction_facts(outcome, strengths, truths["original"], predicted),
+    }
+
+
+def _recipe_facts(
+    outcome: Outcome, truths: dict[str, Truth], predicted: Integers, names: list[str], strengths: list[float]
+) -> dict[str, Any]:
+    recipe = outcome.recipe
+    arms = {f"strength {strength:g}": seen for strength, seen in zip(strengths, predicted, strict=True)}
+    strongest = list(arms)[-1]
+    if outcome.conditional:
+        arms["class-conditional"] = np.array([run["test"] for run in outcome.conditional])
+    return {
+        "affected": {names[k]: strength for k, strength in recipe.affected.items()},
+        "absorbing": {names[k]: strength for k, strength in recipe.absorbing.items()},
+        "policy_file": None if outcome.policy_file is None else outcome.policy_file.name,
+        "comparison": {name: compare_recipe(truth, arms, recipe, strongest) for name, truth in truths.items()},
+    }
+
+
+def _prediction_facts(outcome: Outcome, strengths: list[float], truth: Truth, predicted: Integers) -> dict[str, Any]:
+    losses = stack(outcome.runs, strengths, "loss").mean(axis=1)  # [S, K]
+    accuracy = over_runs(class_accuracy, truth, predicted).mean(axis=1)
+    rise, fall = losses[-1] - losses[0], accuracy[0] - accuracy[-1]
+    harm, start = outcome.harm.mean(axis=0), outcome.start_loss.mean(axis=0)
+    return {
+        "predicted": harm.tolist(),
+        "predicted_by_seed": outcome.harm.tolist(),
+        "loss_change": rise.tolist(),
+        "accuracy_change": (-fall).tolist(),
+        "start_loss": start.tolist(),
+        "agreement": {
+            "loss": asdict(rank_agreement(harm, rise)),
+            "accuracy": asdict(rank_agreement(harm, fall)),
+        },
+        "control": {  # what the loss at the start, which knows nothing of the policy, says alone
+            "loss": asdict(rank_agreement(start, rise)),
+            "accuracy": asdict(rank_agreement(start, fall)),
+        },
+    }
