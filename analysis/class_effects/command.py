@@ -12,6 +12,7 @@ from analysis.class_effects.figures import agreement_picture, class_picture
 from analysis.class_effects.metrics import Floats
 from analysis.class_effects.observation import train_and_observe
 from analysis.class_effects.outcome import find_out, summarise, truths_of
+from analysis.class_effects.pairs import check_similarity
 from analysis.class_effects.study import Study
 from analysis.class_effects.tables import grids, recipe_text
 from analysis.class_effects.thresholds import Thresholds
@@ -129,14 +130,11 @@ def _read_matrix(file: Path, field: str) -> Floats:
 def _check_data(
     study: Study, cache: RunCache, votes: Floats | None, similarity: Floats | None, thresholds: Thresholds
 ) -> None:
-    """Raise ValueError before anything is trained, if votes or similarity are of other images or classes."""
+    """Raise ValueError before anything is trained if votes or similarity are of something else."""
     settings = list(study.settings().values())
-    if (votes is None and similarity is None) or all(cache.has(setting) for setting in settings):
+    if all(cache.has(setting) for setting in settings):
         return
     data = data_of(settings[0])
-    if similarity is not None and similarity.shape != (data.num_classes, data.num_classes):
-        raise ValueError(
-            f"similarity: expected one row and column a class, {data.num_classes}, found {list(similarity.shape)}."
-        )
-    if votes is not None:
-        truths_of(data.splits.load_test().labels, votes, data.num_classes, thresholds.vote_share)
+    if similarity is not None:
+        check_similarity(similarity, data.num_classes)
+    truths_of(data.splits.load_test().labels, votes, data.num_classes, thresholds.vote_share)

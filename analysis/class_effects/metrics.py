@@ -86,12 +86,13 @@ class Truth:
     @property
     def num_classes(self) -> int:
         """K."""
-        return self.sets.shape[1]
+        return int(self.sets.shape[1])
 
     @property
     def counted(self) -> Flags:
         """Images that have a right answer, `[N]`."""
-        return self.sets.any(axis=1)
+        counted: Flags = np.asarray(self.sets.any(axis=1))
+        return counted
 
     @property
     def sizes(self) -> Integers:

@@ -54,7 +54,7 @@ def co_occurrence(truth: Truth) -> Floats:
     counted = truth.counted
     own = truth.labels[counted, None] == np.arange(truth.num_classes)
     shares = (own.T.astype(float) @ truth.sets[counted]) / truth.sizes[:, None]
-    symmetric = (shares + shares.T) / 2
+    symmetric: Floats = (shares + shares.T) / 2
     np.fill_diagonal(symmetric, 1)
     return symmetric
 
@@ -64,6 +64,15 @@ def categorise(often: bool, similar: bool) -> Category:
     if often:
         return "ambiguous" if similar else "co-occurring"
     return "fine-grained" if similar else "unrelated"
+
+
+def check_similarity(similarity: Floats, num_classes: int) -> None:
+    """Raise ValueError unless there is a row and a column for each class."""
+    if similarity.shape != (num_classes, num_classes):
+        raise ValueError(
+            f"similarity: expected a row and a column for each of {num_classes} classes, found "
+            f"{list(similarity.shape)}."
+        )
 
 
 def growing_pairs(
@@ -88,7 +97,11 @@ def growing_pairs(
 
     Returns:
         Ordered pairs with growth > 0, the fastest growing first.
+
+    Raises:
+        ValueError: If the similarity is not that of these classes.
     """
+    check_similarity(similarity, len(best))
     strong = rates[-1]
     growth = strong - rates[best, np.arange(len(best))]
     np.fill_diagonal(growth, 0)

@@ -91,7 +91,7 @@ class RankAgreement:
     """How well a prediction ranks the classes.
 
     Attributes:
-        spearman: Rank correlation in [-1, 1]; None where one side is constant.
+        spearman: Rank correlation in [-1, 1]; None where one side is constant, or there are fewer than four classes.
         low: Lower end of its bootstrap interval over the classes; None with `spearman`.
         high: Upper end.
     """
@@ -109,20 +109,20 @@ def rank_agreement(
     Classes are drawn with replacement; with ten of them the interval is wide, and rightly so.
 
     Args:
-        predicted: `[K]`, K >= 4.
+        predicted: `[K]`.
         measured: `[K]`.
         confidence: Of the interval, in (0, 1).
         draws: Resamples.
         seed: Of the resampling.
 
     Raises:
-        ValueError: If there are fewer than four classes, or not as many of both.
+        ValueError: If there are not as many of both.
     """
     left, right = np.asarray(predicted, dtype=float), np.asarray(measured, dtype=float)
-    if left.ndim != 1 or left.shape != right.shape or len(left) < _LEAST:
-        raise ValueError(
-            f"expected two vectors of {_LEAST} or more classes, found {list(left.shape)} and {list(right.shape)}."
-        )
+    if left.ndim != 1 or left.shape != right.shape:
+        raise ValueError(f"expected two vectors of one number a class, found {left.shape} and {right.shape}.")
+    if len(left) < _LEAST:
+        return RankAgreement(None, None, None)
     chosen = np.random.default_rng(seed).integers(len(left), size=(draws, len(left)))
     resampled = np.array([_spearman(left[rows], right[rows]) for rows in chosen])
     value, known = _spearman(left, right), resampled[np.isfinite(resampled)]

@@ -9,6 +9,7 @@ import numpy as np
 from analysis.class_effects.changes import changes_against_best, mean_change
 from analysis.class_effects.metrics import (
     Floats,
+    Integers,
     Truth,
     class_accuracy,
     error_rates,
@@ -23,12 +24,14 @@ from analysis.class_effects.thresholds import Thresholds
 Facts = dict[str, Any]
 
 
-def over_runs(function: Any, truth: Truth, predicted: Floats) -> Floats:
+def over_runs(function: Any, truth: Truth, predicted: Integers) -> Floats:
     """A metric of every run: predictions `[S, R, N]` to `[S, R, ...]`."""
     return np.array([[function(truth, seen) for seen in row] for row in predicted], dtype=float)
 
 
-def measure(truth: Truth, predicted: Floats, strengths: Sequence[float], classes: Sequence[str], level: float) -> Facts:
+def measure(
+    truth: Truth, predicted: Integers, strengths: Sequence[float], classes: Sequence[str], level: float
+) -> Facts:
     """Accuracy, false positives and false negatives of each class at each strength.
 
     Args:
@@ -69,7 +72,7 @@ def measure(truth: Truth, predicted: Floats, strengths: Sequence[float], classes
 
 
 def pair_facts(
-    truth: Truth, voted: bool, predicted: Floats, similarity: Floats, classes: Sequence[str], thresholds: Thresholds
+    truth: Truth, voted: bool, predicted: Integers, similarity: Floats, classes: Sequence[str], thresholds: Thresholds
 ) -> list[Facts]:
     """The confusions that grow most at the strongest augmentation, with the names of their classes.
 
@@ -93,7 +96,7 @@ def pair_facts(
     return [{**asdict(pair), "label": classes[pair.label], "prediction": classes[pair.prediction]} for pair in pairs]
 
 
-def compare_recipe(truth: Truth, arms: Mapping[str, Floats], recipe: Recipe, reference: str) -> dict[str, Facts]:
+def compare_recipe(truth: Truth, arms: Mapping[str, Integers], recipe: Recipe, reference: str) -> dict[str, Facts]:
     """Accuracy of several ways to train, over all classes and over those that the recipe is about.
 
     Args:
@@ -108,7 +111,7 @@ def compare_recipe(truth: Truth, arms: Mapping[str, Floats], recipe: Recipe, ref
     """
     groups = {"affected": sorted(recipe.affected), "absorbing": sorted(recipe.absorbing)}
 
-    def values(predicted: Floats) -> dict[str, list[float]]:
+    def values(predicted: Integers) -> dict[str, list[float]]:
         accuracy = np.array([class_accuracy(truth, seen) for seen in predicted])
         found = {"mean": [mean_accuracy(truth, seen) for seen in predicted]}
         found["worst_class"] = accuracy.min(axis=1).tolist()
