@@ -1,8 +1,8 @@
 """Which classes of CIFAR-10 strong crops hurt, whether influence foresees it, and what weakening them for some gives.
 
 `python -m benchmarks.class_effects` runs `python -m analysis class_effects` at a size for one CPU core, with the votes
-of CIFAR-10H where they lie beside the data (`test_human_counts.npy`), and writes `class_effects.json`, `.md` and `.png`
-into `benchmarks/results`. Runs that are on disk are not repeated.
+of CIFAR-10H where they lie beside the data (`test_human_counts.npy`), with both choices of the weaker strength, and
+writes `class_effects.json`, `.md` and `.png` into `benchmarks/results`. Runs that are on disk are not repeated.
 """
 
 import argparse
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.class_effects.command import class_effects
-from analysis.class_effects.tables import grids, recipe_text
+from analysis.class_effects.study import Weaker
+from analysis.class_effects.tables import grids, recipe_grids, recipe_text
 from analysis.exchange_rate.setting import Training
 from analysis.results import read_result
 from augnet.atomic_file import write_atomically
@@ -29,6 +30,23 @@ TRAINING = Training(
 )
 
 
+def study(path: str, folder: Path, seeds: int, weaker: Weaker) -> dict[str, Any]:
+    """Run the analysis, what is missing of it, and read its result."""
+    votes = Path(path) / "test_human_counts.npy"
+    class_effects(
+        path,
+        folder=folder,
+        seeds=seeds,
+        weaker=weaker,
+        human_counts=votes if votes.is_file() else None,
+        training=TRAINING,
+    )
+    content = read_result(folder, "class_effects")
+    if content is None:
+        raise FileNotFoundError(f"{folder} has no result; run this again.")
+    return content
+
+
 def page(content: Mapping[str, Any]) -> str:
     """The tables in Markdown."""
     settings, result = content["settings"], content["result"]
@@ -40,7 +58,10 @@ def page(content: Mapping[str, Any]) -> str:
         f"seeds, torch {content['versions']['torch']}. Significant: at a rate of false discoveries of "
         f"{100 * settings['thresholds']['significance']:g} %."
     )
-    return "\n\n".join([head, *(grid.markdown() for grid in grids(result)), recipe_text(result["recipe"])]) + "\n"
+    parts = [head, *(grid.markdown() for grid in grids(result)), recipe_text(result["recipe"])]
+    parts += ["With the strength at which each class has the fewest false positives (`weaker` fewest) instead:"]
+    parts += [*(grid.markdown() for grid in recipe_grids(content["fewest"])), recipe_text(content["fewest"])]
+    return "\n\n".join(parts) + "\n"
 
 
 def main() -> None:
@@ -51,22 +72,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/benchmark-class-effects"), help="where the runs are")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"), help="folder of the results")
     options = parser.parse_args()
-    votes = Path(options.path) / "test_human_counts.npy"
-    class_effects(
-        options.path,
-        folder=options.folder,
-        seeds=options.seeds,
-        human_counts=votes if votes.is_file() else None,
-        training=TRAINING,
-    )
-    content = read_result(options.folder, "class_effects")
-    if content is None:
-        raise FileNotFoundError(f"{options.folder} has no result; run this again.")
+    fewest = study(options.path, options.folder, options.seeds, "fewest")
+    content = {**study(options.path, options.folder, options.seeds, "next"), "fewest": fewest["result"]["recipe"]}
     machine = f"{platform.machine()}, {os.cpu_count()} cores, 1 thread used"
-    setting = {"machine": machine, **versions(("torch", "pytorch-lightning", "kornia", "scipy"))}
-    write_atomically(
-        options.output / "class_effects.json", json.dumps({"setting": setting, **content}, indent=1) + "\n"
-    )
+    content["setting"] = {"machine": machine, **versions(("torch", "pytorch-lightning", "kornia", "scipy"))}
+    write_atomically(options.output / "class_effects.json", json.dumps(content, indent=1) + "\n")
     write_atomically(options.output / "class_effects.md", page(content))
     for part, name in (("classes", "class_effects.png"), ("prediction", "class_effects_prediction.png")):
         picture = options.folder / "analysis" / f"class_effects_{part}.png"

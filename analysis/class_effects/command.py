@@ -13,7 +13,7 @@ from analysis.class_effects.metrics import Floats
 from analysis.class_effects.observation import train_and_observe
 from analysis.class_effects.outcome import find_out, summarise, truths_of
 from analysis.class_effects.pairs import check_similarity
-from analysis.class_effects.study import Study
+from analysis.class_effects.study import Study, Weaker
 from analysis.class_effects.tables import grids, recipe_text
 from analysis.class_effects.thresholds import Thresholds
 from analysis.exchange_rate.run_cache import Result, RunCache
@@ -36,6 +36,7 @@ def class_effects(
     human_counts: Path | None = None,
     similarity: Path | None = None,
     classes: int = 2,
+    weaker: Weaker = "next",
     retrain: bool = True,
     damping: float = 0.1,
     thresholds: Thresholds = Thresholds(),  # noqa: B008 - frozen
@@ -66,6 +67,8 @@ def class_effects(
         similarity: Similarity of meaning `[K, K]` of the classes, in their order, as an `.npy` file; by default the
             cosine between the class means in the features of the weakest runs.
         classes: How many classes the policy is weakened for, and how many of those that lose most are followed.
+        weaker: What absorbing classes get: the `next` strength below the strongest, or that with the `fewest` false
+            positives, which lets a network know the class by how little it is augmented.
         retrain: Whether to train with the class-conditional policy too.
         damping: Of the Hessian behind the prediction, times its mean eigenvalue.
         thresholds: Where lines are drawn.
@@ -91,9 +94,9 @@ def class_effects(
         observe = partial(train_and_observe, weights=study.weights)
         return sweep(settings, cache, workers, threads, show_progress=progress, train=observe)
 
-    outcome = find_out(study, train, classes, damping, retrain, progress)
+    outcome = find_out(study, train, classes, weaker, damping, retrain, progress)
     result = summarise(outcome, study, votes, nearness, thresholds)
-    settings = {**asdict(study), "folder": str(folder), "classes": classes, "damping": damping}
+    settings = {**asdict(study), "folder": str(folder), "classes": classes, "weaker": weaker, "damping": damping}
     files = write_result(
         folder,
         "class_effects",

@@ -11,7 +11,7 @@ from analysis.class_effects.metrics import Floats, Integers, Truth, class_accura
 from analysis.class_effects.observation import class_losses
 from analysis.class_effects.prediction import predicted_harm, rank_agreement
 from analysis.class_effects.reference import Reference, class_similarity
-from analysis.class_effects.study import Recipe, Runs, Study, find_recipe, stack, write_recipe
+from analysis.class_effects.study import Recipe, Runs, Study, Weaker, find_recipe, stack, write_recipe
 from analysis.class_effects.summary import compare_recipe, measure, over_runs, pair_facts
 from analysis.class_effects.thresholds import Thresholds
 from analysis.exchange_rate.run_cache import Result
@@ -48,7 +48,7 @@ class Outcome:
 
 
 def find_out(
-    study: Study, train: Train, classes: int, damping: float, retrain: bool, show_progress: bool = True
+    study: Study, train: Train, classes: int, weaker: Weaker, damping: float, retrain: bool, show_progress: bool = True
 ) -> Outcome:
     """Train the sweep, choose the classes, write their policy, predict the harm, and train with the policy.
 
@@ -56,13 +56,14 @@ def find_out(
         study: The sweep.
         train: Results of runs, in their order.
         classes: How many classes the recipe is about.
+        weaker: See `find_recipe`.
         damping: See `predicted_harm`.
         retrain: Whether to train with the class-conditional policy.
         show_progress: Whether to show a progress bar over the predictions.
     """
     settings = study.settings()
     runs = dict(zip(settings, train(list(settings.values())), strict=True))
-    recipe = find_recipe(runs, study.strengths, classes)
+    recipe = find_recipe(runs, study.strengths, classes, weaker)
     file = write_recipe(recipe, study.ops, study.folder / POLICY_FILE)
     harm, start, similarity = [], [], []
     with progress_bar(show_progress) as bar:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from augnet import save_policy
 from augnet.baselines import make_baseline
 from augnet.baselines.base import Baseline
 
+Weaker = Literal["next", "fewest"]
 Runs = Mapping[tuple[float, int], Result]  # by strength and seed
 
 
@@ -84,7 +86,7 @@ class Recipe:
 
     Attributes:
         affected: The classes that lose most accuracy at the strongest augmentation, and the strength best for each.
-        absorbing: The classes whose false positives grow most, and the strength at which they have fewest.
+        absorbing: The classes whose false positives grow most, and the weaker strength they get.
         strengths: `[K]`: that strength for absorbing classes, the strongest for all others.
     """
 
@@ -93,16 +95,18 @@ class Recipe:
     strengths: list[float]
 
 
-def find_recipe(runs: Runs, strengths: list[float], count: int) -> Recipe:
+def find_recipe(runs: Runs, strengths: list[float], count: int, weaker: Weaker = "next") -> Recipe:
     """Give the classes that absorb others their weaker strength, and leave the others alone.
 
     It is decided on the validation split, by the labels of its images, so that the test split can say how well it
-    works.
+    works. A strength that differs much between classes can give the class away: a network that has seen one class
+    unaugmented and the others not takes what is not augmented, such as test images, for that class.
 
     Args:
         runs: All runs of the sweep.
         strengths: Increasing.
         count: How many affected and how many absorbing classes at most, >= 1.
+        weaker: Strength of absorbing classes: `next` below the strongest, or that with the `fewest` false positives.
     """
     if count < 1:
         raise ValueError(f"classes must be at least 1, found {count}.")
@@ -110,11 +114,11 @@ def find_recipe(runs: Runs, strengths: list[float], count: int) -> Recipe:
     right = confusion.diagonal(axis1=2, axis2=3)
     affected = most_changed(right / confusion.sum(axis=3), count)
     absorbing = most_changed(right - confusion.sum(axis=2), count)  # minus the false positives
-    weaker = {k: strengths[index] for k, index in absorbing.items()}
+    weakened = {k: strengths[-2] if weaker == "next" else strengths[index] for k, index in absorbing.items()}
     return Recipe(
         affected={k: strengths[index] for k, index in affected.items()},
-        absorbing=weaker,
-        strengths=[weaker.get(k, strengths[-1]) for k in range(confusion.shape[2])],
+        absorbing=weakened,
+        strengths=[weakened.get(k, strengths[-1]) for k in range(confusion.shape[2])],
     )
 
 

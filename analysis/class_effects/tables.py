@@ -42,8 +42,17 @@ def grids(result: Mapping[str, Any]) -> list[Grid]:
     """
     names = [name for name in _TRUTHS if name in result]
     classes = [_classes(_TRUTHS[name], result[name]["classes"], result["strengths"]) for name in names]
-    recipe = [_recipe(_TRUTHS[name], result["recipe"]["comparison"][name]) for name in names]
-    return [*classes, _pairs(result["pairs"][:_PAIRS]), _prediction(result["prediction"]), *recipe]
+    pairs, prediction = _pairs(result["pairs"][:_PAIRS]), _prediction(result["prediction"])
+    return [*classes, pairs, prediction, *recipe_grids(result["recipe"])]
+
+
+def recipe_grids(recipe: Mapping[str, Any]) -> list[Grid]:
+    """How well the class-conditional policy does.
+
+    Args:
+        recipe: As in the result of `summarise`.
+    """
+    return [_recipe(_TRUTHS[name], arms) for name, arms in recipe["comparison"].items()]
 
 
 def agreement_text(facts: Mapping[str, Any]) -> str:

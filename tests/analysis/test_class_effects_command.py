@@ -13,10 +13,11 @@ from PIL import Image
 
 import analysis.class_effects.command as command
 from analysis.__main__ import main
+from analysis.class_effects.observation import train_and_observe
 from analysis.class_effects.prediction import predicted_harm
 from analysis.class_effects.reference import Reference
 from analysis.class_effects.study import Study
-from analysis.exchange_rate.setting import Measurement, Training
+from analysis.exchange_rate.setting import Measurement, Setting, Training
 from analysis.exchange_rate.training import view_maker
 from analysis.results import read_result
 from augnet import load_policy
@@ -140,11 +141,11 @@ def test_a_second_call_trains_nothing(
 def test_a_lost_run_alone_is_repeated_to_the_same_numbers(
     images: Path, votes: Path, folder: Path, content: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trained, real = [], command.train_and_observe
+    trained = []
 
-    def count(setting: Any, weights: Path) -> dict[str, Any]:
+    def count(setting: Setting, weights: Path) -> dict[str, Any]:
         trained.append(setting.key)
-        return real(setting, weights)
+        return train_and_observe(setting, weights)
 
     monkeypatch.setattr(command, "train_and_observe", count)
     lost = sorted((folder / "runs").glob("*.json"))[0]

@@ -54,9 +54,9 @@ def result(confusion: list[list[int]]) -> dict[str, Any]:
 
 
 def runs() -> dict[tuple[float, int], dict[str, Any]]:
-    """At full strength images of class 0 are taken for class 2, which is best at 0.5."""
+    """At full strength images of class 0 are taken for class 2, which is best at 0.1."""
     weak = [[8, 1, 1], [0, 9, 1], [1, 0, 9]]
-    middle = [[9, 1, 0], [0, 9, 1], [1, 0, 9]]
+    middle = [[9, 0, 1], [0, 8, 2], [1, 0, 9]]
     strong = [[4, 1, 5], [0, 9, 1], [0, 0, 10]]
     matrices = {0.1: weak, 0.5: middle, 1.0: strong}
     return {(strength, seed): result(matrix) for strength, matrix in matrices.items() for seed in range(2)}
@@ -64,7 +64,12 @@ def runs() -> dict[tuple[float, int], dict[str, Any]]:
 
 def test_classes_that_absorb_are_weakened_and_not_those_that_lose() -> None:
     recipe = find_recipe(runs(), [0.1, 0.5, 1.0], 2)
-    assert recipe == Recipe(affected={0: 0.5}, absorbing={2: 0.5}, strengths=[1.0, 1.0, 0.5])
+    assert recipe == Recipe(affected={0: 0.5}, absorbing={2: 0.5, 1: 0.5}, strengths=[1.0, 0.5, 0.5])
+    assert find_recipe(runs(), [0.1, 0.5, 1.0], 1).absorbing == {2: 0.5}
+
+
+def test_a_class_may_get_the_strength_at_which_it_absorbs_least() -> None:
+    assert find_recipe(runs(), [0.1, 0.5, 1.0], 2, "fewest").absorbing == {2: 0.1, 1: 0.5}
 
 
 def test_without_absorbing_classes_there_is_no_policy_and_no_old_one_is_left(tmp_path: Path) -> None:
