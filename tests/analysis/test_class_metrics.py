@@ -1,5 +1,6 @@
 """Accuracy and confusion of each class: by hand, and against scikit-learn."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,10 @@ from analysis.class_effects.metrics import (
     false_positives,
     mean_accuracy,
 )
+from analysis.class_effects.pairs import co_occurrence
+from lightning_modules.data import ImageDataModule
 
+VOTES_FILE = Path(__file__).parents[3] / "shared" / "data" / "cifar10" / "test_human_counts.npy"
 LABELS = [0, 0, 0, 0, 1, 1, 2, 2]
 PREDICTED = [0, 1, 1, 2, 1, 0, 2, 2]
 VOTES = [
@@ -132,3 +136,14 @@ def test_what_cannot_be_measured_is_refused() -> None:
         Truth.single(LABELS, 4)
     with pytest.raises(ValueError, match="one prediction for each of 8"):
         class_accuracy(Truth.single(LABELS, 3), PREDICTED[:-1])
+
+
+@pytest.mark.skipif(not VOTES_FILE.is_file(), reason=f"needs CIFAR-10 and its human counts, {VOTES_FILE}")
+def test_the_votes_of_cifar10h_are_those_of_the_test_images_in_their_order() -> None:
+    labels = ImageDataModule(str(VOTES_FILE.parent), train_size=100).splits.load_test().labels.numpy()
+    truth = Truth.from_votes(labels, np.load(VOTES_FILE), 0.1)
+    assert truth.counted.all()
+    assert truth.sets[np.arange(len(labels)), labels].mean() > 0.999  # hardly a label that people deny
+    together = co_occurrence(truth) - np.eye(10)
+    cat, dog = 3, 5
+    assert set(np.unravel_index(together.argmax(), together.shape)) == {cat, dog}
