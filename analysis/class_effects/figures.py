@@ -40,26 +40,34 @@ def class_picture(result: Mapping[str, Any]) -> Figure:
 
 
 def agreement_picture(result: Mapping[str, Any]) -> Figure:
-    """Predicted harm of each class against what was measured.
+    """Predicted harm of each class against what was measured: a row for each strength but the weakest.
 
     Args:
         result: From `summarise`.
     """
-    facts = result["prediction"]
-    measured = {
-        "loss": ("measured rise of the loss", facts["loss_change"]),
-        "accuracy": ("measured fall of accuracy, points", [-100 * change for change in facts["accuracy_change"]]),
-    }
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    for axis, (name, (label, values)) in zip(figure.subplots(1, 2), measured.items(), strict=True):
-        axis.scatter(facts["predicted"], values)
-        for place, text in zip(zip(facts["predicted"], values, strict=True), result["classes"], strict=True):
-            axis.annotate(text, place, xytext=(4, 3), textcoords="offset points", fontsize=8)
-        axis.set(xlabel="predicted rise of the loss", ylabel=label)
-        axis.set_title(f"rank correlation {agreement_text(facts['agreement'][name])}", fontsize=10)
-        axis.margins(0.15)
-        axis.spines[["top", "right"]].set_visible(False)
+    steps = result["prediction"]
+    figure = Figure(figsize=(9, 3.7 * len(steps)), layout="constrained")
+    axes = figure.subplots(len(steps), 2, squeeze=False)
+    for row, step in zip(axes, steps, strict=True):
+        measured = {
+            "loss": ("measured rise of the loss", step["loss_rise"]),
+            "accuracy": ("measured fall of accuracy, points", [100 * fall for fall in step["accuracy_fall"]]),
+        }
+        for axis, (name, (label, values)) in zip(row, measured.items(), strict=True):
+            _named_points(axis, result["classes"], step["predicted"], values)
+            axis.set(xlabel=f"predicted rise of the loss at strength {step['strength']:g}", ylabel=label)
+            axis.set_title(f"rank correlation {agreement_text(step['agreement'][name])}", fontsize=10)
     return figure
+
+
+def _named_points(axis: Axes, names: list[str], across: list[float], up: list[float]) -> None:
+    """Points with their names, above and below in turn, so that neighbours can be read."""
+    axis.scatter(across, up)
+    for place, index in enumerate(np.argsort(across)):
+        offset = (4, 3) if place % 2 else (4, -10)
+        axis.annotate(names[index], (across[index], up[index]), xytext=offset, textcoords="offset points", fontsize=8)
+    axis.margins(0.15)
+    axis.spines[["top", "right"]].set_visible(False)
 
 
 def _bars(

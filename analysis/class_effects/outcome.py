@@ -32,7 +32,7 @@ class Outcome:
         recipe: From the validation split.
         policy_file: The class-conditional policy; None if no class absorbs others.
         conditional: Runs with that policy, by seed; empty if there are none.
-        harm: Predicted change of the loss of each class from the weakest to the strongest augmentation `[R, K]`, from
+        harm: Predicted change of the loss of each class from the weakest to every other strength `[S - 1, R, K]`, from
             each of the weakest runs alone.
         start_loss: Validation loss of each class in the weakest runs, `[R, K]`.
         similarity: Of the classes in the features of the weakest runs, `[K, K]`.
@@ -68,9 +68,9 @@ def find_out(
     harm, start, similarity = [], [], []
     with progress_bar(show_progress) as bar:
         for seed in bar.track(range(study.seeds), description="predictions"):
-            weak, strong = (settings[strength, seed] for strength in (study.strengths[0], study.strengths[-1]))
-            reference = Reference.load(weak, study.weights)
-            harm.append(predicted_harm(reference, view_maker(weak), view_maker(strong), damping).numpy())
+            weakest, *others = (view_maker(settings[strength, seed]) for strength in study.strengths)
+            reference = Reference.load(settings[study.strengths[0], seed], study.weights)
+            harm.append([predicted_harm(reference, weakest, other, damping).numpy() for other in others])
             validation = reference.validation()
             start.append(class_losses(validation.logits.log_softmax(dim=1), validation.labels).cpu().numpy())
             similarity.append(class_similarity(validation))
@@ -79,7 +79,7 @@ def find_out(
         recipe=recipe,
         policy_file=file,
         conditional=train(study.conditional_settings(file)) if retrain and file is not None else [],
-        harm=np.array(harm),
+        harm=np.array(harm).swapaxes(0, 1),
         start_loss=np.array(start),
         similarity=np.mean(similarity, axis=0),
     )
@@ -115,7 +115,7 @@ def summarise(
 
     Returns:
         `classes`, `strengths`; `original` and, with votes, `multi_label` (see `measure`); `pairs`; `recipe`;
-        `prediction`.
+        `prediction`, one mapping for each strength but the weakest.
     """
     first = outcome.runs[study.strengths[0], 0]
     names, strengths = first["classes"], study.strengths
@@ -151,23 +151,33 @@ def _recipe_facts(
     }
 
 
-def _prediction_facts(outcome: Outcome, strengths: list[float], truth: Truth, predicted: Integers) -> dict[str, Any]:
+def _prediction_facts(
+    outcome: Outcome, strengths: list[float], truth: Truth, predicted: Integers
+) -> list[dict[str, Any]]:
+    """What was predicted from the weakest runs for every other strength, and what was then measured."""
     losses = stack(outcome.runs, strengths, "loss").mean(axis=1)  # [S, K]
     accuracy = over_runs(class_accuracy, truth, predicted).mean(axis=1)
-    rise, fall = losses[-1] - losses[0], accuracy[0] - accuracy[-1]
-    harm, start = outcome.harm.mean(axis=0), outcome.start_loss.mean(axis=0)
-    return {
-        "predicted": harm.tolist(),
-        "predicted_by_seed": outcome.harm.tolist(),
-        "loss_change": rise.tolist(),
-        "accuracy_change": (-fall).tolist(),
-        "start_loss": start.tolist(),
-        "agreement": {
-            "loss": asdict(rank_agreement(harm, rise)),
-            "accuracy": asdict(rank_agreement(harm, fall)),
-        },
-        "control": {  # what the loss at the start, which knows nothing of the policy, says alone
-            "loss": asdict(rank_agreement(start, rise)),
-            "accuracy": asdict(rank_agreement(start, fall)),
-        },
-    }
+    start = outcome.start_loss.mean(axis=0)
+    facts = []
+    for index, strength in enumerate(strengths[1:], start=1):
+        by_seed = outcome.harm[index - 1]
+        measured = {"loss": losses[index] - losses[0], "accuracy": accuracy[0] - accuracy[index]}
+        signs = {
+            "agreement": by_seed.mean(axis=0),
+            "control": start,  # what the loss at the start, which knows nothing of the policy, says alone
+        }
+        facts.append(
+            {
+                "strength": strength,
+                "predicted_by_seed": by_seed.tolist(),
+                "predicted": by_seed.mean(axis=0).tolist(),
+                "start_loss": start.tolist(),
+                "loss_rise": measured["loss"].tolist(),
+                "accuracy_fall": measured["accuracy"].tolist(),
+                **{
+                    sign: {name: asdict(rank_agreement(values, change)) for name, change in measured.items()}
+                    for sign, values in signs.items()
+                },
+            }
+        )
+    return facts

@@ -60,7 +60,7 @@ def measure(
             "p_value": drops[k].p_value,
             "affected": drops[k].significant,
             "false_positives": positives[:, :, k].mean(axis=1).tolist(),
-            "false_positive_growth": -rises[k].change,
+            "false_positive_growth": abs(rises[k].change),
             "false_positive_p_value": rises[k].p_value,
             "absorbing": rises[k].significant,
             "false_negatives": negatives[:, :, k].mean(axis=1).tolist(),

@@ -115,13 +115,17 @@ def _pairs(pairs: list[Mapping[str, Any]]) -> Grid:
     )
 
 
-def _prediction(facts: Mapping[str, Any]) -> Grid:
+def _prediction(steps: list[Mapping[str, Any]]) -> Grid:
     measured = {"loss": "rise of the loss", "accuracy": "fall of accuracy"}
     return Grid(
         "Rank correlation over the classes with what was measured (95 % bootstrap over the classes)",
-        ["measured", "predicted by influence", "control: loss before"],
+        ["measured, from the weakest to", "predicted by influence", "control: loss before"],
         [
-            [title, *(agreement_text(facts[side][name]) for side in ("agreement", "control"))]
+            [
+                f"{step['strength']:g}: {title}",
+                *(agreement_text(step[side][name]) for side in ("agreement", "control")),
+            ]
+            for step in steps
             for name, title in measured.items()
         ],
     )

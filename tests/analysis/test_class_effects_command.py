@@ -101,8 +101,11 @@ def test_the_result_says_everything_about_every_class(content: dict[str, Any]) -
         assert all(np.array(several["accuracy"]) >= original["accuracy"])
         assert all(np.array(several["false_positives"]) <= original["false_positives"])
     assert {pair["category"] for pair in result["pairs"]} <= {"ambiguous", "co-occurring", "fine-grained", "unrelated"}
-    assert np.array(result["prediction"]["predicted_by_seed"]).shape == (2, 4)
-    assert result["prediction"]["agreement"]["loss"]["spearman"] is not None
+    (step,) = result["prediction"]
+    assert np.array(step["predicted_by_seed"]).shape == (2, 4)
+    assert step["agreement"]["loss"]["spearman"] is not None
+    by_class = np.array([row["accuracy"] for row in result["original"]["classes"]])
+    np.testing.assert_allclose(step["accuracy_fall"], by_class[:, 0] - by_class[:, 1])
 
 
 def test_the_pictures_and_the_settings_are_there(folder: Path, content: dict[str, Any]) -> None:
