@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from jsonargparse import auto_cli
 
+from analysis.class_effects.command import class_effects
 from analysis.exchange_rate.command import exchange_rate_study
 from analysis.landscape.command import landscape
 from analysis.moments.command import moments
@@ -12,6 +13,7 @@ from lightning_modules.command_line import mistakes_in_one_line, quieten
 Analysis = Callable[..., None]
 
 ANALYSES: dict[str, Analysis] = {
+    "class_effects": class_effects,
     "exchange_rate": exchange_rate_study,
     "landscape": landscape,
     "moments": moments,

@@ -37,12 +37,10 @@ def train_and_measure(setting: Setting) -> dict[str, Any]:
     """
     started = time.perf_counter()
     pl.seed_everything(setting.run_seed, verbose=False)
-    data = _data(setting)
+    data = data_of(setting)
     measured = setting.measurement
     check_corruptions(measured.corruptions, measured.severity, data.in_channels)
-    model = _model(setting, data)
-    trainer = _trainer(setting.training)
-    trainer.fit(model, datamodule=data)
+    trainer, model = fit_classifier(setting, data)
     train_loss = float(trainer.callback_metrics["train/loss"])  # predicting clears it
     validation = data.splits.validation
     corrupted = {
@@ -76,7 +74,8 @@ def view_maker(setting: Setting) -> Augment:
     return augment
 
 
-def _data(setting: Setting) -> InfluenceDataModule:
+def data_of(setting: Setting) -> InfluenceDataModule:
+    """The data of a run: the splits are those of its seed and size."""
     options: dict[str, Any] = {
         "train_size": setting.size,
         "influence_size": setting.measurement.influence_size,
@@ -90,7 +89,28 @@ def _data(setting: Setting) -> InfluenceDataModule:
     return FrozenViews(setting.path, view_maker(setting), setting.views, **options)
 
 
-def _model(setting: Setting, data: InfluenceDataModule) -> AugmentedClassifier:
+def fit_classifier(setting: Setting, data: InfluenceDataModule) -> tuple[AugfluenceTrainer, AugmentedClassifier]:
+    """Train the classifier of a run; seed the generators before, for runs that can be repeated.
+
+    Args:
+        setting: The run.
+        data: From `data_of`.
+
+    Returns:
+        The trainer, whose metrics are those of training, and the trained classifier.
+    """
+    model, trainer = model_of(setting, data), _trainer(setting.training)
+    trainer.fit(model, datamodule=data)
+    return trainer, model
+
+
+def predict(trainer: AugfluenceTrainer, model: AugmentedClassifier, images: LabelledImages) -> Tensor:
+    """Class probabilities `[N, K]` of images as they are, on the CPU."""
+    batches = cast(list[Tensor], trainer.predict(model, make_loader(images, _EVALUATION_BATCH, 0)))
+    return torch.cat(batches).cpu()
+
+
+def model_of(setting: Setting, data: InfluenceDataModule) -> AugmentedClassifier:
     """A classifier behind the fixed policy, or behind none where the views are frozen already."""
     training = setting.training
 
@@ -132,5 +152,4 @@ def _trainer(training: Training) -> AugfluenceTrainer:
 
 
 def _accuracy(trainer: AugfluenceTrainer, model: AugmentedClassifier, images: LabelledImages) -> float:
-    batches = cast(list[Tensor], trainer.predict(model, make_loader(images, _EVALUATION_BATCH, 0)))
-    return float((torch.cat(batches).argmax(dim=1).cpu() == images.labels).double().mean())
+    return float((predict(trainer, model, images).argmax(dim=1) == images.labels).double().mean())

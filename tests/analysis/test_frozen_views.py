@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_without_a_policy_one_view_is_the_image() -> None:
 
 def test_only_the_training_split_is_frozen(tmp_path: Path) -> None:
     path = write_images(tmp_path)
-    sizes = {"train_size": 40, "val_size": 20, "influence_size": 4, "seed": 3}
+    sizes: dict[str, Any] = {"train_size": 40, "val_size": 20, "influence_size": 4, "seed": 3}
     plain, frozen = ImageDataModule(str(path), **sizes), FrozenViews(str(path), brighter, 2, **sizes)
     assert len(frozen.splits.train) == 80
     assert torch.equal(frozen.splits.train.labels, plain.splits.train.labels.repeat(2))

@@ -1,0 +1,42 @@
+"""Which classes an augmentation hurts, and what to do about it (Kirichenko et al., 2023; METHODS.md section 4)."""
+
+from analysis.class_effects.changes import Change, changes_against_best
+from analysis.class_effects.metrics import (
+    Truth,
+    class_accuracy,
+    confusion_counts,
+    error_counts,
+    error_rates,
+    false_negatives,
+    false_positives,
+)
+from analysis.class_effects.pairs import Pair, categorise, co_occurrence, growing_pairs
+from analysis.class_effects.policies import conditional_policy
+from analysis.class_effects.prediction import RankAgreement, predicted_harm, rank_agreement
+from analysis.class_effects.reference import Reference, class_similarity
+from analysis.class_effects.study import Recipe, Study, find_recipe
+
+__all__ = [
+    "Change",
+    "Pair",
+    "RankAgreement",
+    "Recipe",
+    "Reference",
+    "Study",
+    "Truth",
+    "categorise",
+    "changes_against_best",
+    "class_accuracy",
+    "class_similarity",
+    "co_occurrence",
+    "conditional_policy",
+    "confusion_counts",
+    "error_counts",
+    "error_rates",
+    "false_negatives",
+    "false_positives",
+    "find_recipe",
+    "growing_pairs",
+    "predicted_harm",
+    "rank_agreement",
+]

@@ -1,0 +1,107 @@
+"""Which classes a strong augmentation changes, against the best strength of each class, with significance over seeds.
+
+    Delta_k = a_k(s_strong) - max_s a_k(s) <= 0
+
+Runs of one seed share data and initial weights, so differences are paired. Of a class, every weaker strength is
+compared with the strongest one by a one-sided paired t-test; the smallest p-value times the number of weaker strengths
+(Bonferroni) is that of the class, since the best strength is chosen after looking; over the classes they are corrected
+for the rate of false discoveries (Benjamini and Hochberg, 1995). Delta itself is a maximum over noisy means, and so a
+little too large; the p-value is not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import false_discovery_control, t
+
+from analysis.class_effects.metrics import Floats
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a strong augmentation does to one class.
+
+    Attributes:
+        best: Index of the strength at which the class is best.
+        change: Value at the strongest minus value at the best, means over the seeds; at most 0.
+        p_value: Of "no weaker strength is better", corrected.
+        significant: Whether it is at most the level asked for.
+    """
+
+    best: int
+    change: float
+    p_value: float
+    significant: bool
+
+
+def changes_against_best(values: Floats, resolution: ArrayLike, level: float) -> list[Change]:
+    """Compare the strongest augmentation with the best strength of each class.
+
+    Args:
+        values: `[S, R, K]` for S >= 2 strengths, the strongest last, R >= 2 seeds and K classes; more is better.
+        resolution: Smallest step of a value, `[K]` or one number: 1 / images for an accuracy, 1 for a count.
+        level: Rate of false discoveries, in (0, 1).
+
+    Returns:
+        One for each class.
+
+    Raises:
+        ValueError: If there are fewer than two strengths or seeds, or the level is out of range.
+    """
+    if values.ndim != 3 or min(values.shape[:2]) < 2:
+        raise ValueError(f"expected [S, R, K] with two or more strengths and seeds, found {list(values.shape)}.")
+    if not 0 < level < 1:
+        raise ValueError(f"significance: expected a rate in (0, 1), found {level}; 0.05 is usual.")
+    weaker = len(values) - 1
+    p_values = [_p_values(values[index] - values[-1], resolution) for index in range(weaker)]
+    corrected = false_discovery_control(np.minimum(1, weaker * np.min(p_values, axis=0)))
+    means = values.mean(axis=1)
+    best = means.argmax(axis=0)
+    return [
+        Change(int(best[k]), float(means[-1, k] - means[best[k], k]), float(corrected[k]), bool(corrected[k] <= level))
+        for k in range(values.shape[2])
+    ]
+
+
+def most_changed(values: Floats, count: int) -> dict[int, int]:
+    """The classes that lose most against their best strength, and that strength.
+
+    Args:
+        values: As for `changes_against_best`.
+        count: How many at most.
+
+    Returns:
+        Class -> index of its best strength, the worst class first; classes that lose nothing are left out.
+    """
+    means = values.mean(axis=1)
+    loss = means.max(axis=0) - means[-1]
+    worst = np.argsort(-loss, kind="stable")[:count]
+    return {int(k): int(means[:, k].argmax()) for k in worst if loss[k] > 0}
+
+
+def mean_change(before: Sequence[float], after: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Mean paired change over seeds, and the half-width of its t-interval.
+
+    Args:
+        before: One value a seed, two or more.
+        after: As many, of the same seeds.
+        confidence: In (0, 1).
+    """
+    differences = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
+    count = len(differences)
+    spread = differences.std(ddof=1) / np.sqrt(count)
+    return float(differences.mean()), float(t.ppf((1 + confidence) / 2, count - 1) * spread)
+
+
+def _p_values(differences: Floats, resolution: ArrayLike) -> Floats:
+    """One-sided p-values `[K]` of paired differences `[R, K]` that would be positive.
+
+    A few values that happen to be equal have no spread; they have been rounded to the resolution, and the difference
+    of two roundings varies by a sixth of its square.
+    """
+    seeds = len(differences)
+    variance = differences.var(axis=0, ddof=1) + np.square(resolution) / 6
+    p_values: Floats = t.sf(differences.mean(axis=0) / np.sqrt(variance / seeds), seeds - 1)
+    return p_values

@@ -1,0 +1,61 @@
+"""The policies of a strength sweep, and the class-conditional one that is made of them.
+
+All are over one space. At strength s every op is uniform up to s times its bound; the class-conditional policy has a
+strength for each class. The random numbers of an image depend neither on its class nor on the strength, so an image
+whose class keeps its strength is augmented to the same pixels by both.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from augnet import AugNet, ClassConditionalPolicy, TransformSpace, save_policy
+from augnet.policies.base import start_of
+
+Ops = Sequence[str] | Mapping[str, float]
+
+
+def check_strengths(strengths: Sequence[float]) -> None:
+    """Raise ValueError unless there are two or more increasing strengths in (0, 1]."""
+    ordered = list(strengths) == sorted(set(strengths))
+    if len(strengths) < 2 or not ordered or not all(0 < strength <= 1 for strength in strengths):
+        raise ValueError(
+            f"strengths: expected two or more increasing fractions of the bounds in (0, 1], found {list(strengths)}; "
+            "for as good as none take 0.01."
+        )
+
+
+def space_of(ops: Ops) -> TransformSpace:
+    """The space of a sweep.
+
+    Raises:
+        ValueError: If an op mixes images: they would have no single class.
+    """
+    space = TransformSpace(ops)
+    if space.mixes:
+        raise ValueError(f"ops: {', '.join(ops)} mix images of different classes; leave mixup and cutmix out.")
+    return space
+
+
+def write_strength(ops: Ops, strength: float, folder: Path) -> Path:
+    """Write the policy of one strength, in (0, 1], and return its file."""
+    file = folder / f"strength_{strength:g}.json"
+    space = space_of(ops)
+    augnet = AugNet.from_ops(dict(zip(space.names, space.bounds, strict=True)), initial=strength)
+    save_policy(augnet, file)
+    return file
+
+
+def conditional_policy(ops: Ops, strengths: Sequence[float]) -> AugNet[ClassConditionalPolicy, TransformSpace]:
+    """A policy with a strength for each class.
+
+    Args:
+        ops: As for the sweep.
+        strengths: `[K]`, fractions of the bounds in (0, 1].
+    """
+    space = space_of(ops)
+    policy = ClassConditionalPolicy(space, len(strengths))
+    with torch.no_grad():
+        policy.theta.copy_(torch.cat([start_of(strength, 1, len(space)) for strength in strengths]))
+    return AugNet(space, policy)

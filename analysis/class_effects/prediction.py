@@ -1,0 +1,146 @@
+"""Which classes a policy will hurt, predicted before anything is trained with it (METHODS.md section 7, bridge 1 x 4).
+
+    S_k = (H + damping)^-1 grad L_val,k          I^(k) = mean_i [ I_up(T x_i; S_k) - I_up(T_0 x_i; S_k) ]
+
+with T the draws of the policy, T_0 those of the policy that the reference classifier was trained with, from the same
+random numbers, and L_val,k the loss of the validation images of class k. If all training images changed from T_0 to T,
+the loss of class k would change by I^(k), to first order in the last layer: positive is harm. I is linear in S, so the
+sum over the classes weighted by their frequencies is the influence on the whole validation loss.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from analysis.class_effects.reference import Reference, Rows
+from analysis.exchange_rate.frozen_views import Augment
+from influence import LastLayerHessian, class_gradients, replacement_influence, solve
+
+_TOLERANCE, _ITERATIONS = 1e-6, 2000
+_LEAST = 4  # classes
+
+
+def class_solutions(train: Rows, validation: Rows, damping: float) -> Tensor:
+    """S_k of every class, `[K, K, D+1]`.
+
+    Args:
+        train: Behind the Hessian.
+        validation: Behind the gradients.
+        damping: Of the Hessian, times its mean eigenvalue, > 0.
+    """
+    hessian = LastLayerHessian(train.features, train.logits, damping=damping)
+    gradients = class_gradients(validation.features, validation.logits, validation.labels)
+    found = [solve(hessian, gradient, tol=_TOLERANCE, max_iterations=_ITERATIONS).value for gradient in gradients]
+    return torch.stack(found)
+
+
+def mean_influence(solutions: Tensor, before: Rows, after: Rows) -> Tensor:
+    """Mean influence of replacing rows, on the loss behind each solution.
+
+    Args:
+        solutions: `[M, K, D+1]`.
+        before: N rows.
+        after: What takes their place.
+
+    Returns:
+        `[M]` in float64: the predicted change of each loss; negative is good.
+    """
+    pairs = [(rows.features, rows.logits, rows.labels) for rows in (before, after)]
+    return torch.stack([replacement_influence(solution, *pairs).double().mean() for solution in solutions])
+
+
+def predicted_harm(
+    reference: Reference,
+    before: Augment,
+    after: Augment,
+    damping: float = 0.1,
+    images: int = 2048,
+    draws: int = 2,
+    seed: int = 0,
+) -> Tensor:
+    """I^(k) of a policy on a trained reference classifier.
+
+    Args:
+        reference: The classifier.
+        before: The augmentation it was trained with.
+        after: The policy that is asked about.
+        damping: See `class_solutions`.
+        images: Training images that are augmented at most, the first of the split.
+        draws: Views of each.
+        seed: Of the draws; torch's own generator is left as it was.
+
+    Returns:
+        `[K]`: predicted change of the loss of each class; positive is harm.
+    """
+    train = reference.data.splits.train
+    pixels, labels = train.__getitems__(range(min(images, len(train))))
+    old = _views(reference, before, pixels, labels, draws, seed)
+    new = _views(reference, after, pixels, labels, draws, seed)
+    return mean_influence(class_solutions(old, reference.validation(), damping), old, new).cpu()
+
+
+@dataclass(frozen=True)
+class RankAgreement:
+    """How well a prediction ranks the classes.
+
+    Attributes:
+        spearman: Rank correlation in [-1, 1]; None where one side is constant, or there are fewer than four classes.
+        low: Lower end of its bootstrap interval over the classes; None with `spearman`.
+        high: Upper end.
+    """
+
+    spearman: float | None
+    low: float | None
+    high: float | None
+
+
+def rank_agreement(
+    predicted: ArrayLike, measured: ArrayLike, confidence: float = 0.95, draws: int = 2000, seed: int = 0
+) -> RankAgreement:
+    """Spearman's correlation over the classes, with a percentile bootstrap interval.
+
+    Classes are drawn with replacement; with ten of them the interval is wide, and rightly so.
+
+    Args:
+        predicted: `[K]`.
+        measured: `[K]`.
+        confidence: Of the interval, in (0, 1).
+        draws: Resamples.
+        seed: Of the resampling.
+
+    Raises:
+        ValueError: If there are not as many of both.
+    """
+    left, right = np.asarray(predicted, dtype=float), np.asarray(measured, dtype=float)
+    if left.ndim != 1 or left.shape != right.shape:
+        raise ValueError(f"expected two vectors of one number a class, found {left.shape} and {right.shape}.")
+    if len(left) < _LEAST:
+        return RankAgreement(None, None, None)
+    chosen = np.random.default_rng(seed).integers(len(left), size=(draws, len(left)))
+    resampled = np.array([_spearman(left[rows], right[rows]) for rows in chosen])
+    value, known = _spearman(left, right), resampled[np.isfinite(resampled)]
+    if math.isnan(value) or not len(known):
+        return RankAgreement(None, None, None)
+    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return RankAgreement(value, float(low), float(high))
+
+
+def _spearman(left: ArrayLike, right: ArrayLike) -> float:
+    if np.ptp(left) == 0 or np.ptp(right) == 0:
+        return math.nan
+    return float(spearmanr(left, right).statistic)
+
+
+def _views(reference: Reference, augment: Augment, images: Tensor, labels: Tensor, draws: int, seed: int) -> Rows:
+    """Views of images under an augmentation; every augmentation gets the same random numbers."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        views = torch.cat([augment(images, labels) for _ in range(draws)])
+    return reference.rows(views, labels.repeat(draws))

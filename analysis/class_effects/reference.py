@@ -1,0 +1,82 @@
+"""A trained classifier of a sweep, opened again: its features, and how near its classes are to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from analysis.class_effects.metrics import Floats
+from analysis.class_effects.observation import weights_file
+from analysis.exchange_rate.setting import Setting
+from analysis.exchange_rate.training import data_of, model_of
+from lightning_modules.data import InfluenceDataModule
+from lightning_modules.feature_capture import FeatureCapture, find_last_linear
+
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Images as the last layer sees them: features `[N, D]`, logits `[N, K]` and class numbers `[N]`."""
+
+    features: Tensor
+    logits: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A trained classifier in evaluation mode, and the data it was trained on."""
+
+    capture: FeatureCapture
+    data: InfluenceDataModule
+
+    @classmethod
+    def load(cls, setting: Setting, weights: Path) -> Reference:
+        """Open a run of a sweep.
+
+        Args:
+            setting: The run.
+            weights: The folder that `train_and_observe` was given.
+
+        Raises:
+            FileNotFoundError: If its weights are gone.
+        """
+        file = weights_file(weights, setting)
+        if not file.is_file():
+            raise FileNotFoundError(f"there is no {file}: delete the run's result, {setting.key}.json, to repeat it.")
+        data = data_of(setting)
+        model = model_of(setting, data)
+        model.network.load_state_dict(load_file(file))
+        model.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
+        images, _ = data.splits.validation.__getitems__([0, 1])
+        return cls(FeatureCapture(model, find_last_linear(model.network, images.to(model.device))), data)
+
+    @torch.no_grad()
+    def rows(self, images: Tensor, labels: Tensor) -> Rows:
+        """Pass images `[N, C, H, W]` with class numbers `[N]` through the network."""
+        device = self.capture.head.weight.device
+        pairs = [self.capture(part.to(device)) for part in images.split(_BATCH)]
+        features, logits = (torch.cat(column) for column in zip(*pairs, strict=True))
+        return Rows(features, logits, labels.to(device))
+
+    def validation(self) -> Rows:
+        """The validation images."""
+        return self.rows(*self.data.splits.validation.everything())
+
+
+def class_similarity(rows: Rows) -> Floats:
+    """Cosine between the mean features of two classes, seen from the mean of all class means: `[K, K]` in [-1, 1].
+
+    A stand-in for similarity of meaning: near classes are those that the network's features hardly tell apart.
+    """
+    classes = rows.logits.shape[1]
+    features = rows.features.double()
+    means = torch.stack([features[rows.labels == k].mean(dim=0) for k in range(classes)])
+    directions = torch.nn.functional.normalize(means - means.mean(dim=0), dim=1)
+    return np.asarray((directions @ directions.T).cpu().numpy(), dtype=np.float64)

@@ -1,0 +1,143 @@
+"""Tables of class effects, for the terminal and in Markdown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+_PAIRS = 10
+_GROUPS = {"mean": "all", "worst_class": "worst class", "affected": "affected", "absorbing": "absorbing"}
+_TRUTHS = {"original": "by the label of the image", "multi_label": "by all answers people give"}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: a title, the names of the columns, and cells."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def rich(self) -> Table:
+        """For the terminal."""
+        table = Table(title=self.title)
+        for index, column in enumerate(self.header):
+            table.add_column(column, justify="right" if index else "left")
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+    def markdown(self) -> str:
+        """Title and table in Markdown."""
+        lines = [self.header, ["---", *["---:"] * (len(self.header) - 1)], *self.rows]
+        return f"{self.title}.\n\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def grids(result: Mapping[str, Any]) -> list[Grid]:
+    """Classes, confusion pairs, prediction, and the class-conditional policy.
+
+    Args:
+        result: From `summarise`.
+    """
+    names = [name for name in _TRUTHS if name in result]
+    classes = [_classes(_TRUTHS[name], result[name]["classes"], result["strengths"]) for name in names]
+    pairs, prediction = _pairs(result["pairs"][:_PAIRS]), _prediction(result["prediction"])
+    return [*classes, pairs, prediction, *recipe_grids(result["recipe"])]
+
+
+def recipe_grids(recipe: Mapping[str, Any]) -> list[Grid]:
+    """How well the class-conditional policy does.
+
+    Args:
+        recipe: As in the result of `summarise`.
+    """
+    return [_recipe(_TRUTHS[name], arms) for name, arms in recipe["comparison"].items()]
+
+
+def agreement_text(facts: Mapping[str, Any]) -> str:
+    """A rank correlation with its interval."""
+    if facts["spearman"] is None:
+        return "not defined"
+    return f"{facts['spearman']:+.2f} ({facts['low']:+.2f} to {facts['high']:+.2f})"
+
+
+def recipe_text(recipe: Mapping[str, Any]) -> str:
+    """Which classes were chosen on the validation split, in a sentence."""
+    absorbing = ", ".join(f"{name} {strength:g}" for name, strength in recipe["absorbing"].items())
+    affected = ", ".join(recipe["affected"])
+    return (
+        f"Chosen on the validation split: absorbing classes and their strength: {absorbing or 'none'}; affected "
+        f"classes: {affected or 'none'}."
+    )
+
+
+def _change_text(facts: Mapping[str, Any] | None, reference: bool) -> str:
+    """A mean accuracy in percent, with its change and margin unless it is that of the reference."""
+    if facts is None:
+        return "-"
+    mean = f"{100 * sum(facts['values']) / len(facts['values']):.1f}"
+    return mean if reference else f"{mean} ({100 * facts['change']:+.1f} ± {100 * facts['margin']:.1f})"
+
+
+def _classes(truth: str, rows: list[Mapping[str, Any]], strengths: list[float]) -> Grid:
+    columns = [f"{strength:g}" for strength in strengths]
+    return Grid(
+        f"Accuracy in % and false positives (FP) of each class at each strength, {truth}; `*` is significant",
+        ["class", *columns, "change", *(f"FP {column}" for column in columns), "growth"],
+        [
+            [
+                row["class"],
+                *(f"{100 * value:.1f}" for value in row["accuracy"]),
+                f"{100 * row['change']:+.1f}{'*' * row['affected']}",
+                *(f"{value:.0f}" for value in row["false_positives"]),
+                f"{row['false_positive_growth']:+.0f}{'*' * row['absorbing']}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _pairs(pairs: list[Mapping[str, Any]]) -> Grid:
+    return Grid(
+        "Confusions that grow most, in % of the class, against the strength that is best for it",
+        ["pair", "growth", "reverse", "co-occurrence", "similarity", "category"],
+        [
+            [
+                f"{pair['label']} taken for {pair['prediction']}",
+                *(f"{100 * pair[side]:+.1f}" for side in ("growth", "reverse")),
+                "-" if pair["co_occurrence"] is None else f"{pair['co_occurrence']:.3f}",
+                f"{pair['similarity']:.2f}",
+                pair["category"] or "-",
+            ]
+            for pair in pairs
+        ],
+    )
+
+
+def _prediction(steps: list[Mapping[str, Any]]) -> Grid:
+    measured = {"loss": "rise of the loss", "accuracy": "fall of accuracy"}
+    return Grid(
+        "Rank correlation over the classes with what was measured (95 % bootstrap over the classes)",
+        ["measured, from the weakest to", "predicted by influence", "control: loss before"],
+        [
+            [
+                f"{step['strength']:g}: {title}",
+                *(agreement_text(step[side][name]) for side in ("agreement", "control")),
+            ]
+            for step in steps
+            for name, title in measured.items()
+        ],
+    )
+
+
+def _recipe(truth: str, arms: Mapping[str, Any]) -> Grid:
+    strongest = [arm for arm in arms if arm.startswith("strength")][-1]
+    return Grid(
+        f"Accuracy in %, {truth}; in brackets the change against {strongest}, 95 % over paired seeds",
+        ["trained with", *_GROUPS.values()],
+        [
+            [arm, *(_change_text(facts.get(group), arm == strongest) for group in _GROUPS)]
+            for arm, facts in arms.items()
+        ],
+    )
