@@ -13,7 +13,10 @@ from lightning_modules.command_line import mistakes_in_one_line, quieten
 
 Analysis = Callable[..., None]
 
-ANALYSES: dict[str, Analysis] = {"moments": moments, "report": report}  # name on the command line -> typed, documented function
+ANALYSES: dict[str, Analysis] = {
+    "moments": moments,
+    "report": report,
+}  # name on the command line -> typed, documented function
 
 
 class _Parser(ArgumentParser):

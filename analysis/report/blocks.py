@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
+DASH = "\N{EN DASH}"  # where a number is not known
+MINUS = "\N{MINUS SIGN}"
+
 
 @dataclass(frozen=True)
 class Text:
@@ -113,9 +116,22 @@ def number(value: float | None, digits: int = 3) -> str:
         ('12,346', '−0.0123', '–', '46')
     """
     if value is None:
-        return "–"
+        return DASH
     text = f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
-    return text.replace("-", "−")
+    return text.replace("-", MINUS)
+
+
+def fixed(value: float | None, decimals: int) -> str:
+    """A number with so many decimals and a real minus, so that those of a column stand below each other.
+
+    Example:
+        >>> fixed(-0.0283, 3), fixed(-0.0001, 3), fixed(None, 1)
+        ('−0.028', '0.000', '–')
+    """
+    if value is None:
+        return DASH
+    text = f"{value:.{decimals}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", MINUS)
 
 
 def signed(value: float, digits: int = 1) -> str:
@@ -125,8 +141,8 @@ def signed(value: float, digits: int = 1) -> str:
         >>> signed(56.31), signed(-0.04), signed(-2.0)
         ('+56.3', '0.0', '−2.0')
     """
-    text = f"{value:+.{digits}f}"
-    return text[1:] if float(text) == 0 else text.replace("-", "−")
+    text = fixed(value, digits)
+    return f"+{text}" if float(f"{value:.{digits}f}") > 0 else text
 
 
 def listed(words: Sequence[str]) -> str:

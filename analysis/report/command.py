@@ -9,7 +9,7 @@ from rich.console import Console
 
 from analysis.report import comparison, learned, op_section
 from analysis.report.accuracy import Arms, Interval, Summary, over_seeds, read_summary
-from analysis.report.blocks import Chapter, Section, Table, listed, number, spoken
+from analysis.report.blocks import DASH, Chapter, Section, Table, listed, number, spoken
 from analysis.report.page import Page, render
 from analysis.report.provenance import this_page
 from analysis.report.run_sections import Effort, RunPage, run_page
@@ -55,16 +55,16 @@ def report(
     with progress_bar() as bar:
         task = bar.add_task("report", total=_STEPS * len(opened))
         effort = Effort(images, seed, list(studies or ()), lambda what: bar.update(task, advance=1, description=what))
-        pages = [run_page(*pair, effort, f"run{place}") for place, pair in enumerate(zip(opened, summaries, strict=True))]
+        pages = [
+            run_page(*pair, effort, f"run{place}") for place, pair in enumerate(zip(opened, summaries, strict=True))
+        ]
         bar.update(task, description="report")
     target = (folders[0] / "report.html" if len(folders) == 1 else Path("report.html")) if out is None else Path(out)
     write_atomically(target, render(_page(opened, summaries, arms, pages)))
     Console().print(f"Written: {target}", soft_wrap=True)
 
 
-def _page(
-    runs: Sequence[OpenedRun], summaries: Sequence[Summary | None], arms: Arms, pages: Sequence[RunPage]
-) -> Page:
+def _page(runs: Sequence[OpenedRun], summaries: Sequence[Summary | None], arms: Arms, pages: Sequence[RunPage]) -> Page:
     shared = [comparison.comparison(arms, runs, summaries)]
     overview = _ranges(runs)
     if overview is not None:
@@ -88,9 +88,9 @@ def _summary(runs: Sequence[OpenedRun], arms: Arms, pages: Sequence[RunPage]) ->
         said += [before + words[0], *words[1:]] if words else []
     if not arms.by_seed:
         return said, ["There is no test accuracy yet: see below for what to run."]
-    *compared, last = [*comparison.sentences(arms, comparison.count_tested(runs[0])), ""]
-    caveats = [last] if last else []
-    return [*compared, *said], caveats
+    caveat = comparison.caveat(arms)
+    compared = comparison.sentences(arms, comparison.count_tested(runs[0]))
+    return [*compared, *said], [caveat] if caveat else []
 
 
 def _learned(run: OpenedRun) -> list[str]:
@@ -121,4 +121,4 @@ def _ranges(runs: Sequence[OpenedRun]) -> Section | None:
 
 
 def _bounds(found: Interval) -> str:
-    return "–" if found.low is None else f"{number(found.low)} to {number(found.high)}"
+    return DASH if found.low is None else f"{number(found.low)} to {number(found.high)}"

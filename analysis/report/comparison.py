@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.report.accuracy import Arm, Arms, Interval, Summary, gather, over_seeds, wilson
-from analysis.report.blocks import Block, Picture, Section, Table, Text, listed, number, signed
+from analysis.report.blocks import DASH, Block, Picture, Section, Table, Text, fixed, listed, signed
 from analysis.report.drawing import drawing, page_style
 from analysis.report.figures import intervals
 from analysis.run_folder import OpenedRun
@@ -60,27 +60,30 @@ def comparison(arms: Arms, runs: Sequence[OpenedRun], summaries: Sequence[Summar
     return Section("accuracy", _TITLE, _blocks(arms, rows, tested, summaries), missing)
 
 
-def _blocks(
-    arms: Arms, rows: Mapping[Arm, Interval], tested: int, summaries: Sequence[Summary | None]
-) -> list[Block]:
+def _blocks(arms: Arms, rows: Mapping[Arm, Interval], tested: int, summaries: Sequence[Summary | None]) -> list[Block]:
     shown = {str(arm): _percent(found) for arm, found in rows.items()}
     with page_style():
         figure = intervals(shown, "test accuracy, %")
         said = "; ".join(f"{name} {_range(found)}" for name, found in shown.items())
         plot = drawing(figure, "accuracy", f"Test accuracy in percent of each arm with its 95 % interval: {said}.")
-    columns = ["Arm", "Accuracy, %", "95 % interval", "Seeds", "Minus plain, points", "95 % interval of that", "Time, s"]
+    columns = ["Arm", "Accuracy, %", "Interval", "Seeds", "Minus plain", "Its interval", "Time, s"]
     body = [
-        [str(arm), f"{100 * found.value:.1f}", _bounds(_percent(found)), str(len(arms.by_seed[arm]))]
-        + _difference(arms, arm)
-        + [_seconds(arm, summaries)]
+        [
+            str(arm),
+            f"{100 * found.value:.1f}",
+            _bounds(_percent(found)),
+            str(len(arms.by_seed[arm])),
+            *_difference(arms, arm),
+            _seconds(arm, summaries),
+        ]
         for arm, found in rows.items()
     ]
     names = dict.fromkeys(arm.name for arm in rows)
     known = [f"{name}: {_MEANING[name]}" for name in names if name in _MEANING]
     return [
         Picture(plot, "Test accuracy; the lines are 95 % intervals."),
-        Table("Test accuracy of the run and of what it was compared with", columns, body),
-        Text(" ".join([_method(arms, tested), *([f"{'; '.join(known)}." ] if known else [])]), note=True),
+        Table("Test accuracy, differences in points, and 95 % intervals", columns, body),
+        Text(" ".join([_method(arms, tested), *([f"{'; '.join(known)}."] if known else [])]), note=True),
     ]
 
 
@@ -92,14 +95,14 @@ def _method(arms: Arms, tested: int) -> str:
         words.append("Intervals over seeds are Student's t; differences are paired by seed.")
     if alone:
         words.append(
-            f"The interval of a single seed is Wilson's, from {tested:,} test images: it holds for other test images of "
-            "the same kind, not for other seeds."
+            f"The interval of a single seed is Wilson's, from {tested:,} test images: it holds for other test images "
+            "of the same kind, not for other seeds."
         )
     return " ".join(words)
 
 
 def sentences(arms: Arms, tested: int) -> list[str]:
-    """What the comparison says, with its caveat.
+    """What the comparison says; see `caveat`.
 
     Args:
         arms: At least one.
@@ -107,31 +110,34 @@ def sentences(arms: Arms, tested: int) -> list[str]:
     """
     said = []
     for arm in arms.own:
-        accuracies = arms.by_seed[arm]
-        mean = over_seeds(list(accuracies.values()))
-        where = f"on {tested:,} test images" + (f", mean of {len(accuracies)} seeds" if len(accuracies) > 1 else "")
-        said.append(f"Test accuracy ({arm}): {100 * mean.value:.1f} % {where}.")
+        values = list(arms.by_seed[arm].values())
+        seeds = f", mean of {len(values)} seeds" if len(values) > 1 else ""
+        said.append(f"Test accuracy ({arm}): {100 * over_seeds(values).value:.1f} % on {tested:,} test images{seeds}.")
         for reference in ("plain", "uniform"):
             found = arms.difference(arm, reference)
             if found is not None:
-                said.append(_compared(arm, reference, *found))
-    if arms.seeds < _SEEDS_ASKED:
-        count = "one seed" if arms.seeds == 1 else f"{arms.seeds} seeds"
-        said.append(
-            f"This is {count}: how far another seed would move these numbers is "
-            f"{'not known' if arms.seeds == 1 else 'hardly known'}. Before relying on them, train at least "
-            f"{_SEEDS_ASKED} seeds (--seed_everything) and give all runs to this report."
-        )
+                other = over_seeds(list(arms.by_seed[Arm(reference, arm.setting)].values())).value
+                said.append(_compared(arm, f"{reference} ({100 * other:.1f} %)", *found))
     return said
+
+
+def caveat(arms: Arms) -> str | None:
+    """What must be read with the sentences; None with enough seeds."""
+    if arms.seeds >= _SEEDS_ASKED:
+        return None
+    count, known = ("one seed", "not known") if arms.seeds == 1 else (f"{arms.seeds} seeds", "hardly known")
+    return (
+        f"This is {count}: how far another seed would move these numbers is {known}. Before relying on them, train at "
+        f"least {_SEEDS_ASKED} seeds (--seed_everything) and give all runs to this report."
+    )
 
 
 def _compared(arm: Arm, reference: str, found: Interval, seeds: int) -> str:
     words = f"{str(arm).capitalize()} minus {reference}: {signed(100 * found.value)} points"
     if found.low is None or found.high is None:
         return f"{words}."
-    where = "above" if found.low > 0 else "below" if found.high < 0 else None
-    clear = f"clearly {where} zero" if where else "which includes zero"
-    return f"{words} over {seeds} paired seeds (95 % interval {_bounds(_percent(found), True)}, {clear})."
+    where = "clearly above zero" if found.low > 0 else "clearly below zero" if found.high < 0 else "which includes zero"
+    return f"{words} over {seeds} paired seeds (95 % interval {_bounds(_percent(found), True)}, {where})."
 
 
 def _interval(seeds: Mapping[int, float], tested: int) -> Interval:
@@ -141,7 +147,7 @@ def _interval(seeds: Mapping[int, float], tested: int) -> Interval:
 
 def _difference(arms: Arms, arm: Arm) -> list[str]:
     found = arms.difference(arm)
-    return ["–", "–"] if found is None else [signed(100 * found[0].value), _bounds(_percent(found[0]), True)]
+    return [DASH, DASH] if found is None else [signed(100 * found[0].value), _bounds(_percent(found[0]), True)]
 
 
 def _percent(found: Interval) -> Interval:
@@ -150,13 +156,9 @@ def _percent(found: Interval) -> Interval:
 
 def _bounds(found: Interval, sign: bool = False) -> str:
     if found.low is None or found.high is None:
-        return "–"
-    low, high = ((signed if sign else _plain)(bound) for bound in (found.low, found.high))
+        return DASH
+    low, high = (signed(bound) if sign else fixed(bound, 1) for bound in (found.low, found.high))
     return f"{low} to {high}"
-
-
-def _plain(bound: float) -> str:
-    return f"{bound:.1f}".replace("-", "−")
 
 
 def _range(found: Interval) -> str:
@@ -165,7 +167,7 @@ def _range(found: Interval) -> str:
 
 def _seconds(arm: Arm, summaries: Sequence[Summary | None]) -> str:
     times = [one.seconds[arm.name] for one in summaries if one is not None and arm.name in one.seconds]
-    return number(sum(times) / len(times)) if times else "–"
+    return f"{sum(times) / len(times):,.0f}" if times else DASH
 
 
 def count_tested(run: OpenedRun) -> int:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import matplotlib as mpl
 import torch.nn.functional as F
+from cycler import cycler
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
-WIDTH = 5.0  # inches: at 72 points an inch about a phone's width, so that its text stays readable there
+WIDTH = 4.3  # inches: 310 points, drawn as wide as a phone, so that its text stays readable there
 COLOURS = (
     "#2f7fc1", "#c2600f", "#2b8a5a", "#c44d4d", "#8a67c9",
     "#94703f", "#1c8a8a", "#b84a95", "#7d8019", "#767b83",
@@ -35,7 +36,7 @@ _STYLE = {
     "axes.labelcolor": _INK,
     "axes.titlesize": 9.0,
     "axes.facecolor": "none",
-    "axes.prop_cycle": mpl.cycler(color=COLOURS),
+    "axes.prop_cycle": cycler(color=COLOURS),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,

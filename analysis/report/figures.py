@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from analysis.report.accuracy import Interval
-from analysis.report.blocks import number, spoken
+from analysis.report.blocks import fixed, spoken
 from analysis.report.drawing import COLOURS, WIDTH
 
 _DASHES = ("-", "--", ":", "-.")
@@ -80,17 +80,18 @@ def heat_map(values: np.ndarray, bold: np.ndarray, rows: Sequence[str], columns:
     figure = Figure(figsize=(WIDTH, 0.7 + 0.27 * len(rows)), layout="constrained")
     axis = figure.subplots()
     largest = float(np.nanmax(np.abs(values))) or 1.0
-    axis.pcolormesh(values, cmap="PuOr_r", vmin=-1.4 * largest, vmax=1.4 * largest, edgecolors="none")
+    # the outer half of the colours is too dark for black numbers
+    axis.pcolormesh(values, cmap="PuOr_r", vmin=-2.2 * largest, vmax=2.2 * largest, edgecolors="none")
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):
             continue
         axis.text(
             column + 0.5,
             row + 0.52,
-            number(float(f"{value:.2f}"), 2) if value else "0",
+            fixed(value, 2) if abs(value) >= 0.005 else "0",
             ha="center",
             va="center",
-            fontsize=6.5,
+            fontsize=6,
             color="#111111",
             fontweight="bold" if bold[row, column] else "normal",
         )

@@ -1,4 +1,4 @@
-"""Results of other analyses as tables, whatever is in them: a field that is new or gone changes the page, never breaks it.
+"""Results of other analyses as tables, whatever is in them: a new field changes the page and never breaks it.
 
 Mappings of mappings and lists of mappings become tables, their numbers columns; what is deeper gets tables of its own.
 """
@@ -9,14 +9,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.report.blocks import Block, Picture, Table, Text, number, spoken
+from analysis.report.blocks import DASH, MINUS, Block, Picture, Table, Text, number, spoken
 from analysis.report.drawing import picture_file
 from analysis.results import read_result
 
 _MOST_ROWS = 60
 _MOST_COLUMNS = 12
+_WIDEST = 48  # columns of what is still one table
 _MOST_TABLES = 12
 _LISTED = 8  # numbers in a cell
+_CHOSEN: dict[str, dict[str, str]] = {  # of tables of too many columns: those to show, and their heads
+    "Moments: augmentations": {
+        "samples, loss, median": "Draws for the loss",
+        "samples, loss, low": "lower quartile",
+        "samples, loss, high": "upper quartile",
+        "samples_mean_loss": "for the mean loss",
+        "samples, image, median": "for the mean image",
+        "samples, covariance, median": "for the covariance",
+        "alignment, R": "Alignment R",
+    }
+}
+_CAPTIONS = {
+    "moments_samples": "Draws of each augmentation until its averages are right",
+    "moments_images": "Mean, standard deviation and first principal direction of one image under each augmentation",
+    "moments_influence": "What estimates of the expected influence leave unexplained; below 1 they are of use",
+}
 
 
 def findings(folder: Path, name: str) -> list[Block] | None:
@@ -37,7 +54,7 @@ def findings(folder: Path, name: str) -> list[Block] | None:
         path = folder / "analysis" / file
         shown = spoken(Path(file).stem.removeprefix(f"{name}_"))
         if path.is_file():
-            caption = f"{spoken(name).capitalize()}: {shown}"
+            caption = _CAPTIONS.get(path.stem, f"{spoken(name).capitalize()}: {shown}")
             blocks.append(Picture(picture_file(path, f"{caption}; its numbers are in the tables"), caption, wide=True))
     blocks += tables(content.get("result"), spoken(name).capitalize())
     return [*blocks, _how(content)]
@@ -46,7 +63,8 @@ def findings(folder: Path, name: str) -> list[Block] | None:
 def _pictures(content: Mapping[str, Any]) -> list[str]:
     """Names of files beside the result; a path to anywhere else is left out."""
     named = content.get("pictures")
-    return [file for file in named if isinstance(file, str) and Path(file).name == file] if _is_list(named) else []
+    files = named if isinstance(named, list) else []
+    return [file for file in files if isinstance(file, str) and Path(file).name == file]
 
 
 def _how(content: Mapping[str, Any]) -> Text:
@@ -85,8 +103,8 @@ def _walk(value: Any, title: str, found: list[Block]) -> None:
     flat = [[spoken(str(key)), cell(one)] for key, one in value.items() if not _is_deep(one)]
     if flat:
         found.append(Table(title, ["Quantity", "Value"], flat[:_MOST_ROWS]))
-    rows = {key: flatten(one) for key, one in deep.items()}
-    if len(rows) > 1 and _alike(list(rows.values())):
+    rows = {key: flatten(one) for key, one in deep.items() if isinstance(one, Mapping)}
+    if 1 < len(rows) == len(deep) and _alike(list(rows.values())):
         found.append(_table(rows, title, numbered))
         return
     for key, one in deep.items():
@@ -95,26 +113,29 @@ def _walk(value: Any, title: str, found: list[Block]) -> None:
 
 def _table(rows: Mapping[str, Mapping[str, str]], title: str, numbered: bool) -> Table:
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    if numbered:  # the first column of words names the row better than its number
-        name = next((one for one in columns if all(_is_name(row.get(one, "")) for row in rows.values())), None)
-    else:
-        name = None
-    others = [column for column in columns if column != name][:_MOST_COLUMNS]
+    words = [column for column in columns if all(_is_name(row.get(column, "")) for row in rows.values())]
+    telling = [*words, *(one for one in columns[:1] if len({row.get(one) for row in rows.values()}) == len(rows))]
+    name = telling[0] if numbered and telling else None  # names a row better than its number
     head = spoken(name).capitalize() if name else ("Number" if numbered else "Name")
+    chosen = _CHOSEN.get(title, {})
+    if not chosen or not set(chosen) <= set(columns):
+        chosen = {one: spoken(one).capitalize() for one in columns if one != name}
+    shown = dict(list(chosen.items())[:_MOST_COLUMNS])
     body = [
-        [row.get(name, "–") if name else spoken(key), *(row.get(column, "–") for column in others)]
+        [row.get(name, DASH) if name else spoken(key), *(row.get(column, DASH) for column in shown)]
         for key, row in rows.items()
     ]
-    shown = body[:_MOST_ROWS]
-    cut = f" (the first {_MOST_ROWS} of {len(body)})" if len(body) > _MOST_ROWS else ""
-    return Table(title + cut, [head, *(spoken(column).capitalize() for column in others)], shown, folded=len(body) > 20)
+    cut = f" (the first {_MOST_ROWS} of {len(body)} rows)" if len(body) > _MOST_ROWS else ""
+    cut += f" (the first {_MOST_COLUMNS} of {len(chosen)} columns)" if len(chosen) > _MOST_COLUMNS else ""
+    places = frozenset({0, *(place for place, column in enumerate(shown, 1) if column in words)})
+    return Table(title + cut, [head, *shown.values()], body[:_MOST_ROWS], places, folded=len(body) > 20)
 
 
 def _alike(rows: Sequence[Mapping[str, str]]) -> bool:
-    """Whether rows share half of their columns or more, and there are not too many to read."""
+    """Whether rows share half of their columns or more, and are not tables themselves."""
     every = set().union(*rows)
     shared = set(rows[0]).intersection(*rows[1:])
-    return bool(shared) and 2 * len(shared) >= len(every) and len(every) <= 2 * _MOST_COLUMNS
+    return bool(shared) and len(every) <= min(2 * len(shared), _WIDEST)
 
 
 def flatten(value: Any) -> dict[str, str]:
@@ -145,9 +166,9 @@ def cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:
-        return "–"
+        return DASH
     if isinstance(value, int):
-        return f"{value:,}".replace("-", "−")
+        return f"{value:,}".replace("-", MINUS)
     if isinstance(value, float):
         return number(value)
     if not _is_list(value):

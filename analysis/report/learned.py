@@ -33,13 +33,10 @@ def _ranges(facts: Facts) -> list[str]:
     shares = {op: found["half_width"] / found["bound"] for op, found in facts.items()}
     order = sorted(shares, key=lambda op: -shares[op])
     notable = [op for op in order if shares[op] >= _NOTABLE][:_NAMED]
-    said = [
-        f"{spoken(op)} up to {_width(op, facts)} {facts[op]['unit']} ({100 * shares[op]:.0f} % of its bound)"
-        for op in notable
-    ]
-    first = listed(said) + (" was learned." if len(said) == 1 else " were learned.") if said else ""
+    said = [f"{spoken(op)} up to {_in_words(op, facts)} ({100 * shares[op]:.0f} % of its bound)" for op in notable]
+    first = f"Learned: {listed(said)}." if said else ""
     off = [spoken(op) for op in order if shares[op] < _OFF]
-    words = [first[:1].upper() + first[1:]] if first else ["No op was learned beyond a tenth of its bound."]
+    words = [first or "No op was learned beyond a tenth of its bound."]
     if off:
         verb = "is" if len(off) == 1 else "are"
         words.append(f"Nearly switched off (under {100 * _OFF:.0f} % of the bound) {verb} {listed(off)}.")
@@ -59,7 +56,20 @@ def _fields(facts: Facts) -> list[str]:
 
 def _width(op: str, facts: Facts) -> str:
     """The end of a range; both signs where the op has two."""
-    return f"{'±' if find_op(op).signed else ''}{number(facts[op]['half_width'])}"
+    return _end(op, facts[op]["half_width"])
+
+
+def _end(op: str, value: float) -> str:
+    digits = f"{value:#.3g}".rstrip(".") if 0.001 <= abs(value) < 1000 or value == 0 else number(value)
+    return f"{'±' if find_op(op).signed else ''}{digits}"
+
+
+def _in_words(op: str, facts: Facts) -> str:
+    """The end of a range with its unit; fractions in percent."""
+    width, unit = facts[op]["half_width"], str(facts[op]["unit"])
+    if unit.startswith("fraction of"):
+        return f"{_end(op, 100 * width)} % {unit.removeprefix('fraction ')}"
+    return f"{_end(op, width)} {unit}"
 
 
 def learned_table(facts: Facts) -> Table:
@@ -68,7 +78,9 @@ def learned_table(facts: Facts) -> Table:
     if kind == "fields":
         rows = [[spoken(fact), number(found["value"]), found["unit"]] for fact, found in facts.items()]
         return Table("What the fields do to a batch, on average", ["Fact", "Value", "Unit"], rows, frozenset({0, 2}))
-    strength, ends = ("strength", ["Mean strength", "Bound"]) if kind == "mixture" else ("half_width", ["Range", "Bound"])
+    strength, ends = (
+        ("strength", ["Mean strength", "Bound"]) if kind == "mixture" else ("half_width", ["Range", "Bound"])
+    )
     share = {op: found[strength] / found["bound"] if found["bound"] else 0.0 for op, found in facts.items()}
     if kind == "mixture":
         order = sorted(facts, key=lambda op: -facts[op]["probability"])

@@ -132,7 +132,9 @@ def class_influence(capture: FeatureCapture, solutions: list[Solution], batch: B
 
 
 @torch.no_grad()
-def magnitudes_alone(net: AugNet[Any, Any], batch: Batch, generator: torch.Generator) -> dict[str, tuple[Tensor, Tensor]]:
+def magnitudes_alone(
+    net: AugNet[Any, Any], batch: Batch, generator: torch.Generator
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Draws of a policy in which only one op acts, and of the whole policy.
 
     A mixture takes an op for few images: for each image, the first of `_TRIES` draws that takes it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.report.blocks import Block, Picture, Section, Table, Text, number, spoken
+from analysis.report.blocks import DASH, Block, Picture, Section, Table, Text, fixed, number, spoken
 from analysis.report.drawing import drawing, page_style
 from analysis.report.figures import heat_map
 from analysis.report.op_influence import OpInfluence
@@ -26,12 +26,12 @@ def op_section(run: OpenedRun, found: OpInfluence | None, reason: str, prefix: s
     names = list(run.data.class_names)
     blocks: list[Block] = [Text(_method(found))]
     if len(names) <= _DRAWN:
-        alt = f"Predicted change of the loss of {len(names)} classes under {len(found.ops)} ops; the table has the numbers."
+        alt = f"Predicted change of the loss of {len(names)} classes under {len(found.ops)} ops; tables have them."
         with page_style():
             figure = heat_map(found.mean.numpy(), found.clear.numpy(), found.ops, names)
             plot = drawing(figure, f"{prefix}-ops", alt)
         blocks.append(
-            Picture(plot, "Predicted change of each class's loss: blue-violet helps, orange hurts, bold is beyond chance.")
+            Picture(plot, "Predicted change of each class's loss: violet helps, orange hurts, bold is beyond chance.")
         )
     blocks += [_extremes(found, names), _all(found, names), Text(_caveats(run, found), note=True)]
     return Section("ops", title, blocks)
@@ -49,7 +49,9 @@ def sentence(run: OpenedRun, found: OpInfluence) -> str:
     said = []
     for verb, (value, p, k) in (("help", min(clear)), ("hurt", max(clear))):
         if (value < 0) == (verb == "help"):
-            said.append(f"{spoken(found.ops[p])} is predicted to {verb} class {names[k]} most ({number(value, 2)} nats)")
+            said.append(
+                f"{spoken(found.ops[p])} is predicted to {verb} class {names[k]} most ({number(value, 2)} nats)"
+            )
     joined = ", ".join(said)
     return f"{joined[:1].upper()}{joined[1:]}."
 
@@ -69,12 +71,14 @@ def _caveats(run: OpenedRun, found: OpInfluence) -> str:
     words = [
         "It is a prediction about a network that has already been trained with this policy: an op that has done its "
         "work shows little; a large number is a direction, not an amount.",
-        f"Beyond chance means that the mean over images differs from 0 at 95 % confidence, over all "
-        f"{found.mean.numel()} numbers at once. The influence set has {int(found.of_class.min())} to "
-        f"{int(found.of_class.max())} images of a class.",
+        f"Beyond chance means that the mean over training images differs from 0 at 95 % confidence, over all "
+        f"{found.mean.numel()} numbers at once, for this influence set of {int(found.of_class.min())} to "
+        f"{int(found.of_class.max())} images a class.",
     ]
     if run.data.influence_mode == "cross_fit":
-        words.append("With cross_fit the influence images were trained on in other epochs: these numbers are optimistic.")
+        words.append(
+            "With cross_fit the influence images were trained on in other epochs: these numbers are optimistic."
+        )
     if empty:
         words.append(f"Without influence images: {', '.join(empty)}.")
     if not found.converged:
@@ -89,33 +93,23 @@ def _extremes(found: OpInfluence, names: list[str]) -> Table:
     for p, op in enumerate(found.ops):
         values = found.mean[p].double()
         if bool(values.isnan().any()):
-            rows.append([spoken(op), "–", "never taken", "–", "never taken", "–", "0"])
+            rows.append([spoken(op), "never taken", *DASH * 4])
             continue
         best, worst = int(values.argmin()), int(values.argmax())
-        rows.append(
-            [
-                spoken(op),
-                number(float(weights @ values), 2),
-                names[best] if values[best] < 0 else "none",
-                number(float(values[best]), 2) if values[best] < 0 else "–",
-                names[worst] if values[worst] > 0 else "none",
-                number(float(values[worst]), 2) if values[worst] > 0 else "–",
-                f"{int(found.images[p]):,}",
-            ]
-        )
-    columns = ["Op", "All classes", "Helps most", "by", "Hurts most", "by", "Images"]
+        helped = [names[best], fixed(float(values[best]), 3)] if values[best] < 0 else ["none", DASH]
+        hurt = [names[worst], fixed(float(values[worst]), 3)] if values[worst] > 0 else ["none", DASH]
+        rows.append([spoken(op), fixed(float(weights @ values), 3), *helped, *hurt])
+    columns = ["Op", "All classes", "Helps most", "by", "Hurts most", "by"]
     return Table("Predicted change of the loss, in nats", columns, rows, frozenset({0, 2, 4}))
 
 
 def _all(found: OpInfluence, names: list[str]) -> Table:
     """Every number with its standard error; ops are columns, so that many classes fit."""
-    rows = [
-        [name, *(_with_error(found, p, k) for p in range(len(found.ops)))] for k, name in enumerate(names)
-    ]
+    rows = [[name, *(_with_error(found, p, k) for p in range(len(found.ops)))] for k, name in enumerate(names)]
     columns = ["Class", *(spoken(op).capitalize() for op in found.ops)]
     return Table("Predicted change of the loss of each class, ± standard error", columns, rows, folded=True)
 
 
 def _with_error(found: OpInfluence, p: int, k: int) -> str:
     value, error = float(found.mean[p, k]), float(found.error[p, k])
-    return "–" if value != value else f"{value:.3f} ± {error:.3f}".replace("-", "−")
+    return DASH if value != value else f"{fixed(value, 3)} ± {fixed(error, 3)}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from analysis.report.blocks import Block, Preformatted, Section, Table, Text, number
+from analysis.report.blocks import DASH, Block, Preformatted, Section, Table, Text, number
 from analysis.run_folder import OpenedRun
 
 _FILES = ("checkpoints/last.ckpt", "policy.json", "policy.safetensors", "summary.json", "metrics.csv")
@@ -31,9 +31,9 @@ def provenance(run: OpenedRun, seconds: float | None) -> Section:
     facts = [
         ["Folder", str(run.folder.resolve())],
         ["Seed", str(run.seed)],
-        ["Epochs asked for", str(trainer.get("max_epochs", "–"))],
+        ["Epochs asked for", str(trainer.get("max_epochs", DASH))],
         ["Accelerator, devices, precision", _three(trainer)],
-        ["Training time of the run and its controls", "–" if seconds is None else f"{number(seconds)} s"],
+        ["Training time of the run and its controls", DASH if seconds is None else f"{number(seconds)} s"],
         ["Checkpoint written", _when(checkpoint.stat().st_mtime)],
     ]
     hashes = [[name, _sha256(run.folder / name)] for name in _FILES if (run.folder / name).is_file()]
@@ -60,7 +60,7 @@ def this_page() -> list[Block]:
 
 
 def _three(trainer: dict[str, Any]) -> str:
-    return ", ".join(str(trainer.get(name, "–")) for name in ("accelerator", "devices", "precision"))
+    return ", ".join(str(trainer.get(name, DASH)) for name in ("accelerator", "devices", "precision"))
 
 
 def _when(timestamp: float | None) -> str:

@@ -25,15 +25,9 @@ from lightning_modules.targets import as_probabilities
 _COLUMNS, _DRAWS = 8, 3  # of the grid
 _WORST = 12  # images
 _ANALYSES = {
-    "moments": ("Moments: how many draws the augmentations need", "python -m analysis moments {run}"),
-    "exchange_rate": (
-        "Exchange rate: how many real images an augmentation is worth",
-        "python -m analysis exchange_rate, and its folder as --studies of this report; --help says how",
-    ),
-    "class_effects": (
-        "Class effects: which classes gain and which pay",
-        "python -m analysis class_effects; --help says how",
-    ),
+    "moments": "Moments: how many draws the augmentations need",
+    "exchange_rate": "Exchange rate: how many real images an augmentation is worth",
+    "class_effects": "Class effects: which classes gain and which pay",
 }
 
 
@@ -106,7 +100,8 @@ def _learned(run: OpenedRun, prefix: str) -> Section:
             plot = drawing(over_time(history, shares[kind_of(facts)]), f"{prefix}-time", alt)
         blocks.append(Picture(plot, "The policy over training. It starts near the identity."))
     else:
-        blocks.append(Text("metrics.csv has no policy over time: it was not learned in this run.", note=True))
+        why = "it was not learned in this run, or not logged (trainer.log_every_n_steps)"
+        blocks.append(Text(f"metrics.csv has no policy over time: {why}.", note=True))
     return Section("learned", title, blocks)
 
 
@@ -184,20 +179,18 @@ def _distribution(scores: Scores, prefix: str) -> list[Block]:
     values = torch.tensor(scores.influence, dtype=torch.float64)
     harmful = 100 * float((values > 0).double().mean())
     outer = [number(float(bound)) for bound in values.quantile(values.new_tensor([0.05, 0.5, 0.95]))]
-    alt = (
-        f"Histogram of the influence of {len(values):,} training images: 5 % lie below {outer[0]}, half below "
-        f"{outer[1]}, 95 % below {outer[2]}."
-    )
+    spread = f"5 % lie below {outer[0]}, half below {outer[1]}, 95 % below {outer[2]}"
+    alt = f"Histogram of the influence of {len(values):,} training images: {spread}."
     with page_style():
         plot = drawing(histogram(scores.influence, "influence: left helps, right harms"), f"{prefix}-influence", alt)
     count = "all" if len(values) == scores.of else f"{len(values):,} of"
     return [
         Text(
-            f"{harmful:.0f} % of the images are harmful to first order: more weight on them would raise the loss on the "
-            f"influence set. Scored were {count} {scores.of:,} training images as they are, not augmented, on a last "
-            "layer refitted to the features of the trained network."
+            f"{harmful:.0f} % of the images are harmful to first order: more weight on them would raise the loss on "
+            f"the influence set. Scored were {count} {scores.of:,} training images as they are, not augmented, on a "
+            "last layer refitted to the features of the trained network."
         ),
-        Picture(plot, f"{alt} The counts are on a logarithmic axis."),
+        Picture(plot, f"Influence of the images, on a logarithmic axis of counts; {spread}."),
     ]
 
 
@@ -206,7 +199,7 @@ def _worst(scores: Scores, command: str) -> list[Block]:
     for one in scores.worst:
         image = smaller(one.image[None])[0]
         alt = f"Training image {one.source}, labelled {one.label}"
-        zoom = max(1, 72 // image.shape[-1])
+        zoom = max(1, 96 // image.shape[-1])
         lines = [f"labelled {one.label}"]
         lines += [f"predicted {one.predicted}"] if one.predicted != one.label else []
         lines += [f"suggested {one.suggested}"] if one.suggested not in (one.label, one.predicted) else []
@@ -220,9 +213,12 @@ def _worst(scores: Scores, command: str) -> list[Block]:
 
 
 def _analysis(name: str, folders: list[Path], run: Path) -> Section:
-    title, command = _ANALYSES[name]
     blocks: list[Block] = []
     for folder in dict.fromkeys(folders):
         blocks += findings(folder, name) or []
-    missing = None if blocks else f"There is no {name}.json in {run}/analysis. To make it: {command.format(run=run)}"
-    return Section(name, title, blocks, missing)
+    command = f"python -m analysis {name}" + (f" {run}" if name == "moments" else " (--help says how)")
+    missing = (
+        f"Not measured yet: there is no {name}.json in {run / 'analysis'}. To measure it: {command}. Results in "
+        'another folder are shown with --studies "[FOLDER]".'
+    )
+    return Section(name, _ANALYSES[name], blocks, None if blocks else missing)
