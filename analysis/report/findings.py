@@ -14,6 +14,7 @@ from analysis.report.drawing import picture_file
 from analysis.results import read_result
 
 _MOST_ROWS = 60
+_MOST_OPEN = 20  # rows of a table that is not folded away
 _MOST_COLUMNS = 12
 _WIDEST = 48  # columns of what is still one table
 _MOST_TABLES = 12
@@ -128,7 +129,7 @@ def _table(rows: Mapping[str, Mapping[str, str]], title: str, numbered: bool) ->
     cut = f" (the first {_MOST_ROWS} of {len(body)} rows)" if len(body) > _MOST_ROWS else ""
     cut += f" (the first {_MOST_COLUMNS} of {len(chosen)} columns)" if len(chosen) > _MOST_COLUMNS else ""
     places = frozenset({0, *(place for place, column in enumerate(shown, 1) if column in words)})
-    return Table(title + cut, [head, *shown.values()], body[:_MOST_ROWS], places, folded=len(body) > 20)
+    return Table(title + cut, [head, *shown.values()], body[:_MOST_ROWS], places, folded=len(body) >= _MOST_OPEN)
 
 
 def _alike(rows: Sequence[Mapping[str, str]]) -> bool:

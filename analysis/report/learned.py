@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from augnet.ops import find_op
 _NOTABLE = 0.1  # of the bound, or of the choices
 _OFF = 0.05
 _NAMED = 4  # ops in a sentence
+_NOTHING = 1e-4  # of any unit
 
 Facts = Mapping[str, Mapping[str, Any]]
 
@@ -60,7 +61,7 @@ def _width(op: str, facts: Facts) -> str:
 
 
 def _end(op: str, value: float) -> str:
-    digits = f"{value:#.3g}".rstrip(".") if 0.001 <= abs(value) < 1000 or value == 0 else number(value)
+    digits = "0.000" if value < _NOTHING else f"{value:#.3g}".rstrip(".") if value < 1000 else number(value)
     return f"{'±' if find_op(op).signed else ''}{digits}"
 
 
@@ -78,30 +79,33 @@ def learned_table(facts: Facts) -> Table:
     if kind == "fields":
         rows = [[spoken(fact), number(found["value"]), found["unit"]] for fact, found in facts.items()]
         return Table("What the fields do to a batch, on average", ["Fact", "Value", "Unit"], rows, frozenset({0, 2}))
-    strength, ends = (
-        ("strength", ["Mean strength", "Bound"]) if kind == "mixture" else ("half_width", ["Range", "Bound"])
-    )
+    mixture = kind == "mixture"
+    strength = "strength" if mixture else "half_width"
     share = {op: found[strength] / found["bound"] if found["bound"] else 0.0 for op, found in facts.items()}
-    if kind == "mixture":
-        order = sorted(facts, key=lambda op: -facts[op]["probability"])
-        columns = ["Op", "Probability", *ends, "Of its bound", "Unit"]
-        first = {op: [f"{100 * facts[op]['probability']:.1f} %"] for op in order}
-    else:
-        order = sorted(facts, key=lambda op: -share[op])
-        columns, first = ["Op", *ends, "Of its bound", "Unit"], {op: [] for op in order}
+    rank = {op: found["probability"] if mixture else share[op] for op, found in facts.items()}
     rows = [
         [
             spoken(op),
-            *first[op],
-            number(facts[op][strength]) if kind == "mixture" else _width(op, facts),
+            *([f"{100 * facts[op]['probability']:.1f} %"] if mixture else []),
+            number(facts[op][strength]) if mixture else _width(op, facts),
+            str(facts[op]["unit"]),
             number(facts[op]["bound"]),
             f"{100 * share[op]:.0f} %",
-            str(facts[op]["unit"]),
         ]
-        for op in order
+        for op in sorted(facts, key=lambda op: -rank[op])
     ]
-    caption = "How often each op is taken, and how strongly" if kind == "mixture" else "Learned ranges"
-    return Table(caption, columns, rows, frozenset({0, len(columns) - 1}))
+    columns = ["Op", *(["Probability", "Mean strength"] if mixture else ["Range"]), "Unit", "Bound", "Of its bound"]
+    caption = "How often each op is taken, and how strongly" if mixture else "Learned ranges"
+    return Table(caption, columns, rows, frozenset({0, columns.index("Unit")}))
+
+
+def class_table(facts: Facts, class_names: Sequence[str]) -> Table | None:
+    """The ranges of every class, for a policy that has them; None for others."""
+    if any("half_widths" not in found for found in facts.values()):
+        return None
+    rows = [[name, *(_end(op, facts[op]["half_widths"][k]) for op in facts)] for k, name in enumerate(class_names)]
+    columns = ["Class", *(f"{spoken(op).capitalize()}, {found['unit']}" for op, found in facts.items())]
+    return Table("Learned ranges of each class", columns, rows, folded=len(rows) > 20)
 
 
 def history_of(folder: Path, net: AugNet[Any, Any]) -> dict[int, dict[str, float]]:

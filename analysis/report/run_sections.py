@@ -15,7 +15,7 @@ from analysis.report.drawing import drawing, grid, page_style, photograph, small
 from analysis.report.figures import histogram, over_time
 from analysis.report.findings import findings
 from analysis.report.harmful import Scores, read_scores, score_some
-from analysis.report.learned import history_of, kind_of, learned_table
+from analysis.report.learned import class_table, history_of, kind_of, learned_table
 from analysis.report.op_influence import MOST_CLASSES, OpInfluence, measure_ops
 from analysis.report.op_section import op_section
 from analysis.report.provenance import provenance
@@ -87,7 +87,8 @@ def _learned(run: OpenedRun, prefix: str) -> Section:
     if run.policy is None:
         return Section("learned", title, missing="This run has no policy: it was trained as the control plain.")
     facts = run.policy.describe()
-    blocks: list[Block] = [learned_table(facts)]
+    of_classes = class_table(facts, run.data.class_names)
+    blocks: list[Block] = [learned_table(facts), *([of_classes] if of_classes else [])]
     if run.model.control != "none" or run.model.hparams.get("policy_file"):
         how = "read from a file" if run.model.hparams.get("policy_file") else f"that of the control {run.model.control}"
         blocks.insert(0, Text(f"The policy of this run is {how}."))
@@ -98,7 +99,7 @@ def _learned(run: OpenedRun, prefix: str) -> Section:
         alt = f"What was learned about each op at {len(history)} of {last} training steps; the table has the end."
         with page_style():
             plot = drawing(over_time(history, shares[kind_of(facts)]), f"{prefix}-time", alt)
-        blocks.append(Picture(plot, "The policy over training. It starts near the identity."))
+        blocks.append(Picture(plot, "The policy over training."))
     else:
         why = "it was not learned in this run, or not logged (trainer.log_every_n_steps)"
         blocks.append(Text(f"metrics.csv has no policy over time: {why}.", note=True))

@@ -54,7 +54,8 @@ def odd_run(folder: Path) -> Path:
             [
                 "fit", f"--config={DIGITS}", f"--run.folder={folder}", *QUIET, "--data=ImageDataModule", *arguments,
                 "--trainer.max_epochs=3", "--model.learner.warmup=2", "--model.learner.interval=1",
-                "--trainer.log_every_n_steps=1", "--model.ops=[rotation, hue]", "--run.test=true", "--run.compare=[plain]",
+                "--trainer.log_every_n_steps=1", "--model.ops=[rotation, hue]", "--run.test=true",
+                "--run.compare=[plain]",
             ]
         )  # fmt: skip
     return cli.run_folder

@@ -140,8 +140,9 @@ def test_a_field_policy(tmp_path: Path) -> None:
     assert "There is no test accuracy yet" in page.words
 
 
-def test_a_run_that_has_not_ended_says_how_to_go_on(tmp_path: Path) -> None:
-    run = digits_run(tmp_path, "--data.image_size=8")
+def test_a_run_that_has_not_ended_says_how_to_go_on(seeds: list[Path], tmp_path: Path) -> None:
+    run = Path(shutil.copytree(seeds[0], tmp_path / "run"))
+    (run / "summary.json").unlink()
     page = page_of(run)
     assert f"python train.py fit --config {run}/config.yaml --ckpt_path {run}/checkpoints/last.ckpt" in page.words
     assert "run0-ops" in page.ids()
@@ -197,7 +198,7 @@ def test_damaged_files_are_one_line(
     ("arguments", "message"),
     [
         (["nowhere"], "there is no run nowhere"),
-        ([], "RUN"),
+        ([], "are required"),
         (["nowhere", "--images=-1"], "images must be at least 0"),
     ],
 )
