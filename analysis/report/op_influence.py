@@ -15,8 +15,8 @@ Axes: N training images, P ops, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from math import nan
 from typing import Any
 
 import torch
@@ -63,16 +63,13 @@ class OpInfluence:
         return self.mean.abs() > bound * self.error
 
 
-def measure_ops(
-    run: OpenedRun, images: int, seed: int = 0, on_op: Callable[[int, int], None] = lambda done, total: None
-) -> OpInfluence:
+def measure_ops(run: OpenedRun, images: int, seed: int = 0) -> OpInfluence:
     """Influence of the ops of a run's policy.
 
     Args:
         run: With a policy and an influence set.
         images: Training images to look at, >= 2, drawn at random.
         seed: Of the images and the draws.
-        on_op: Called with how many of how many ops are done, for a progress bar.
 
     Raises:
         ValueError: If the run has no policy, no influence set, or more than `MOST_CLASSES` classes.
@@ -90,25 +87,29 @@ def measure_ops(
     chosen, classes = (part.to(device) for part in train.__getitems__(order.tolist()))
     batch = Batch(chosen, as_probabilities(classes, run.data.num_classes))
     net = run.policy.to(device)
-    ops = [*(net.space.names if isinstance(net.space, TransformSpace) else ()), WHOLE]
-    alone = magnitudes_alone(net, batch, generator)
     before = class_influence(capture, solutions, batch, run.data.batch_size)
-    rows = []
-    for place, op in enumerate(ops):
-        magnitudes, taken = alone[op]
+    changes = {}
+    for op, (magnitudes, taken) in magnitudes_alone(net, batch, generator).items():
         moved = net.space.apply_to(batch, magnitudes, generator=generator)
-        change = class_influence(capture, solutions, moved, run.data.batch_size) - before
-        rows.append(change[taken])
-        on_op(place + 1, len(ops))
-    counts = torch.tensor([len(row) for row in rows])
-    deviation = [row.std(dim=0) if len(row) > 1 else row.new_full((row.shape[1],), float("nan")) for row in rows]
+        changes[op] = (class_influence(capture, solutions, moved, run.data.batch_size) - before)[taken].cpu()
+    of_class = torch.bincount(labels, minlength=run.data.num_classes).cpu()
+    return _means(changes, of_class, all(solution.converged for solution in solutions))
+
+
+def _means(changes: dict[str, Tensor], of_class: Tensor, converged: bool) -> OpInfluence:
+    """Means of the rows `[N, K]` of each op, with their errors."""
     return OpInfluence(
-        ops=tuple(ops),
-        mean=torch.stack([row.mean(dim=0) for row in rows]).cpu(),
-        error=torch.stack([one / max(len(row), 1) ** 0.5 for one, row in zip(deviation, rows, strict=True)]).cpu(),
-        images=counts,
-        of_class=torch.bincount(labels, minlength=run.data.num_classes).cpu(),
-        converged=all(solution.converged for solution in solutions),
+        ops=tuple(changes),
+        mean=torch.stack([rows.mean(dim=0) for rows in changes.values()]),
+        error=torch.stack(
+            [
+                rows.std(dim=0) / len(rows) ** 0.5 if len(rows) > 1 else rows.new_full(rows.shape[1:], nan)
+                for rows in changes.values()
+            ]
+        ),
+        images=torch.tensor([len(rows) for rows in changes.values()]),
+        of_class=of_class,
+        converged=converged,
     )
 
 
