@@ -1,13 +1,17 @@
 """The command line of the analyses: `python -m analysis NAME ...`."""
 
+import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
-from jsonargparse import auto_cli
+from jsonargparse import ArgumentParser, auto_cli
 
 from analysis.class_effects.command import class_effects
 from analysis.exchange_rate.command import exchange_rate_study
 from analysis.landscape.command import landscape
 from analysis.moments.command import moments
+from analysis.report.command import report
 from lightning_modules.command_line import mistakes_in_one_line, quieten
 
 Analysis = Callable[..., None]
@@ -17,7 +21,18 @@ ANALYSES: dict[str, Analysis] = {
     "exchange_rate": exchange_rate_study,
     "landscape": landscape,
     "moments": moments,
+    "report": report,
 }  # name on the command line -> typed, documented function
+
+
+class _Parser(ArgumentParser):
+    """Takes `runs` as words beside each other, where jsonargparse wants a list in brackets."""
+
+    def add_function_arguments(self, function: Callable, *args: Any, **kwargs: Any) -> list[str]:
+        if "runs" not in inspect.signature(function).parameters:
+            return super().add_function_arguments(function, *args, **kwargs)
+        self.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="Folders of runs, runs/NAME.")
+        return ["runs", *super().add_function_arguments(function, *args, **{**kwargs, "skip": {"runs"}})]
 
 
 def main(args: list[str] | None = None, analyses: Mapping[str, Analysis] | None = None) -> None:
@@ -37,6 +52,7 @@ def main(args: list[str] | None = None, analyses: Mapping[str, Analysis] | None 
         auto_cli(
             dict(ANALYSES if analyses is None else analyses),
             args=args,
+            parser_class=_Parser,
             prog="python -m analysis",
             description="Say what an augmentation does: numbers and pictures of a finished run, in RUN/analysis.",
         )

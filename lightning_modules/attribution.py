@@ -54,7 +54,12 @@ class Precision:
 
 
 def attribute_images(
-    model: Classifier, data: InfluenceDataModule, views: Views, precision: Precision, show_progress: bool = True
+    model: Classifier,
+    data: InfluenceDataModule,
+    views: Views,
+    precision: Precision,
+    show_progress: bool = True,
+    images: LabelledImages | None = None,
 ) -> AttributionTable:
     """Score the training images of a data module.
 
@@ -64,6 +69,7 @@ def attribute_images(
         views: What the features behind the mislabel score are averaged over.
         precision: How images pass through the network.
         show_progress: Whether to show a progress bar.
+        images: Some of the training images, to score as if there were no others; by default all.
 
     Returns:
         The table.
@@ -77,10 +83,10 @@ def attribute_images(
             "attribute asks what helps on images that were never trained on, and data.influence_set "
             f"{data.influence_mode} trains on the influence images: train with held_out."
         )
-    train, held_out = data.splits.train, data.splits.influence
-    for images in (train, held_out):
-        validate_images(images.__getitems__(range(min(len(images), 64)))[0])
-        check_labels(images.labels, model.num_classes)
+    train, held_out = data.splits.train if images is None else images, data.splits.influence
+    for split in (train, held_out):
+        validate_images(split.__getitems__(range(min(len(split), 64)))[0])
+        check_labels(split.labels, model.num_classes)
     with frozen(model), torch.no_grad(), progress_bar(show_progress) as bar:
         reader = _Reader(model, data, views, precision)
         features, logits = reader.read(train, bar, "training images")

@@ -79,6 +79,22 @@ def influence_function(capture: FeatureCapture, solution: Solution | Tensor, tar
 
 
 @torch.no_grad()
+def read_rows(capture: FeatureCapture, images: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Features `[N, D]` and logits `[N, K]` of images `[N, C, H, W]`, on the device of the classifier."""
+    pairs = [capture(part.to(capture.head.weight.device)) for part in images.split(batch_size)]
+    features, logits = (torch.cat(column) for column in zip(*pairs, strict=True))
+    return features, logits
+
+
+def training_hessian(
+    capture: FeatureCapture, data: InfluenceDataModule, damping: float, rows: int = 2048
+) -> LastLayerHessian:
+    """H of training images as they are; the arguments are those of `solve_for_influence_set`."""
+    train, _ = data.splits.train.__getitems__(range(min(rows, len(data.splits.train))))
+    return LastLayerHessian(*read_rows(capture, train, data.batch_size), damping=damping)
+
+
+@torch.no_grad()
 def solve_for_influence_set(
     capture: FeatureCapture, data: InfluenceDataModule, damping: float, rows: int = 2048
 ) -> Solution:
@@ -91,13 +107,6 @@ def solve_for_influence_set(
         rows: Training images behind H at most, the first of the split.
     """
     images, labels = data.influence_set()
-    train, _ = data.splits.train.__getitems__(range(min(rows, len(data.splits.train))))
-    device = capture.head.weight.device
-
-    def read(images: Tensor) -> tuple[Tensor, Tensor]:
-        pairs = [capture(part.to(device)) for part in images.split(data.batch_size)]
-        features, logits = (torch.cat(column) for column in zip(*pairs, strict=True))
-        return features, logits
-
-    hessian = LastLayerHessian(*read(train), damping=damping)
-    return solve(hessian, loss_gradient(*read(images), labels.to(device)), tol=1e-6, max_iterations=1000)
+    hessian = training_hessian(capture, data, damping, rows)
+    gradient = loss_gradient(*read_rows(capture, images, data.batch_size), labels.to(hessian.rows.device))
+    return solve(hessian, gradient, tol=1e-6, max_iterations=1000)

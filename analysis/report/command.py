@@ -1,0 +1,124 @@
+"""`python -m analysis report RUN...`: one self-contained page about runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from analysis.report import comparison, learned, op_section
+from analysis.report.accuracy import Arms, Interval, Summary, over_seeds, read_summary
+from analysis.report.blocks import DASH, Chapter, Section, Table, listed, number, spoken
+from analysis.report.page import Page, render
+from analysis.report.provenance import this_page
+from analysis.report.run_sections import Effort, RunPage, run_page
+from analysis.run_folder import OpenedRun, open_run
+from augnet.atomic_file import write_atomically
+from lightning_modules.command_line import progress_bar
+
+_STEPS = 4  # that a run's sections tell of
+
+
+def report(
+    runs: list[Path],
+    out: Path | None = None,
+    studies: list[Path] | None = None,
+    images: int = 1024,
+    seed: int = 0,
+    device: str = "auto",
+    data_path: str | None = None,
+) -> None:
+    """One page about one or several runs: what was learned, what it brought, what it costs; to keep and to send.
+
+    A single HTML file that needs no network. Runs of different seeds give means and intervals. What an analysis has
+    left in RUN/analysis and RUN/attribution is shown; what is missing is said with the command that makes it.
+
+    Args:
+        runs: Folders of runs that `train.py fit` wrote, runs/NAME.
+        out: Where the page goes; by default RUN/report.html, or ./report.html for several runs.
+        studies: Folders of analyses that are of no single run, such as that of exchange_rate.
+        images: Training images that the influence of ops, and of images where `train.py attribute` has not run, is
+            computed from; 0 leaves both out.
+        seed: Of the choice of images, and of draws.
+        device: Where the networks run: auto, cpu, cuda.
+        data_path: Where the data are now, if they have moved since the runs.
+    """
+    if not runs:
+        raise ValueError("runs: give the folder of at least one run, runs/NAME.")
+    if images < 0:
+        raise ValueError(f"images must be at least 0, found {images}.")
+    folders = list(dict.fromkeys(Path(run) for run in runs))
+    opened = [open_run(folder, device, data_path) for folder in folders]
+    summaries = [read_summary(folder) for folder in folders]
+    arms = comparison.arms_of(opened, summaries)
+    with progress_bar() as bar:
+        task = bar.add_task("report", total=_STEPS * len(opened))
+        effort = Effort(images, seed, list(studies or ()), lambda what: bar.update(task, advance=1, description=what))
+        pages = [
+            run_page(*pair, effort, f"run{place}") for place, pair in enumerate(zip(opened, summaries, strict=True))
+        ]
+        bar.update(task, description="report")
+    target = (folders[0] / "report.html" if len(folders) == 1 else Path("report.html")) if out is None else Path(out)
+    write_atomically(target, render(_page(opened, summaries, arms, pages)))
+    Console().print(f"Written: {target}", soft_wrap=True)
+
+
+def _page(runs: Sequence[OpenedRun], summaries: Sequence[Summary | None], arms: Arms, pages: Sequence[RunPage]) -> Page:
+    shared = [comparison.comparison(arms, runs, summaries)]
+    overview = _ranges(runs)
+    if overview is not None:
+        shared.append(overview)
+    chapters = [
+        Chapter(f"run{place}", f"Run {run.name}", page.sections)
+        for place, (run, page) in enumerate(zip(runs, pages, strict=True))
+    ]
+    names = listed([run.name for run in runs])
+    title = f"What the run {names} learned" if len(runs) == 1 else f"What {len(runs)} runs learned: {names}"
+    said, caveats = _summary(runs, arms, pages)
+    return Page(title, said, caveats, shared, chapters, this_page())
+
+
+def _summary(runs: Sequence[OpenedRun], arms: Arms, pages: Sequence[RunPage]) -> tuple[list[str], list[str]]:
+    """The sentences at the top, and what must be read with them."""
+    said: list[str] = []
+    for run, page in zip(runs, pages, strict=True):
+        before = "" if len(runs) == 1 else f"{run.name}: "
+        words = _learned(run) + ([op_section.sentence(run, page.ops)] if page.ops is not None else [])
+        said += [before + words[0], *words[1:]] if words else []
+    if not arms.by_seed:
+        return said, ["There is no test accuracy yet: see below for what to run."]
+    caveat = comparison.caveat(arms)
+    compared = comparison.sentences(arms, comparison.count_tested(runs[0]))
+    return [*compared, *said], [caveat] if caveat else []
+
+
+def _learned(run: OpenedRun) -> list[str]:
+    if run.policy is None:
+        return ["It was trained without a learned policy (control plain)."]
+    control = run.model.control
+    words = [] if control == "none" else [f"This run is the control {spoken(control)}."]
+    return [*words, *learned.sentences(run.policy.describe())]
+
+
+def _ranges(runs: Sequence[OpenedRun]) -> Section | None:
+    """What several runs learned of the same ops: mean and interval over runs; None for one run, or other policies."""
+    described = [run.policy.describe() for run in runs if run.policy is not None and run.model.control == "none"]
+    if len(described) < 2 or len({tuple(facts) for facts in described}) > 1:
+        return None
+    kind = learned.kind_of(described[0])
+    fact = {"mixture": "probability", "ranges": "half_width", "fields": "value"}[kind]
+    if any(learned.kind_of(facts) != kind for facts in described):
+        return None
+    rows = []
+    for op, facts in described[0].items():
+        found = over_seeds([float(other[op][fact]) for other in described])
+        unit = "share of choices" if kind == "mixture" else str(facts["unit"])
+        rows.append([spoken(op), number(found.value), _bounds(found), unit])
+    caption = f"{spoken(fact).capitalize()} over {len(described)} runs, with 95 % intervals (Student's t)"
+    table = Table(caption, ["Op", "Mean", "95 % interval", "Unit"], rows, frozenset({0, 3}))
+    return Section("policies", "What the runs learned, together", [table])
+
+
+def _bounds(found: Interval) -> str:
+    return DASH if found.low is None else f"{number(found.low)} to {number(found.high)}"

@@ -1,0 +1,184 @@
+"""The section that compares the runs with their controls and baselines, and what it says in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analysis.report.accuracy import Arm, Arms, Interval, Summary, gather, over_seeds, wilson
+from analysis.report.blocks import DASH, Block, Picture, Section, Table, Text, fixed, listed, signed
+from analysis.report.drawing import drawing, page_style
+from analysis.report.figures import intervals
+from analysis.run_folder import OpenedRun
+
+_TITLE = "Accuracy, controls and baselines"
+_SEEDS_ASKED = 5
+_FREE = ("seed_everything", "run", "ckpt_path", "config")  # may differ between runs of one setting
+_MEANING = {
+    "learned": "the run itself, with the policy that it learned",
+    "plain": "no learned policy",
+    "uniform": "the same ops, uniform up to their bounds",
+    "shuffled": "a policy learned with the influence shuffled over the images",
+    "flipped": "a policy learned with the sign of the influence flipped",
+    "identity_hessian": "a policy learned without the curvature",
+    "wrong_domain": "a policy learned from an influence set of the wrong domain",
+}
+
+
+def arms_of(runs: Sequence[OpenedRun], summaries: Sequence[Summary | None]) -> Arms:
+    """The arms of all runs that have a summary; those of other settings than the first under the names of their runs.
+
+    Raises:
+        ValueError: If two runs of one setting have the same arm and seed.
+    """
+    settings = [_setting(run.config) for run in runs]
+    first = {repr(setting): run.name for setting, run in zip(reversed(settings), reversed(runs), strict=True)}
+    named = [first[repr(setting)] if len(first) > 1 else "" for setting in settings]
+    return gather([(one, name) for one, name in zip(summaries, named, strict=True) if one is not None])
+
+
+def comparison(arms: Arms, runs: Sequence[OpenedRun], summaries: Sequence[Summary | None]) -> Section:
+    """The section.
+
+    Args:
+        arms: Of all runs.
+        runs: All runs.
+        summaries: Of each.
+    """
+    untested = [str(run.folder) for run, one in zip(runs, summaries, strict=True) if one is None]
+    missing = None
+    if untested:
+        missing = (
+            f"{listed(untested)}: no summary.json. The run has not ended, or was not tested (run.test false). To go on "
+            f"with it: python train.py fit --config {untested[0]}/config.yaml --ckpt_path "
+            f"{untested[0]}/checkpoints/last.ckpt"
+        )
+    if not arms.by_seed:
+        return Section("accuracy", _TITLE, missing=missing)
+    tested = count_tested(runs[0])
+    rows = {arm: _interval(seeds, tested) for arm, seeds in arms.by_seed.items()}
+    return Section("accuracy", _TITLE, _blocks(arms, rows, tested, summaries), missing)
+
+
+def _blocks(arms: Arms, rows: Mapping[Arm, Interval], tested: int, summaries: Sequence[Summary | None]) -> list[Block]:
+    shown = {str(arm): _percent(found) for arm, found in rows.items()}
+    with page_style():
+        figure = intervals(shown, "test accuracy, %")
+        said = "; ".join(f"{name} {_range(found)}" for name, found in shown.items())
+        plot = drawing(figure, "accuracy", f"Test accuracy in percent of each arm with its 95 % interval: {said}.")
+    columns = ["Arm", "Accuracy, %", "Interval", "Seeds", "Minus plain", "Its interval", "Time, s"]
+    body = [
+        [
+            str(arm),
+            f"{100 * found.value:.1f}",
+            _bounds(_percent(found)),
+            str(len(arms.by_seed[arm])),
+            *_difference(arms, arm),
+            _seconds(arm, summaries),
+        ]
+        for arm, found in rows.items()
+    ]
+    names = dict.fromkeys(arm.name for arm in rows)
+    known = [f"{name}: {_MEANING[name]}" for name in names if name in _MEANING]
+    return [
+        Picture(plot, "Test accuracy; the lines are 95 % intervals."),
+        Table("Test accuracy, differences in points, and 95 % intervals", columns, body),
+        Text(" ".join([_method(arms, tested), *([f"{'; '.join(known)}."] if known else [])]), note=True),
+    ]
+
+
+def _method(arms: Arms, tested: int) -> str:
+    alone = any(len(seeds) == 1 for seeds in arms.by_seed.values())
+    several = any(len(seeds) > 1 for seeds in arms.by_seed.values())
+    words = ["All arms are trained with the same data and, in pairs, the same seeds."]
+    if several:
+        words.append("Intervals over seeds are Student's t; differences are paired by seed.")
+    if alone:
+        words.append(
+            f"The interval of a single seed is Wilson's, from {tested:,} test images: it holds for other test images "
+            "of the same kind, not for other seeds."
+        )
+    return " ".join(words)
+
+
+def sentences(arms: Arms, tested: int) -> list[str]:
+    """What the comparison says; see `caveat`.
+
+    Args:
+        arms: At least one.
+        tested: Test images.
+    """
+    said = []
+    for arm in arms.own:
+        values = list(arms.by_seed[arm].values())
+        seeds = f", mean of {len(values)} seeds" if len(values) > 1 else ""
+        said.append(f"Test accuracy ({arm}): {100 * over_seeds(values).value:.1f} % on {tested:,} test images{seeds}.")
+        for reference in ("plain", "uniform"):
+            found = arms.difference(arm, reference)
+            if found is not None:
+                other = over_seeds(list(arms.by_seed[Arm(reference, arm.setting)].values())).value
+                said.append(_compared(arm, f"{reference} ({100 * other:.1f} %)", *found))
+    return said
+
+
+def caveat(arms: Arms) -> str | None:
+    """What must be read with the sentences; None with enough seeds."""
+    if arms.seeds >= _SEEDS_ASKED:
+        return None
+    count, known = ("one seed", "not known") if arms.seeds == 1 else (f"{arms.seeds} seeds", "hardly known")
+    return (
+        f"This is {count}: how far another seed would move these numbers is {known}. Before relying on them, train at "
+        f"least {_SEEDS_ASKED} seeds (--seed_everything) and give all runs to this report."
+    )
+
+
+def _compared(arm: Arm, reference: str, found: Interval, seeds: int) -> str:
+    words = f"{str(arm).capitalize()} minus {reference}: {signed(100 * found.value)} points"
+    if found.low is None or found.high is None:
+        return f"{words}."
+    where = "clearly above zero" if found.low > 0 else "clearly below zero" if found.high < 0 else "which includes zero"
+    return f"{words} over {seeds} paired seeds (95 % interval {_bounds(_percent(found), True)}, {where})."
+
+
+def _interval(seeds: Mapping[int, float], tested: int) -> Interval:
+    values = list(seeds.values())
+    return over_seeds(values) if len(values) > 1 else wilson(values[0], tested)
+
+
+def _difference(arms: Arms, arm: Arm) -> list[str]:
+    found = arms.difference(arm)
+    return [DASH, DASH] if found is None else [signed(100 * found[0].value), _bounds(_percent(found[0]), True)]
+
+
+def _percent(found: Interval) -> Interval:
+    return Interval(*(None if bound is None else 100 * bound for bound in found))  # type: ignore[arg-type]
+
+
+def _bounds(found: Interval, sign: bool = False) -> str:
+    if found.low is None or found.high is None:
+        return DASH
+    low, high = (signed(bound) if sign else fixed(bound, 1) for bound in (found.low, found.high))
+    return f"{low} to {high}"
+
+
+def _range(found: Interval) -> str:
+    return f"{found.value:.1f}" + ("" if found.low is None else f" ({_bounds(found)})")
+
+
+def _seconds(arm: Arm, summaries: Sequence[Summary | None]) -> str:
+    times = [one.seconds[arm.name] for one in summaries if one is not None and arm.name in one.seconds]
+    return f"{sum(times) / len(times):,.0f}" if times else DASH
+
+
+def count_tested(run: OpenedRun) -> int:
+    """How many test images a run has; their labels are not looked at."""
+    return len(run.data.test_dataloader().dataset)  # type: ignore[arg-type]
+
+
+def _setting(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What two runs must share to be averaged: all but seeds, names and which control they are."""
+    kept = {name: value for name, value in config.items() if name not in _FREE}
+    model = {name: value for name, value in (kept.get("model") or {}).items() if name != "control"}
+    data = dict(kept.get("data") or {})
+    data["init_args"] = {k: v for k, v in (data.get("init_args") or {}).items() if k != "seed"}
+    return {**kept, "model": model, "data": data}

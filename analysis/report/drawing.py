@@ -1,0 +1,129 @@
+"""Figures and images as elements of a page: SVG that takes the colour of the text around it, PNG inside the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+import torch.nn.functional as F
+from cycler import cycler
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+from torchvision.utils import make_grid
+
+WIDTH = 4.3  # inches: 310 points, drawn as wide as a phone, so that its text stays readable there
+COLOURS = (
+    "#2f7fc1", "#c2600f", "#2b8a5a", "#c44d4d", "#8a67c9",
+    "#94703f", "#1c8a8a", "#b84a95", "#7d8019", "#767b83",
+)  # fmt: skip  # at least 3 : 1 against a white and against a nearly black page
+_INK = "#010203"  # stands for the colour of the text
+_LARGEST = 96  # pixels across or down of an image in a grid
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "augfluence",
+    "font.family": "sans-serif",
+    "font.size": 9.0,
+    "text.color": _INK,
+    "text.parse_math": False,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.titlesize": 9.0,
+    "axes.facecolor": "none",
+    "axes.prop_cycle": cycler(color=COLOURS),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "figure.facecolor": "none",
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+}
+_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+
+
+@contextmanager
+def page_style() -> Iterator[None]:
+    """Matplotlib's settings for figures of a page; make figures inside, and hand them to `drawing` there."""
+    with mpl.rc_context(_STYLE):
+        yield
+
+
+def drawing(figure: Figure, name: str, alt: str) -> Markup:
+    """A figure as an `<svg>` element.
+
+    Args:
+        figure: Made under `page_style`.
+        name: Unique on the page; goes in front of all ids.
+        alt: What it shows, for those who do not see it.
+    """
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata=_METADATA)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    head, rest = text.split(">", 1)
+    box = re.search(r'viewBox="[^"]*"', head)
+    if box is None:
+        raise RuntimeError("matplotlib wrote an SVG file without a viewBox")
+    return Markup(f'<svg role="img" aria-label="{escape(alt)}" {box[0]}>{rest}')
+
+
+def photograph(image: Tensor, alt: str, zoom: int = 1) -> Markup:
+    """An image `[C, H, W]` in [0, 1] as an `<img>` element with its pixels in it; larger ones are made smaller.
+
+    Args:
+        image: One or three channels; of others the first is shown.
+        alt: What it shows.
+        zoom: How many pixels of the screen one pixel takes.
+    """
+    channels = image if len(image) == 3 else image[:1]
+    pixels = (channels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels if len(channels) == 3 else pixels[..., 0]).save(buffer, format="png")
+    return _img(buffer.getvalue(), alt, (zoom * pixels.shape[1], zoom * pixels.shape[0]), "pixels")
+
+
+def grid(rows: Tensor, alt: str) -> Markup:
+    """Images `[R, N, C, H, W]` in [0, 1] as one `<img>` element, with a gap between them."""
+    across = rows.shape[1]
+    images = smaller(rows.flatten(0, 1))
+    return photograph(make_grid(images, nrow=across, padding=1, pad_value=0.5), alt, max(1, 64 // images.shape[-1]))
+
+
+def smaller(images: Tensor) -> Tensor:
+    """Images `[N, C, H, W]`, made smaller if they are larger than a page wants them."""
+    factor = _LARGEST / max(images.shape[-2:])
+    if factor >= 1:
+        return images
+    return F.interpolate(images, scale_factor=factor, mode="bilinear", antialias=True)
+
+
+def picture_file(path: Path, alt: str) -> Markup:
+    """A PNG file as an `<img>` element with the file in it.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is no PNG file.
+    """
+    content = path.read_bytes()
+    try:
+        with Image.open(io.BytesIO(content), formats=["png"]) as image:
+            size = image.size
+    except OSError as error:
+        raise ValueError(f"{path} is no PNG file: run the analysis again.") from error
+    return _img(content, alt, size, "plot")
+
+
+def _img(png: bytes, alt: str, size: tuple[int, int], kind: str) -> Markup:
+    source = base64.b64encode(png).decode()
+    return Markup('<img class="{}" alt="{}" width="{}" height="{}" src="data:image/png;base64,{}">').format(
+        kind, alt, *size, source
+    )

@@ -1,0 +1,106 @@
+"""The drawings of a page; make them under `drawing.page_style`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from analysis.report.accuracy import Interval
+from analysis.report.blocks import fixed, spoken
+from analysis.report.drawing import COLOURS, WIDTH
+
+_DASHES = ("-", "--", ":", "-.")
+_HELPS, _HURTS = COLOURS[0], COLOURS[1]
+
+
+def over_time(history: Mapping[int, Mapping[str, float]], quantity: str) -> Figure:
+    """What was learned about every op over training.
+
+    Args:
+        history: Step -> op -> number; at least one step, the same ops at each.
+        quantity: What the numbers are.
+    """
+    ops = list(next(iter(history.values())))
+    figure = Figure(figsize=(WIDTH, 2.6 + 0.2 * -(-len(ops) // 3)), layout="constrained")
+    axis = figure.subplots()
+    for place, op in enumerate(ops):
+        style = _DASHES[place // len(COLOURS) % len(_DASHES)]
+        axis.plot(list(history), [values[op] for values in history.values()], style, label=spoken(op))
+    axis.set(xlabel="training step", ylabel=quantity)
+    axis.set_ylim(bottom=0)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, handlelength=1.6, columnspacing=1.2)
+    return figure
+
+
+def intervals(rows: Mapping[str, Interval], quantity: str) -> Figure:
+    """One number a row with its interval.
+
+    Args:
+        rows: Name -> percentages.
+        quantity: What they are.
+    """
+    figure = Figure(figsize=(WIDTH, 0.9 + 0.32 * len(rows)), layout="constrained")
+    axis = figure.subplots()
+    for place, found in enumerate(rows.values()):
+        if found.low is not None and found.high is not None:
+            axis.plot([found.low, found.high], [place, place], color=COLOURS[0], linewidth=2, solid_capstyle="butt")
+        axis.plot([found.value], [place], "o", color=COLOURS[0], markersize=5)
+        axis.annotate(f"{found.value:.1f}", (found.value, place), (0, 5), textcoords="offset points", ha="center")
+    axis.set(yticks=range(len(rows)), yticklabels=list(rows), xlabel=quantity, ylim=(len(rows) - 0.5, -0.7))
+    axis.spines["left"].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+    axis.margins(x=0.08)
+    return figure
+
+
+def histogram(values: Sequence[float], quantity: str) -> Figure:
+    """How often a number comes, on both sides of zero; the outer half percent on each side in the last bars."""
+    shown = np.asarray(values, dtype=float)
+    low, high = np.quantile(shown, [0.005, 0.995])
+    if not high > low:
+        low, high = low - 0.5, high + 0.5
+    width = (high - low) / 40
+    first, last = np.floor(low / width), np.ceil(high / width)
+    edges = width * np.arange(first, last + 1)  # zero is an edge
+    counts, _ = np.histogram(shown.clip(edges[0], edges[-1]), edges)
+    figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
+    axis = figure.subplots()
+    colours = [_HURTS if edge >= -width / 2 else _HELPS for edge in edges[:-1]]
+    axis.bar(edges[:-1], counts, width, align="edge", color=colours)
+    axis.set(xlabel=quantity, ylabel="training images", yscale="symlog")
+    axis.set_yticks([0, 1, 10, 100, 1000, 10000][: 2 + len(str(max(counts.max(), 1)))])
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    return figure
+
+
+def heat_map(values: np.ndarray, bold: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Figure:
+    """Numbers `[R, C]` of either sign as colours, negative ones violet; those in `bold` (the same shape) are bold."""
+    figure = Figure(figsize=(WIDTH, 0.7 + 0.27 * len(rows)), layout="constrained")
+    axis = figure.subplots()
+    largest = float(np.nanmax(np.abs(values))) or 1.0
+    # the outer half of the colours is too dark for black numbers
+    axis.pcolormesh(values, cmap="PuOr_r", vmin=-2.2 * largest, vmax=2.2 * largest, edgecolors="none")
+    for (row, column), value in np.ndenumerate(values):
+        if np.isnan(value):
+            continue
+        axis.text(
+            column + 0.5,
+            row + 0.52,
+            fixed(value, 2) if abs(value) >= 0.005 else "0",
+            ha="center",
+            va="center",
+            fontsize=6,
+            color="#111111",
+            fontweight="bold" if bold[row, column] else "normal",
+        )
+    axis.set(xticks=np.arange(len(columns)) + 0.5, yticks=np.arange(len(rows)) + 0.5)
+    longest = max(len(name) for name in columns)
+    axis.set_xticklabels(columns, rotation=45 if longest > 3 else 0, ha="right" if longest > 3 else "center")
+    axis.set_yticklabels([spoken(name) for name in rows])
+    axis.tick_params(length=0)
+    axis.invert_yaxis()
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+    return figure

@@ -1,0 +1,196 @@
+"""Results of other analyses as tables, whatever is in them: a new field changes the page and never breaks it.
+
+Mappings of mappings and lists of mappings become tables, their numbers columns; what is deeper gets tables of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.report.blocks import DASH, MINUS, Block, Picture, Table, Text, number, spoken
+from analysis.report.drawing import picture_file
+from analysis.results import read_result
+
+_MOST_ROWS = 60
+_MOST_OPEN = 20  # rows of a table that is not folded away
+_MOST_COLUMNS = 12
+_WIDEST = 48  # columns of what is still one table
+_MOST_TABLES = 12
+_LISTED = 8  # numbers in a cell
+_CHOSEN: dict[str, dict[str, str]] = {  # of tables of too many columns: those to show, and their heads
+    "Moments: augmentations": {
+        "samples, loss, median": "Draws for the loss",
+        "samples, loss, low": "lower quartile",
+        "samples, loss, high": "upper quartile",
+        "samples_mean_loss": "for the mean loss",
+        "samples, image, median": "for the mean image",
+        "samples, covariance, median": "for the covariance",
+        "alignment, R": "Alignment R",
+    }
+}
+_CAPTIONS = {
+    "moments_samples": "Draws of each augmentation until its averages are right",
+    "moments_images": "Mean, standard deviation and first principal direction of one image under each augmentation",
+    "moments_influence": "What estimates of the expected influence leave unexplained; below 1 they are of use",
+}
+
+
+def findings(folder: Path, name: str) -> list[Block] | None:
+    """Pictures and tables of an analysis; None if there is no result of it.
+
+    Args:
+        folder: The run's, or that of a study.
+        name: Of the analysis.
+
+    Raises:
+        ValueError: If the result is damaged.
+    """
+    content = read_result(folder, name)
+    if content is None:
+        return None
+    blocks: list[Block] = []
+    for file in _pictures(content):
+        path = folder / "analysis" / file
+        shown = spoken(Path(file).stem.removeprefix(f"{name}_"))
+        if path.is_file():
+            caption = _CAPTIONS.get(path.stem, f"{spoken(name).capitalize()}: {shown}")
+            blocks.append(Picture(picture_file(path, f"{caption}; its numbers are in the tables"), caption, wide=True))
+    blocks += tables(content.get("result"), spoken(name).capitalize())
+    return [*blocks, _how(content)]
+
+
+def _pictures(content: Mapping[str, Any]) -> list[str]:
+    """Names of files beside the result; a path to anywhere else is left out."""
+    named = content.get("pictures")
+    files = named if isinstance(named, list) else []
+    return [file for file in files if isinstance(file, str) and Path(file).name == file]
+
+
+def _how(content: Mapping[str, Any]) -> Text:
+    """How the result was made, as a note."""
+    settings, versions = content.get("settings"), content.get("versions")
+    parts = [f"seed {content.get('seed')}"]
+    if isinstance(settings, Mapping):
+        parts += [f"{spoken(str(key))} {cell(value)}" for key, value in settings.items() if not _is_deep(value)]
+    if isinstance(versions, Mapping):
+        parts += [f"{key} {cell(value)}" for key, value in versions.items()]
+    return Text(f"Measured with {', '.join(parts)}.", note=True)
+
+
+def tables(result: Any, title: str) -> list[Block]:
+    """Everything in a result as tables.
+
+    Args:
+        result: Of plain values: strings, numbers, booleans, None, lists and mappings.
+        title: What the first table is called; the others say where they stand below it.
+    """
+    found: list[Block] = []
+    _walk(result, title, found)
+    if len(found) > _MOST_TABLES:
+        left = len(found) - _MOST_TABLES
+        return [*found[:_MOST_TABLES], Text(f"{left} more tables are in the JSON file.", note=True)]
+    return found
+
+
+def _walk(value: Any, title: str, found: list[Block]) -> None:
+    if not isinstance(value, Mapping):
+        value = {str(place): one for place, one in enumerate(value, 1)} if _is_list(value) else {"value": value}
+        numbered = True
+    else:
+        numbered = False
+    deep = {str(key): one for key, one in value.items() if _is_deep(one)}
+    flat = [[spoken(str(key)), cell(one)] for key, one in value.items() if not _is_deep(one)]
+    if flat:
+        found.append(Table(title, ["Quantity", "Value"], flat[:_MOST_ROWS]))
+    rows = {key: flatten(one) for key, one in deep.items() if isinstance(one, Mapping)}
+    if 1 < len(rows) == len(deep) and _alike(list(rows.values())):
+        found.append(_table(rows, title, numbered))
+        return
+    for key, one in deep.items():
+        _walk(one, f"{title}: {spoken(key)}", found)
+
+
+def _table(rows: Mapping[str, Mapping[str, str]], title: str, numbered: bool) -> Table:
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    words = [column for column in columns if all(_is_name(row.get(column, "")) for row in rows.values())]
+    telling = [*words, *(one for one in columns[:1] if len({row.get(one) for row in rows.values()}) == len(rows))]
+    name = telling[0] if numbered and telling else None  # names a row better than its number
+    head = spoken(name).capitalize() if name else ("Number" if numbered else "Name")
+    chosen = _CHOSEN.get(title, {})
+    if not chosen or not set(chosen) <= set(columns):
+        chosen = {one: spoken(one).capitalize() for one in columns if one != name}
+    shown = dict(list(chosen.items())[:_MOST_COLUMNS])
+    body = [
+        [row.get(name, DASH) if name else spoken(key), *(row.get(column, DASH) for column in shown)]
+        for key, row in rows.items()
+    ]
+    cut = f" (the first {_MOST_ROWS} of {len(body)} rows)" if len(body) > _MOST_ROWS else ""
+    cut += f" (the first {_MOST_COLUMNS} of {len(chosen)} columns)" if len(chosen) > _MOST_COLUMNS else ""
+    places = frozenset({0, *(place for place, column in enumerate(shown, 1) if column in words)})
+    return Table(title + cut, [head, *shown.values()], body[:_MOST_ROWS], places, folded=len(body) >= _MOST_OPEN)
+
+
+def _alike(rows: Sequence[Mapping[str, str]]) -> bool:
+    """Whether rows share half of their columns or more, and are not tables themselves."""
+    every = set().union(*rows)
+    shared = set(rows[0]).intersection(*rows[1:])
+    return bool(shared) and len(every) <= min(2 * len(shared), _WIDEST)
+
+
+def flatten(value: Any) -> dict[str, str]:
+    """The cells of a row: numbers of inner mappings under the names that lead to them.
+
+    Example:
+        >>> flatten({"rate": {"low": 1.0, "high": None}, "sizes": [1, 2]})
+        {'rate, low': '1', 'rate, high': '–', 'sizes': '1, 2'}
+    """
+    if not isinstance(value, Mapping):
+        return {"value": cell(value)}
+    cells: dict[str, str] = {}
+    for key, one in value.items():
+        if isinstance(one, Mapping):
+            cells |= {f"{key}, {name}": text for name, text in flatten(one).items()}
+        else:
+            cells[str(key)] = cell(one)
+    return cells
+
+
+def cell(value: Any) -> str:
+    """One value as text; of long lists their length, of nested ones a mark.
+
+    Example:
+        >>> cell(True), cell(None), cell(0.123456), cell([1, 2]), cell(list(range(100)))
+        ('yes', '–', '0.123', '1, 2', '100 numbers, 0 to 99')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return DASH
+    if isinstance(value, int):
+        return f"{value:,}".replace("-", MINUS)
+    if isinstance(value, float):
+        return number(value)
+    if not _is_list(value):
+        return "…" if isinstance(value, Mapping) else str(value)
+    if any(_is_list(one) or isinstance(one, Mapping) for one in value):
+        return f"{len(value)} entries"
+    if len(value) > _LISTED and all(isinstance(one, int | float) for one in value):
+        return f"{len(value)} numbers, {cell(min(value))} to {cell(max(value))}"
+    more = f" and {len(value) - _LISTED} more" if len(value) > _LISTED else ""
+    return ", ".join(cell(one) for one in value[:_LISTED]) + more
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether it needs a table: a mapping, or a list of lists or mappings."""
+    return isinstance(value, Mapping) or (_is_list(value) and any(_is_list(x) or isinstance(x, Mapping) for x in value))
+
+
+def _is_name(text: str) -> bool:
+    """Whether a cell is a word rather than a number."""
+    return text[:1].isalpha() and text not in ("yes", "no")

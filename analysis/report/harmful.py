@@ -1,0 +1,121 @@
+"""Scores of the training images: of all of them if `train.py attribute` has run, otherwise of some."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from analysis.run_folder import OpenedRun
+from lightning_modules.attribution import Precision, Views, attribute_images
+from lightning_modules.data import LabelledImages, MemoryStore
+
+_COLUMNS = ("index", "source", "label_name", "predicted", "suggested", "influence")
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A training image with what is known of it; see `AttributionTable.row`."""
+
+    image: Tensor  # [C, H, W]
+    source: str
+    label: str
+    predicted: str
+    suggested: str
+    influence: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Influence of training images on the loss of the influence set.
+
+    Attributes:
+        influence: Of each image that was scored; positive is harmful.
+        worst: The most harmful, the worst first.
+        of: How many training images there are.
+        suspects: How many are probably mislabelled: another class than theirs is suggested.
+    """
+
+    influence: Sequence[float]
+    worst: Sequence[Suspect]
+    of: int
+    suspects: int
+
+
+def read_scores(run: OpenedRun, shown: int) -> Scores | None:
+    """Scores that `train.py attribute` wrote into the run's folder; None if it did not.
+
+    Raises:
+        ValueError: If the file is damaged, or of other training images.
+    """
+    path = run.folder / "attribution" / "attribution.csv"
+    if not path.is_file():
+        return None
+    rows = _rows(path)
+    train = run.data.splits.train
+    if len(rows) != len(train):
+        raise ValueError(
+            f"{path} is of {len(rows)} training images, the run has {len(train)}: run `train.py attribute` again."
+        )
+    return _scores(rows, train, len(train), shown)
+
+
+def score_some(run: OpenedRun, images: int, seed: int, shown: int) -> Scores:
+    """Score some training images, drawn at random, as if the run had been trained on them alone.
+
+    Args:
+        run: With a held-out influence set.
+        images: At most so many.
+        seed: Of the choice.
+        shown: How many to name.
+
+    Raises:
+        ValueError: If the influence set is trained on.
+    """
+    train = run.data.splits.train
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:images].sort().values
+    some = _in_memory(train, order)
+    precision = Precision(lambda batch: batch, nullcontext)
+    table = attribute_images(run.model, run.data, Views(0, False), precision, show_progress=False, images=some)
+    rows = [table.row(index) for index in range(len(some))]
+    return _scores(rows, some, len(train), shown)
+
+
+def _in_memory(images: LabelledImages, rows: Tensor) -> LabelledImages:
+    pixels, labels = images.__getitems__(rows.tolist())
+    sources = images.sources()
+    return LabelledImages(
+        MemoryStore((pixels * 255).round().byte()), labels, lambda: [sources[row] for row in rows.tolist()]
+    )
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    try:
+        with path.open(newline="") as file:
+            rows = [{name: row[name] for name in _COLUMNS} for row in csv.DictReader(file)]
+        return [{**row, "index": int(row["index"]), "influence": float(row["influence"])} for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is no table of an attribution ({type(error).__name__}: {error}): run `train.py attribute` again."
+        ) from error
+
+
+def _scores(rows: Sequence[dict[str, Any]], images: LabelledImages, of: int, shown: int) -> Scores:
+    worst = sorted(rows, key=lambda row: -row["influence"])[:shown]
+    pixels = images.__getitems__([row["index"] for row in worst])[0]
+    suspects = [
+        Suspect(image, row["source"], row["label_name"], row["predicted"], row["suggested"], row["influence"])
+        for image, row in zip(pixels, worst, strict=True)
+    ]
+    return Scores(
+        influence=[row["influence"] for row in rows],
+        worst=suspects,
+        of=of,
+        suspects=sum(row["suggested"] != row["label_name"] for row in rows),
+    )

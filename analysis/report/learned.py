@@ -1,0 +1,137 @@
+"""What a run learned: the policy in words, as a table with units, and over time."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.report.blocks import Table, listed, number, spoken
+from augnet import AugNet
+from augnet.ops import find_op
+
+_NOTABLE = 0.1  # of the bound, or of the choices
+_OFF = 0.05
+_NAMED = 4  # ops in a sentence
+_NOTHING = 1e-4  # of any unit
+
+Facts = Mapping[str, Mapping[str, Any]]
+
+
+def kind_of(facts: Facts) -> str:
+    """What `AugNet.describe` tells of: `mixture`, `ranges` or `fields`."""
+    one = next(iter(facts.values()))
+    return "mixture" if "probability" in one else "ranges" if "half_width" in one else "fields"
+
+
+def sentences(facts: Facts) -> list[str]:
+    """The policy in a sentence or two."""
+    return {"mixture": _mixture, "ranges": _ranges, "fields": _fields}[kind_of(facts)](facts)
+
+
+def _ranges(facts: Facts) -> list[str]:
+    shares = {op: found["half_width"] / found["bound"] for op, found in facts.items()}
+    order = sorted(shares, key=lambda op: -shares[op])
+    notable = [op for op in order if shares[op] >= _NOTABLE][:_NAMED]
+    said = [f"{spoken(op)} up to {_in_words(op, facts)} ({100 * shares[op]:.0f} % of its bound)" for op in notable]
+    first = f"Learned: {listed(said)}." if said else ""
+    off = [spoken(op) for op in order if shares[op] < _OFF]
+    words = [first or "No op was learned beyond a tenth of its bound."]
+    if off:
+        verb = "is" if len(off) == 1 else "are"
+        words.append(f"Nearly switched off (under {100 * _OFF:.0f} % of the bound) {verb} {listed(off)}.")
+    return words
+
+
+def _mixture(facts: Facts) -> list[str]:
+    order = sorted(facts, key=lambda op: -facts[op]["probability"])[:_NAMED]
+    said = [f"{spoken(op)} ({100 * facts[op]['probability']:.0f} %)" for op in order]
+    return [f"The mixture takes these most often: {listed(said)}; an even choice would be {100 / len(facts):.0f} %."]
+
+
+def _fields(facts: Facts) -> list[str]:
+    said = [f"{spoken(fact)} {number(found['value'])} {found['unit']}" for fact, found in facts.items()]
+    return [f"A field network draws a displacement and a change of colour for every image: {listed(said)}."]
+
+
+def _width(op: str, facts: Facts) -> str:
+    """The end of a range; both signs where the op has two."""
+    return _end(op, facts[op]["half_width"])
+
+
+def _end(op: str, value: float) -> str:
+    digits = "0.000" if value < _NOTHING else f"{value:#.3g}".rstrip(".") if value < 1000 else number(value)
+    return f"{'±' if find_op(op).signed else ''}{digits}"
+
+
+def _in_words(op: str, facts: Facts) -> str:
+    """The end of a range with its unit; fractions in percent."""
+    width, unit = facts[op]["half_width"], str(facts[op]["unit"])
+    if unit.startswith("fraction of"):
+        return f"{_end(op, 100 * width)} % {unit.removeprefix('fraction ')}"
+    return f"{_end(op, width)} {unit}"
+
+
+def learned_table(facts: Facts) -> Table:
+    """The policy as a table, the strongest first."""
+    kind = kind_of(facts)
+    if kind == "fields":
+        rows = [[spoken(fact), number(found["value"]), found["unit"]] for fact, found in facts.items()]
+        return Table("What the fields do to a batch, on average", ["Fact", "Value", "Unit"], rows, frozenset({0, 2}))
+    mixture = kind == "mixture"
+    strength = "strength" if mixture else "half_width"
+    share = {op: found[strength] / found["bound"] if found["bound"] else 0.0 for op, found in facts.items()}
+    rank = {op: found["probability"] if mixture else share[op] for op, found in facts.items()}
+    rows = [
+        [
+            spoken(op),
+            *([f"{100 * facts[op]['probability']:.1f} %"] if mixture else []),
+            number(facts[op][strength]) if mixture else _width(op, facts),
+            str(facts[op]["unit"]),
+            number(facts[op]["bound"]),
+            f"{100 * share[op]:.0f} %",
+        ]
+        for op in sorted(facts, key=lambda op: -rank[op])
+    ]
+    columns = ["Op", *(["Probability", "Mean strength"] if mixture else ["Range"]), "Unit", "Bound", "Of its bound"]
+    caption = "How often each op is taken, and how strongly" if mixture else "Learned ranges"
+    return Table(caption, columns, rows, frozenset({0, columns.index("Unit")}))
+
+
+def class_table(facts: Facts, class_names: Sequence[str]) -> Table | None:
+    """The ranges of every class, for a policy that has them; None for others."""
+    if any("half_widths" not in found for found in facts.values()):
+        return None
+    rows = [[name, *(_end(op, facts[op]["half_widths"][k]) for op in facts)] for k, name in enumerate(class_names)]
+    columns = ["Class", *(f"{spoken(op).capitalize()}, {found['unit']}" for op, found in facts.items())]
+    return Table("Learned ranges of each class", columns, rows, folded=len(rows) > 20)
+
+
+def history_of(folder: Path, net: AugNet[Any, Any]) -> dict[int, dict[str, float]]:
+    """What was learned over time, from `metrics.csv`: step -> op -> share of its bound, probability, or value.
+
+    Args:
+        folder: The run's.
+        net: Its policy, which says what it logged.
+
+    Returns:
+        At most every update; empty if nothing was logged.
+    """
+    path = folder / "metrics.csv"
+    if not path.is_file() or not net.policy.logged:
+        return {}
+    facts, (fact, group) = net.describe(), next(iter(net.policy.logged.items()))
+    scale = {op: found["bound"] if fact == "half_width" else 1.0 for op, found in facts.items()}
+    history: dict[int, dict[str, float]] = {}
+    with path.open(newline="", errors="replace") as file:
+        for row in csv.DictReader(file):
+            found = {op: row.get(f"{group}/{op}") for op in scale}
+            try:
+                step = int(float(row.get("step") or ""))
+                values = {op: float(value) / scale[op] for op, value in found.items() if value}
+            except (TypeError, ValueError):
+                continue  # a row that was cut off
+            if len(values) == len(scale):
+                history[step] = values
+    return history

@@ -1,0 +1,164 @@
+"""Which ops are predicted to help which classes: the influence of each op alone on the loss of each class.
+
+    S_k = (H + damping)^-1 grad L_k,     I_k(op) = mean_i [ I_up(T_op x_i; S_k) - I_up(x_i; S_k) ]
+
+with L_k the mean loss of class k on the influence set (`influence.class_gradients`) and T_op a draw of the policy in
+which all other magnitudes are 0 (METHODS.md section 7, bridge 1 x 4). It is the predicted change of L_k if every
+training image were replaced by such a view and the last layer refitted, to first order: negative helps. It is a
+prediction, about the network that has been trained with the policy, and good for small moves (influence.audit measures
+how good); it says nothing of what the body of the network would learn.
+
+By linearity the mean over classes, weighted by their share of the influence set, is the influence on its whole loss.
+
+Axes: N training images, P ops, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import nan
+from typing import Any
+
+import torch
+from scipy import stats
+from torch import Tensor
+
+from analysis.moments.policy_influence import capture_of, read_rows, training_hessian
+from analysis.run_folder import OpenedRun
+from augnet import AugNet, TransformSpace
+from augnet.batch import Batch
+from influence import LastLayerHessian, Solution, class_gradients, solve, upweight_influence
+from lightning_modules.feature_capture import FeatureCapture
+from lightning_modules.targets import as_probabilities
+
+MOST_CLASSES = 100  # the gradients of K classes are K last layers
+WHOLE = "whole policy"
+_TRIES = 64  # draws of the policy for each image until it has taken an op
+
+
+@dataclass(frozen=True)
+class OpInfluence:
+    """Influence of ops on the losses of classes, on the CPU.
+
+    Attributes:
+        ops: P names, the last of them `WHOLE`.
+        mean: `[P, K]`, over training images; negative helps; nan for an op that is never taken.
+        error: `[P, K]`, standard error of the mean, over training images and their draws.
+        images: `[P]`, how many images are behind it.
+        of_class: `[K]`, influence images of each class; the columns of those without any are 0.
+        converged: Whether all solves reached their tolerance.
+    """
+
+    ops: tuple[str, ...]
+    mean: Tensor
+    error: Tensor
+    images: Tensor
+    of_class: Tensor
+    converged: bool
+
+    @property
+    def clear(self) -> Tensor:
+        """`[P, K]`, which means differ from 0 at 95 % confidence over all of them at once (Bonferroni)."""
+        bound = float(stats.norm.isf(0.025 / self.mean.numel()))
+        return self.mean.abs() > bound * self.error
+
+
+def measure_ops(run: OpenedRun, images: int, seed: int = 0) -> OpInfluence:
+    """Influence of the ops of a run's policy.
+
+    Args:
+        run: With a policy and an influence set.
+        images: Training images to look at, >= 2, drawn at random.
+        seed: Of the images and the draws.
+
+    Raises:
+        ValueError: If the run has no policy, no influence set, or more than `MOST_CLASSES` classes.
+    """
+    if run.policy is None or run.data.num_classes > MOST_CLASSES:
+        raise ValueError(f"expected a run with a policy and at most {MOST_CLASSES} classes")
+    generator = torch.Generator().manual_seed(seed)
+    capture, device = capture_of(run.model, run.data), run.model.device
+    held_out, labels = run.data.influence_set()
+    features, logits = read_rows(capture, held_out, run.data.batch_size)
+    hessian = training_hessian(capture, run.data, run.model.policy_training.settings.damping)
+    solutions = class_solutions(hessian, class_gradients(features, logits, labels.to(device)))
+    train = run.data.splits.train
+    order = torch.randperm(len(train), generator=generator)[:images]
+    chosen, classes = (part.to(device) for part in train.__getitems__(order.tolist()))
+    batch = Batch(chosen, as_probabilities(classes, run.data.num_classes))
+    net = run.policy.to(device)
+    before = class_influence(capture, solutions, batch, run.data.batch_size)
+    changes = {}
+    for op, (magnitudes, taken) in magnitudes_alone(net, batch, generator).items():
+        moved = net.space.apply_to(batch, magnitudes, generator=generator)
+        changes[op] = (class_influence(capture, solutions, moved, run.data.batch_size) - before)[taken].cpu()
+    of_class = torch.bincount(labels, minlength=run.data.num_classes).cpu()
+    return _means(changes, of_class, all(solution.converged for solution in solutions))
+
+
+def _means(changes: dict[str, Tensor], of_class: Tensor, converged: bool) -> OpInfluence:
+    """Means of the rows `[N, K]` of each op, with their errors."""
+    return OpInfluence(
+        ops=tuple(changes),
+        mean=torch.stack([rows.mean(dim=0) for rows in changes.values()]),
+        error=torch.stack(
+            [
+                rows.std(dim=0) / len(rows) ** 0.5 if len(rows) > 1 else rows.new_full(rows.shape[1:], nan)
+                for rows in changes.values()
+            ]
+        ),
+        images=torch.tensor([len(rows) for rows in changes.values()]),
+        of_class=of_class,
+        converged=converged,
+    )
+
+
+@torch.no_grad()
+def class_solutions(hessian: LastLayerHessian, gradients: Tensor) -> list[Solution]:
+    """`S_k` of each class.
+
+    Args:
+        hessian: Of the training loss, with damping.
+        gradients: `[K, K, D+1]`, see `influence.class_gradients`.
+    """
+    return [solve(hessian, gradient, tol=1e-6, max_iterations=1000) for gradient in gradients]
+
+
+@torch.no_grad()
+def class_influence(capture: FeatureCapture, solutions: list[Solution], batch: Batch, batch_size: int) -> Tensor:
+    """Influence `[N, K]` of the images and labels of a batch on the loss of each class; negative helps."""
+    features, logits = read_rows(capture, batch.images, batch_size)
+    targets: Any = batch.labels
+    return torch.stack([upweight_influence(one, features, logits, targets) for one in solutions], dim=1)
+
+
+@torch.no_grad()
+def magnitudes_alone(
+    net: AugNet[Any, Any], batch: Batch, generator: torch.Generator
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Draws of a policy in which only one op acts, and of the whole policy.
+
+    A mixture takes an op for few images: for each image, the first of `_TRIES` draws that takes it.
+
+    Args:
+        net: The policy; one without ops (fields) has the whole alone.
+        batch: The images, and labels for policies that look at them.
+        generator: Of the draws.
+
+    Returns:
+        Op -> magnitudes `[N, ...]`, and which images `[N]` took it.
+    """
+    first = net.sample(batch.images, batch.labels, generator)
+    everyone = torch.ones(len(first), dtype=torch.bool, device=first.device)
+    found = {WHOLE: (first, everyone)}
+    if not isinstance(net.space, TransformSpace):
+        return found
+    kept, taken = first.clone(), first != 0
+    for _ in range(_TRIES - 1):
+        if bool(taken.all()):
+            break
+        more = net.sample(batch.images, batch.labels, generator)
+        kept = torch.where(taken, kept, more)
+        taken = taken | (more != 0)
+    columns = torch.eye(len(net.space.names), dtype=first.dtype, device=first.device)
+    return {op: (kept * columns[p], taken[:, p]) for p, op in enumerate(net.space.names)} | found

@@ -1,0 +1,50 @@
+"""The page itself: blocks into HTML, by a template that escapes all that comes from data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from analysis.report.blocks import Block, Chapter, Section
+
+_FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report.
+
+    Attributes:
+        title: Its heading.
+        summary: What it says, in sentences.
+        caveats: What must be read with them.
+        shared: Sections about all runs.
+        chapters: One for each run; the sections of a single one stand on their own.
+        footer: What made the page.
+    """
+
+    title: str
+    summary: Sequence[str]
+    caveats: Sequence[str]
+    shared: Sequence[Section]
+    chapters: Sequence[Chapter]
+    footer: Sequence[Block]
+
+
+def render(page: Page) -> str:
+    """The page as one HTML document that needs nothing beside it."""
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = Markup((_FOLDER / "style.css").read_text())  # ours
+    template = environment.get_template("page.html.jinja")
+    return template.render(**vars(page), style=style, version=version("augfluence"))

@@ -1,0 +1,73 @@
+"""Where the numbers of a page come from: configuration, seed, versions, hardware, and the files by their hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from analysis.report.blocks import DASH, Block, Preformatted, Section, Table, Text, number
+from analysis.run_folder import OpenedRun
+
+_FILES = ("checkpoints/last.ckpt", "policy.json", "policy.safetensors", "summary.json", "metrics.csv")
+_LIBRARIES = ("augfluence", "torch", "pytorch-lightning", "kornia", "numpy", "matplotlib")
+
+
+def provenance(run: OpenedRun, seconds: float | None) -> Section:
+    """The section at the end of a run.
+
+    Args:
+        run: The run.
+        seconds: How long it trained, where that is known.
+    """
+    trainer: Any = run.config.get("trainer") or {}
+    checkpoint = run.folder / _FILES[0]
+    facts = [
+        ["Folder", str(run.folder.resolve())],
+        ["Seed", str(run.seed)],
+        ["Epochs asked for", str(trainer.get("max_epochs", DASH))],
+        ["Accelerator, devices, precision", _three(trainer)],
+        ["Training time of the run and its controls", DASH if seconds is None else f"{number(seconds)} s"],
+        ["Checkpoint written", _when(checkpoint.stat().st_mtime)],
+    ]
+    hashes = [[name, _sha256(run.folder / name)] for name in _FILES if (run.folder / name).is_file()]
+    words = frozenset({0, 1})
+    blocks: list[Block] = [
+        Table("The run", ["What", "Value"], facts, words),
+        Table("Its files, SHA-256", ["File", "Hash"], hashes, words, folded=True),
+        Preformatted("Configuration (config.yaml)", (run.folder / "config.yaml").read_text()),
+    ]
+    return Section("provenance", "Provenance", blocks)
+
+
+def this_page() -> list[Block]:
+    """What made the page: versions and hardware now, which need not be those that trained."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    versions = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+    return [
+        Text(
+            f"This page was made on {_when(None)} with {versions}, Python {platform.python_version()}, on "
+            f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {device}. What it computed itself was "
+            "computed there; a run does not record the machine that trained it."
+        )
+    ]
+
+
+def _three(trainer: dict[str, Any]) -> str:
+    return ", ".join(str(trainer.get(name, DASH)) for name in ("accelerator", "devices", "precision"))
+
+
+def _when(timestamp: float | None) -> str:
+    moment = datetime.now(UTC) if timestamp is None else datetime.fromtimestamp(timestamp, UTC)
+    return moment.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

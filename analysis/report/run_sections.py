@@ -1,0 +1,225 @@
+"""The sections about one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from analysis.report.accuracy import Summary
+from analysis.report.blocks import Block, Gallery, Picture, Section, Text, listed, number
+from analysis.report.drawing import drawing, grid, page_style, photograph, smaller
+from analysis.report.figures import histogram, over_time
+from analysis.report.findings import findings
+from analysis.report.harmful import Scores, read_scores, score_some
+from analysis.report.learned import class_table, history_of, kind_of, learned_table
+from analysis.report.op_influence import MOST_CLASSES, OpInfluence, measure_ops
+from analysis.report.op_section import op_section
+from analysis.report.provenance import provenance
+from analysis.run_folder import OpenedRun
+from lightning_modules.targets import as_probabilities
+
+_COLUMNS, _DRAWS = 8, 3  # of the grid
+_WORST = 12  # images
+_ANALYSES = {
+    "moments": "Moments: how many draws the augmentations need",
+    "exchange_rate": "Exchange rate: how many real images an augmentation is worth",
+    "class_effects": "Class effects: which classes gain and which pay",
+}
+
+
+@dataclass
+class Effort:
+    """What a page may compute, and where it tells how far it is.
+
+    Args:
+        images: Training images to look at; 0 computes nothing.
+        seed: Of their choice, and of draws.
+        studies: Folders of results that are of no single run.
+        on_step: Called with what is being done.
+    """
+
+    images: int = 1024
+    seed: int = 0
+    studies: list[Path] = field(default_factory=list)
+    on_step: Callable[[str], None] = lambda what: None
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """The sections about a run, and what its page says of it at the top."""
+
+    sections: list[Section]
+    ops: OpInfluence | None
+
+
+def run_page(run: OpenedRun, summary: Summary | None, effort: Effort, prefix: str) -> RunPage:
+    """Everything about one run.
+
+    Args:
+        run: The run.
+        summary: Of it, if it has one.
+        effort: What may be computed.
+        prefix: Unique on the page, for the names of its pictures.
+
+    Raises:
+        ValueError: If a file of the run is damaged.
+    """
+    effort.on_step("what was learned")
+    sections = [_learned(run, prefix), _pictures(run, effort.seed)]
+    effort.on_step("ops and classes")
+    ops, reason = _ops(run, effort)
+    sections.append(op_section(run, ops, reason, prefix))
+    effort.on_step("training images")
+    sections += _influence(run, effort, prefix)
+    effort.on_step("other analyses")
+    folders = [run.folder, *effort.studies]
+    sections += [_analysis(name, folders, run.folder) for name in _ANALYSES]
+    seconds = None if summary is None else sum(summary.seconds.values())
+    return RunPage([*sections, provenance(run, seconds)], ops)
+
+
+def _learned(run: OpenedRun, prefix: str) -> Section:
+    title = "What was learned"
+    if run.policy is None:
+        return Section("learned", title, missing="This run has no policy: it was trained as the control plain.")
+    facts = run.policy.describe()
+    of_classes = class_table(facts, run.data.class_names)
+    blocks: list[Block] = [learned_table(facts), *([of_classes] if of_classes else [])]
+    if run.model.control != "none" or run.model.hparams.get("policy_file"):
+        how = "read from a file" if run.model.hparams.get("policy_file") else f"that of the control {run.model.control}"
+        blocks.insert(0, Text(f"The policy of this run is {how}."))
+    history = history_of(run.folder, run.policy)
+    if len(history) > 1:
+        shares = {"mixture": "probability", "ranges": "range / bound", "fields": "value in its unit"}
+        last = max(history)
+        alt = f"What was learned about each op at {len(history)} of {last} training steps; the table has the end."
+        with page_style():
+            plot = drawing(over_time(history, shares[kind_of(facts)]), f"{prefix}-time", alt)
+        blocks.append(Picture(plot, "The policy over training."))
+    else:
+        why = "it was not learned in this run, or not logged (trainer.log_every_n_steps)"
+        blocks.append(Text(f"metrics.csv has no policy over time: {why}.", note=True))
+    return Section("learned", title, blocks)
+
+
+def _pictures(run: OpenedRun, seed: int) -> Section:
+    title = "Before and after"
+    if run.policy is None:
+        return Section("pictures", title, missing="There is nothing to draw: this run has no policy.")
+    train, generator = run.data.splits.train, torch.Generator().manual_seed(seed)
+    rows = _of_different_classes(train.labels, generator)
+    images, labels = train.__getitems__(rows)
+    names = listed([run.data.class_names[label] for label in labels.tolist()])
+    device = run.model.device
+    images, targets = images.to(device), as_probabilities(labels.to(device), run.data.num_classes)
+    net = run.policy.to(device).train()
+    with torch.no_grad():
+        draws = [net(images, targets, generator=generator)[0] for _ in range(_DRAWS)]
+    alt = f"{len(rows)} training images, of the classes {names}: above as they are, below {_DRAWS} draws of each."
+    blocks: list[Block] = [
+        Picture(grid(torch.stack([images, *draws]).cpu(), alt), f"{alt} The base policy is left out.")
+    ]
+    if run.data.splits.deployment:
+        seen = run.data.splits.influence
+        images, _ = seen.__getitems__(_of_different_classes(seen.labels, generator))
+        alt = f"{len(images)} images of the influence set: what the policy was to prepare for."
+        blocks.append(Picture(grid(images[None], alt), alt))
+    return Section("pictures", title, blocks)
+
+
+def _of_different_classes(labels: Tensor, generator: torch.Generator) -> list[int]:
+    """Rows of images, of as many classes as there is room for."""
+    order = torch.randperm(len(labels), generator=generator)
+    seen = labels[order].tolist()
+    first = sorted(range(len(seen)), key=lambda place: (seen[:place].count(seen[place]), place))[:_COLUMNS]
+    return order[first].tolist()
+
+
+def _ops(run: OpenedRun, effort: Effort) -> tuple[OpInfluence | None, str]:
+    """The influence of ops, or why there is none."""
+    if run.policy is None:
+        return None, "This run has no policy, so there is nothing to predict."
+    if run.data.influence_mode == "train":
+        return None, "This run trained on its influence images: none were left to predict on (data.influence_set)."
+    if run.data.num_classes > MOST_CLASSES:
+        return None, f"Left out: {run.data.num_classes} classes, it is computed for {MOST_CLASSES} at most."
+    if effort.images < 2:
+        return None, "Left out by --images 0: python -m analysis report with at least 2 images computes it."
+    return measure_ops(run, effort.images, effort.seed), ""
+
+
+def _influence(run: OpenedRun, effort: Effort, prefix: str) -> list[Section]:
+    titles = {"influence": "Influence of the training images", "harmful": "The most harmful training images"}
+    command = (
+        f"python train.py attribute --config {run.folder}/config.yaml --ckpt_path {run.folder}/checkpoints/last.ckpt"
+    )
+    scores = read_scores(run, _WORST)
+    reason = None
+    if scores is None and run.data.influence_mode != "held_out":
+        reason = (
+            f"This run trained on its influence images (data.influence_set {run.data.influence_mode}); what helps on "
+            "images that were never trained on can be asked of a run with held_out."
+        )
+    elif scores is None and effort.images < 2:
+        reason = f"Left out by --images 0. Scores of all training images: {command}"
+    elif scores is None:
+        scores = score_some(run, effort.images, effort.seed, _WORST)
+    if scores is None:
+        return [Section(name, title, missing=reason) for name, title in titles.items()]
+    return [
+        Section("influence", titles["influence"], _distribution(scores, prefix)),
+        Section("harmful", titles["harmful"], _worst(scores, command)),
+    ]
+
+
+def _distribution(scores: Scores, prefix: str) -> list[Block]:
+    values = torch.tensor(scores.influence, dtype=torch.float64)
+    harmful = 100 * float((values > 0).double().mean())
+    outer = [number(float(bound)) for bound in values.quantile(values.new_tensor([0.05, 0.5, 0.95]))]
+    spread = f"5 % lie below {outer[0]}, half below {outer[1]}, 95 % below {outer[2]}"
+    alt = f"Histogram of the influence of {len(values):,} training images: {spread}."
+    with page_style():
+        plot = drawing(histogram(scores.influence, "influence: left helps, right harms"), f"{prefix}-influence", alt)
+    count = "all" if len(values) == scores.of else f"{len(values):,} of"
+    return [
+        Text(
+            f"{harmful:.0f} % of the images are harmful to first order: more weight on them would raise the loss on "
+            f"the influence set. Scored were {count} {scores.of:,} training images as they are, not augmented, on a "
+            "last layer refitted to the features of the trained network."
+        ),
+        Picture(plot, f"Influence of the images, on a logarithmic axis of counts; {spread}."),
+    ]
+
+
+def _worst(scores: Scores, command: str) -> list[Block]:
+    items = []
+    for one in scores.worst:
+        image = smaller(one.image[None])[0]
+        alt = f"Training image {one.source}, labelled {one.label}"
+        zoom = max(1, 96 // image.shape[-1])
+        lines = [f"labelled {one.label}"]
+        lines += [f"predicted {one.predicted}"] if one.predicted != one.label else []
+        lines += [f"suggested {one.suggested}"] if one.suggested not in (one.label, one.predicted) else []
+        items.append((photograph(image, alt, zoom), [*lines, f"influence {number(one.influence)}", one.source]))
+    note = f"For {scores.suspects:,} of {len(scores.influence):,} images a head that has not seen them suggests "
+    whole = "" if len(scores.influence) == scores.of else f" Scores of all training images: {command}"
+    return [
+        Gallery("The images that more weight on would harm most, the worst first", items),
+        Text(f"{note}another class than their label; look at them before leaving any out.{whole}", note=True),
+    ]
+
+
+def _analysis(name: str, folders: list[Path], run: Path) -> Section:
+    blocks: list[Block] = []
+    for folder in dict.fromkeys(folders):
+        blocks += findings(folder, name) or []
+    command = f"python -m analysis {name}" + (f" {run}" if name == "moments" else " (--help says how)")
+    missing = (
+        f"Not measured yet: there is no {name}.json in {run / 'analysis'}. To measure it: {command}. Results in "
+        'another folder are shown with --studies "[FOLDER]".'
+    )
+    return Section(name, _ANALYSES[name], blocks, None if blocks else missing)
