@@ -24,6 +24,7 @@ from lightning_modules.run_setup import RunSettings, atomic_plugins, in_folder
 from lightning_modules.summary import (
     ArmResult,
     next_free_folder,
+    print_files,
     print_summary,
     write_predictions,
     write_summary,
@@ -101,7 +102,7 @@ class AugfluenceCLI(LightningCLI):
         settings: RunSettings = self._get(self.config_init, "run")
         self.arms = []
         if self.trainer.interrupted or not (settings.test or self.model.staged):
-            Console().print(f"Files of this run: {self.run_folder}", soft_wrap=True)
+            print_files(self.run_folder)
             return
         self._train_arms(settings, seconds)
         if self.trainer.is_global_zero and self.arms:
