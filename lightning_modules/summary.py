@@ -100,7 +100,7 @@ def print_summary(folder: Path, arms: Sequence[ArmResult]) -> None:
 def print_files(folder: Path) -> None:
     """Print where the files of a run are, and how to look into them without an account."""
     console = Console()
-    console.print(f"Files of this run: {folder}", soft_wrap=True)
+    console.print(f"Files of this run: {folder}", soft_wrap=True, markup=False, highlight=False)
     for what, where in ways_to_look(folder).items():
         console.print(f"  {what}: {where}", soft_wrap=True, markup=False, highlight=False)
 

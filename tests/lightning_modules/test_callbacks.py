@@ -10,7 +10,7 @@ import wandb
 from PIL import Image
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
-from toys import OPS, ToyData, toy_classifier, toy_trainer
+from toys import CLASSES, OPS, ToyData, toy_classifier, toy_trainer
 
 from augnet import load_policy
 from lightning_modules.augmented_classifier import AugmentedClassifier
@@ -33,10 +33,10 @@ def fit(folder: Path, *callbacks: pl.Callback, epochs: int = 2, **model: Any) ->
 
 def shares(model: AugmentedClassifier) -> dict[str, Any]:
     """Half-widths as fractions of the bounds."""
-    assert model.augnet is not None
+    assert model.learned is not None
     return {
         name: pytest.approx(float(facts["half_width"]) / float(facts["bound"]), rel=1e-4)
-        for name, facts in model.augnet.describe().items()
+        for name, facts in model.learned.describe().items()
     }
 
 
@@ -53,10 +53,10 @@ def check_picture(path: Path) -> None:
 
 def test_policy_file_is_that_of_the_last_epoch(tmp_path: Path) -> None:
     model = fit(tmp_path, PolicyWriter())
-    assert model.augnet is not None
+    assert model.learned is not None
     loaded = load_policy(tmp_path / "policy.json")
-    assert torch.equal(loaded.policy.theta, model.augnet.policy.theta)
-    assert loaded.describe() == model.augnet.describe()
+    assert torch.equal(loaded.policy.theta, model.learned.policy.theta)
+    assert loaded.describe() == model.learned.describe()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["policy.json", "policy.safetensors"]
 
 
@@ -67,8 +67,8 @@ def test_policy_file_is_written_after_every_epoch(tmp_path: Path) -> None:
         def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
             if trainer.current_epoch == 1:
                 assert isinstance(pl_module, AugmentedClassifier)
-                assert pl_module.augnet is not None
-                found.append(load_policy(tmp_path / "here" / "policy.json").describe() == pl_module.augnet.describe())
+                assert pl_module.learned is not None
+                found.append(load_policy(tmp_path / "here" / "policy.json").describe() == pl_module.learned.describe())
 
     fit(tmp_path, PolicyWriter(str(tmp_path / "here")), Look())
     assert found == [True]
@@ -142,9 +142,13 @@ def test_csv_has_one_column_for_each_key(logged: Path) -> None:
                 columns.setdefault(key, []).append(float(value))
     expected = {f"range/{op}" for op in OPS}
     expected |= {"influence/ihvp_residual", "influence/cg_iters", "influence/mean", "influence/loss"}
+    expected |= {"policy/pixel_change", "policy/feature_move"}
+    expected |= {f"val/acc/{label}" for label in range(CLASSES)}
     expected |= {
         "policy/retention",
         "policy/rollbacks",
+        "policy/unhealthy",
+        "policy/gave_up",
         "val/acc",
         "val/loss",
         "train/acc",
@@ -176,8 +180,8 @@ def test_wandb_has_pictures_and_histograms(logged: Path) -> None:
 
 def test_watching_leaves_the_training_alone(logged: Path, tmp_path: Path) -> None:
     alone = fit(tmp_path, epochs=4)
-    assert alone.augnet is not None
-    assert torch.equal(load_policy(logged / "policy.json").policy.theta, alone.augnet.policy.theta)
+    assert alone.learned is not None
+    assert torch.equal(load_policy(logged / "policy.json").policy.theta, alone.learned.policy.theta)
 
 
 def test_files_of_a_run(logged: Path) -> None:
