@@ -7,7 +7,6 @@ from typing import Any, Literal, TypeVar, cast
 
 import torch
 from pytorch_lightning.callbacks import Callback, LambdaCallback
-from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from augnet import AugNet, load_policy
@@ -20,7 +19,7 @@ from lightning_modules.guard import GuardSettings
 from lightning_modules.learner import PolicyLearner, PolicyUpdate, check_estimator
 from lightning_modules.learner_settings import Corruption, LearnerSettings
 from lightning_modules.policy_choice import PolicyName, build_policy, check_fit
-from lightning_modules.policy_training import PolicyTraining, update_metrics
+from lightning_modules.policy_training import PolicyTraining
 from lightning_modules.ranks import Ranks, draw
 from lightning_modules.sample_weights import SampleSettings, SampleWeights
 from lightning_modules.staged import StagedSettings, learn_staged
@@ -307,11 +306,9 @@ class AugmentedClassifier(Classifier):
     def _log_update(self, number: int, update: PolicyUpdate) -> None:
         """Log an update of the policy stage; Lightning's own logging is closed by then."""
         staged, learned = cast(StagedSettings, self.staged), cast(AugNet[Any, Any], self.learned)
-        self.policy_training.last_update = update
-        if update.event is not None:
-            rank_zero_warn(update.event)
+        found = self.policy_training.record(self.trainer, update)
         if number % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            metrics = {key: float(value) for key, value in update_metrics(update, learned).items()}
+            metrics = {key: float(value) for key, value in found.items()}
             for logger in self.trainer.loggers:
                 logger.log_metrics(metrics, self.global_step + number)
         if number % max(staged.steps // _PICTURES, 1) == 0:

@@ -10,13 +10,15 @@ from kornia.enhance import Normalize
 from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
 from torchmetrics import Metric
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from lightning_modules.data.checks import check_labels, validate_images
 from lightning_modules.distinctive import Merge, Penalty, TwinLinear, add_twin, twin_loss
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.models import build_model
 from lightning_modules.optimisation import LearningRateSchedule, check_steps, make_scheduler, parameter_groups
+
+MOST_CLASSES = 20  # that validation accuracy is logged for one by one
 
 
 def default_optimizer(parameters: Any) -> torch.optim.Optimizer:
@@ -100,6 +102,7 @@ class Classifier(pl.LightningModule):
         self.train_accuracy, self.val_accuracy, self.test_accuracy = (
             MulticlassAccuracy(num_classes, average="micro") for _ in range(3)
         )
+        self.val_confusion = MulticlassConfusionMatrix(num_classes) if num_classes <= MOST_CLASSES else None
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[B, K]` of images `[B, C, H, W]` in [0, 1]."""
@@ -154,6 +157,16 @@ class Classifier(pl.LightningModule):
         """Loss and accuracy on the validation split."""
         self._evaluate("val", batch)
 
+    def on_validation_epoch_end(self) -> None:
+        """Log the accuracy on each class that has validation images, if there are at most 20 classes."""
+        if self.val_confusion is None:
+            return
+        counts = self.val_confusion.compute()  # [K, K], a row for each true class
+        self.val_confusion.reset()
+        names = getattr(getattr(self.trainer, "datamodule", None), "class_names", range(self.num_classes))
+        found = zip(names, counts.diag().tolist(), counts.sum(dim=1).tolist(), strict=True)
+        self.log_dict({f"val/acc/{name}": right / seen for name, right, seen in found if seen}, sync_dist=True)
+
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Loss and accuracy on the test split."""
         self._evaluate("test", batch)
@@ -173,6 +186,8 @@ class Classifier(pl.LightningModule):
     def _log(self, stage: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         accuracy: MulticlassAccuracy = getattr(self, f"{stage}_accuracy")
         accuracy(logits, labels)
+        if stage == "val" and self.val_confusion is not None:
+            self.val_confusion.update(logits, labels)
         values: dict[str, Metric | Tensor] = {f"{stage}/loss": loss, f"{stage}/acc": accuracy}
         self.log_dict(values, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))
 

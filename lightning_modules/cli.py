@@ -24,6 +24,7 @@ from lightning_modules.run_setup import RunSettings, atomic_plugins, in_folder
 from lightning_modules.summary import (
     ArmResult,
     next_free_folder,
+    print_files,
     print_summary,
     write_predictions,
     write_summary,
@@ -99,7 +100,8 @@ class AugfluenceCLI(LightningCLI):
         settings: RunSettings = self._get(self.config_init, "run")
         self.arms = []
         if self.trainer.interrupted or not (settings.test or self.model.staged):
-            Console().print(f"Files of this run: {self.run_folder}", soft_wrap=True)
+            _close(self.trainer)
+            print_files(self.run_folder)
             return
         self._train_arms(settings, seconds)
         if self.trainer.is_global_zero and self.arms:
@@ -114,11 +116,15 @@ class AugfluenceCLI(LightningCLI):
         name, wanted = _arm_name(self.model.control), [*settings.compare]
         if self.model.staged is None:
             self.arms.append(_result(name, self.trainer, self.model, self.datamodule, seconds))
+            _close(self.trainer)
         else:
+            plain = []
+            if settings.test:  # the classifier that the policy was learned against has trained without it
+                plain = [_result("plain", self.trainer, self.model, self.datamodule, seconds)]
+            _close(self.trainer)
             Console().print("Training a fresh classifier behind the learned policy")
             self._train_behind(name, self.run_folder, settings, seconds)
-            if settings.test:  # the classifier that the policy was learned against has trained without it
-                self.arms.append(_result("plain", self.trainer, self.model, self.datamodule, seconds))
+            self.arms += plain
             wanted = [control for control in wanted if control != "plain"]
         for control in wanted:
             if control == self.model.control:
@@ -146,10 +152,12 @@ class AugfluenceCLI(LightningCLI):
         started = time.perf_counter()
         trainer.fit(objects["model"], datamodule=objects["data"])
         seconds += time.perf_counter() - started
-        if objects["model"].staged is not None:
-            self._train_behind(name, folder, settings, seconds)
-        elif settings.test:
+        staged = objects["model"].staged is not None
+        if settings.test and not staged:
             self.arms.append(_result(name, trainer, objects["model"], objects["data"], seconds))
+        _close(trainer)
+        if staged:
+            self._train_behind(name, folder, settings, seconds)
 
     def _train_behind(self, name: str, folder: Path, settings: RunSettings, seconds: float) -> None:
         """Train a fresh classifier behind the policy that a staged run left in a folder after so many seconds."""
@@ -186,13 +194,17 @@ def _result(name: str, trainer: pl.Trainer, model: AugmentedClassifier, data: An
     """Read the test split once."""
     metrics = trainer.test(model, datamodule=data, verbose=False)[0]
     ranges = {} if model.learned is None else model.learned.describe()
+    return ArmResult(name, metrics["test/acc"], seconds, ranges)
+
+
+def _close(trainer: pl.Trainer) -> None:
+    """End the logs of a trainer; a W&B run that is left open takes what the next trainer logs."""
     for logger in trainer.loggers:
         logger.finalize("success")
     if any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
         import wandb
 
         wandb.finish()
-    return ArmResult(name, metrics["test/acc"], seconds, ranges)
 
 
 def build_cli(args: ArgsType = None, run: bool = True) -> AugfluenceCLI:

@@ -3,6 +3,8 @@
 import io
 from pathlib import Path
 
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -47,6 +49,13 @@ def plot_ranges(history: dict[int, dict[str, float]], quantity: str = "half-widt
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def as_pixels(figure: Figure) -> np.ndarray:
+    """A figure as an image `[3, H, W]` of bytes."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].transpose(2, 0, 1)
 
 
 def save_figure(figure: Figure, path: Path) -> None:

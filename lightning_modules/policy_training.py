@@ -7,12 +7,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from augnet import AugNet
+from lightning_modules.alerts import announce
 from lightning_modules.feature_capture import FeatureCapture
-from lightning_modules.guard import GuardSettings
+from lightning_modules.guard import Guard, GuardSettings
 from lightning_modules.learner import PolicyLearner, PolicyUpdate
 from lightning_modules.learner_settings import LearnerSettings
 from lightning_modules.ranks import Ranks
@@ -93,12 +93,22 @@ class PolicyTraining:
         if self.learner is None or not stepped or not _is_training(trainer):
             return
         if self.learner.due(trainer.global_step):
-            self.last_update = self.learner.update(*batch())
-            module.log_dict(update_metrics(self.last_update, self.result))
-            if self.last_update.event is not None:
-                rank_zero_warn(self.last_update.event)
+            module.log_dict(self.record(trainer, self.learner.update(*batch())))
         if trainer.global_step >= self._last_step and not self.learner.finished:
             self.learner.finish()
+
+    def record(self, trainer: pl.Trainer, update: PolicyUpdate) -> dict[str, Tensor | float]:
+        """Keep an update as the latest one, and announce what the guard did.
+
+        Returns:
+            What is to be logged of it.
+        """
+        if self.learner is None:
+            raise RuntimeError("no update without a learner: begin first")
+        self.last_update, guard = update, self.learner.guard
+        if update.event is not None:
+            announce(update.event, guard.gave_up, trainer.loggers)
+        return update_metrics(update, self.result, guard)
 
     @property
     def result(self) -> AugNet[Any, Any]:
@@ -125,12 +135,13 @@ def _is_training(trainer: pl.Trainer) -> bool:
     return not getattr(trainer.fit_loop, "_skip_backward", False)
 
 
-def update_metrics(update: PolicyUpdate, augnet: AugNet[Any, Any]) -> dict[str, Tensor | float]:
-    """Keys and values, for `log_dict`.
+def update_metrics(update: PolicyUpdate, augnet: AugNet[Any, Any], guard: Guard) -> dict[str, Tensor | float]:
+    """Keys and values, for `log_dict`; `lightning_modules.metric_keys` says what they mean.
 
     Args:
         update: What the update saw.
         augnet: What has been learned so far.
+        guard: As it is after the update.
     """
     described, logged = augnet.describe(), augnet.policy.logged
     seen = {} if math.isnan(update.feature_move) else {"policy/feature_move": update.feature_move}
@@ -141,6 +152,8 @@ def update_metrics(update: PolicyUpdate, augnet: AugNet[Any, Any]) -> dict[str, 
         "influence/cg_iters": float(update.solution.iterations),
         "policy/retention": update.retention,
         "policy/rollbacks": float(update.rollbacks),
+        "policy/unhealthy": float(guard.unhealthy_in_a_row),
+        "policy/gave_up": float(guard.gave_up),
         "policy/pixel_change": update.pixel_change,
         **seen,
         **{f"{logged[fact]}/{op}": facts[fact] for op, facts in described.items() for fact in logged},

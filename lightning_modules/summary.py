@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,32 @@ def print_summary(folder: Path, arms: Sequence[ArmResult]) -> None:
     console.print(table)
     if arms[0].ranges:
         console.print(policy_table(arms[0]))
-    console.print(f"Files of this run: {folder}", soft_wrap=True)
+    print_files(folder)
+
+
+def print_files(folder: Path) -> None:
+    """Print where the files of a run are, and how to look into them without an account."""
+    console = Console()
+    console.print(f"Files of this run: {folder}", soft_wrap=True, markup=False, highlight=False)
+    for what, where in ways_to_look(folder).items():
+        console.print(f"  {what}: {where}", soft_wrap=True, markup=False, highlight=False)
+
+
+def ways_to_look(folder: Path) -> dict[str, str]:
+    """What there is to look at in the folder of a run, and the file or the command that shows it."""
+    found = {
+        what: str(folder / name)
+        for what, name in (("metrics", "metrics.csv"), ("learned policy", "policy.json"))
+        if (folder / name).exists()
+    }
+    offline = sorted(folder.glob("wandb/offline-run-*"))
+    if offline:
+        every_arm = [shlex.quote(str(path)) for path in sorted(folder.glob("**/wandb/offline-run-*"))]
+        found["in the terminal"] = f"wandb beta leet {shlex.quote(str(offline[-1]))}"
+        found["upload to W&B"] = f"wandb sync {' '.join(every_arm)}"
+    if (folder / "tensorboard").exists():
+        found["in the browser"] = f"tensorboard --logdir {shlex.quote(str(folder))}"
+    return found
 
 
 def policy_table(arm: ArmResult) -> Table:

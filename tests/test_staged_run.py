@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import wandb
 
 from augnet import load_policy
 from lightning_modules.cli import AugfluenceCLI, main
@@ -91,3 +92,11 @@ def test_pretraining_without_fields_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: staged.pretrain is for policy field, found range: set it to 0.")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("test", ["true", "false"])
+def test_each_classifier_has_a_wandb_run_of_its_own(test: str, tmp_path: Path) -> None:
+    main(["fit", *arguments(tmp_path, *STAGED, f"--run.test={test}", "--run.wandb=offline")])
+    assert wandb.run is None
+    for folder in (tmp_path / "digits", tmp_path / "digits" / "retrained"):
+        assert len(list(folder.glob("wandb/offline-run-*"))) == 1

@@ -6,5 +6,14 @@ from lightning_modules.callbacks.pictures import PolicyPictures
 from lightning_modules.callbacks.policy_writer import PolicyWriter
 from lightning_modules.callbacks.safe_stop import SafeStop
 from lightning_modules.callbacks.sample_writer import SampleWriter
+from lightning_modules.callbacks.throughput import Throughput
 
-__all__ = ["ExactResume", "LearnedAugmentation", "PolicyPictures", "PolicyWriter", "SafeStop", "SampleWriter"]
+__all__ = [
+    "ExactResume",
+    "LearnedAugmentation",
+    "PolicyPictures",
+    "PolicyWriter",
+    "SafeStop",
+    "SampleWriter",
+    "Throughput",
+]

@@ -6,15 +6,16 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import wandb
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from lightning_modules.augmented_classifier import AugmentedClassifier
-from lightning_modules.plots import augmentation_grid, plot_ranges, save_figure
+from lightning_modules.plots import as_pixels, augmentation_grid, plot_ranges, save_figure
 
 _IMAGES = 8
 _DRAWS = 4
+_GRID, _HISTOGRAM = "policy/augmentations", "influence/histogram"
 
 
 class PolicyPictures(pl.Callback):
@@ -45,7 +46,7 @@ class PolicyPictures(pl.Callback):
             self.labels = batch[1][:_IMAGES].cpu()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remember the ranges; every few epochs, log pictures to W&B."""
+        """Remember the ranges; every few epochs, log pictures to W&B and TensorBoard."""
         if not isinstance(pl_module, AugmentedClassifier) or pl_module.learned is None or pl_module.staged is not None:
             return
         augnet = pl_module.learned
@@ -55,14 +56,18 @@ class PolicyPictures(pl.Callback):
 
     @rank_zero_only
     def _log(self, trainer: pl.Trainer, module: AugmentedClassifier) -> None:
+        step, influence = trainer.global_step, None
+        if module.last_update is not None and bool(module.last_update.influence.isfinite().all()):
+            influence = module.last_update.influence.float().cpu().numpy()
         for logger in trainer.loggers:
-            if not isinstance(logger, WandbLogger):
-                continue
-            pictures = {"policy/augmentations": wandb.Image(augmentation_grid(self._rows(module)))}
-            if module.last_update is not None and bool(module.last_update.influence.isfinite().all()):
-                values = module.last_update.influence.float().cpu().numpy()
-                pictures["influence/histogram"] = wandb.Histogram(values)
-            logger.experiment.log({**pictures, "trainer/global_step": trainer.global_step})
+            if isinstance(logger, WandbLogger):
+                pictures = {_GRID: wandb.Image(augmentation_grid(self._rows(module)))}
+                histogram = {} if influence is None else {_HISTOGRAM: wandb.Histogram(influence)}
+                logger.experiment.log({**pictures, **histogram, "trainer/global_step": step})
+            elif isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image(_GRID, as_pixels(augmentation_grid(self._rows(module))), step)
+                if influence is not None:
+                    logger.experiment.add_histogram(_HISTOGRAM, influence, step)
 
     def _rows(self, module: AugmentedClassifier) -> Tensor:
         """Originals and draws, `[1 + draws, images, C, H, W]`; the draws are the same at every call."""

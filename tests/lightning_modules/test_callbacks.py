@@ -10,7 +10,7 @@ import wandb
 from PIL import Image
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
-from toys import OPS, ToyData, toy_classifier, toy_trainer
+from toys import CLASSES, OPS, ToyData, toy_classifier, toy_trainer
 
 from augnet import load_policy
 from lightning_modules.augmented_classifier import AugmentedClassifier
@@ -142,11 +142,15 @@ def test_csv_has_one_column_for_each_key(logged: Path) -> None:
                 columns.setdefault(key, []).append(float(value))
     expected = {f"range/{op}" for op in OPS}
     expected |= {"influence/ihvp_residual", "influence/cg_iters", "influence/mean", "influence/loss"}
+    expected |= {"policy/pixel_change", "policy/feature_move"}
+    expected |= {f"val/acc/{label}" for label in range(CLASSES)}
     expected |= {
         "policy/retention",
         "policy/pixel_change",
         "policy/feature_move",
         "policy/rollbacks",
+        "policy/unhealthy",
+        "policy/gave_up",
         "val/acc",
         "val/loss",
         "train/acc",

@@ -1,11 +1,13 @@
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from sklearn.metrics import recall_score
 from torch import Tensor, nn
 from toys import CLASSES, Batch, ToyData, blobs, toy_trainer
 
-from lightning_modules.classifier import Classifier
+from lightning_modules.classifier import MOST_CLASSES, Classifier
 
 
 def classifier(**arguments: Any) -> Classifier:
@@ -190,3 +192,57 @@ def test_memory_format(channels_last: bool) -> None:
     for tensor in (convolution.weight, seen[0][1]):
         assert tensor.is_contiguous(memory_format=torch.channels_last) == channels_last
         assert tensor.is_contiguous() != channels_last
+
+
+# Accuracy of each class
+
+
+class Watch(pl.Callback):
+    """Keeps what each validation showed; the check before training too."""
+
+    def __init__(self) -> None:
+        self.logits, self.labels = list[Tensor](), list[Tensor]()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.logits, self.labels = [], []
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
+        self.logits.append(pl_module(batch[0]))
+        self.labels.append(batch[1])
+
+
+def by_class(trainer: pl.Trainer) -> dict[str, float]:
+    metrics = trainer.callback_metrics.items()
+    return {key.removeprefix("val/acc/"): float(value) for key, value in metrics if key.startswith("val/acc/")}
+
+
+def test_accuracy_of_each_class_is_its_recall_in_the_latest_validation() -> None:
+    watch = Watch()
+    trainer = toy_trainer(max_epochs=2, callbacks=[watch])
+    trainer.fit(classifier(), datamodule=ToyData())
+    labels, found = torch.cat(watch.labels), torch.cat(watch.logits).argmax(dim=1)
+    expected = recall_score(labels, found, average=None)
+    assert by_class(trainer) == pytest.approx({str(number): value for number, value in enumerate(expected)})
+    assert len(set(by_class(trainer).values())) > 1
+
+
+def test_classes_have_the_names_of_the_data_and_those_without_images_are_left_out() -> None:
+    data = ToyData()
+    data.class_names = ("left", "middle", "right")  # type: ignore[attr-defined]
+    images, labels = data.validation
+    data.validation = images[labels != 1], labels[labels != 1]
+    trainer = toy_trainer()
+    trainer.fit(classifier(), datamodule=data)
+    assert set(by_class(trainer)) == {"left", "right"}
+
+
+def test_many_classes_are_not_logged_one_by_one() -> None:
+    model = classifier(num_classes=MOST_CLASSES + 1)
+    trainer = toy_trainer()
+    trainer.fit(model, datamodule=ToyData())
+    assert by_class(trainer) == {}
+    assert "val/acc" in trainer.callback_metrics
+
+
+def test_counting_classes_changes_no_checkpoint() -> None:
+    assert not any("confusion" in name for name in classifier().state_dict())

@@ -3,7 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from lightning_modules.summary import ArmResult, next_free_folder, print_summary, write_summary
+from lightning_modules.summary import (
+    ArmResult,
+    next_free_folder,
+    print_files,
+    print_summary,
+    ways_to_look,
+    write_summary,
+)
 
 RANGES: dict[str, dict[str, float | str]] = {
     "rotation": {"half_width": 45.0, "unit": "degrees", "bound": 90.0},
@@ -64,3 +71,30 @@ def test_table_without_a_policy(tmp_path: Path, capsys: pytest.CaptureFixture[st
     text = capsys.readouterr().out
     assert "50.0 %" in text
     assert "Ranges" not in text
+
+
+# Where to look
+
+
+def test_only_what_is_there_is_named(tmp_path: Path) -> None:
+    assert ways_to_look(tmp_path) == {}
+    (tmp_path / "metrics.csv").touch()
+    assert ways_to_look(tmp_path) == {"metrics": f"{tmp_path}/metrics.csv"}
+
+
+def test_every_way_to_look(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "my run [1]"
+    for name in ("wandb/offline-run-1-a", "wandb/offline-run-2-b", "plain/wandb/offline-run-3-c", "tensorboard"):
+        (run / name).mkdir(parents=True)
+    for name in ("metrics.csv", "policy.json", "plain/metrics.csv"):
+        (run / name).touch()
+    print_files(run)
+    assert capsys.readouterr().out.splitlines() == [
+        f"Files of this run: {run}",
+        f"  metrics: {run}/metrics.csv",
+        f"  learned policy: {run}/policy.json",
+        f"  in the terminal: wandb beta leet '{run}/wandb/offline-run-2-b'",
+        f"  upload to W&B: wandb sync '{run}/plain/wandb/offline-run-3-c' '{run}/wandb/offline-run-1-a' "
+        f"'{run}/wandb/offline-run-2-b'",
+        f"  in the browser: tensorboard --logdir '{run}'",
+    ]

@@ -1,0 +1,28 @@
+"""What the guard does to a policy, announced on the terminal and, where a run is logged to W&B, as an alert."""
+
+from collections.abc import Sequence
+
+from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
+
+
+@rank_zero_only
+def announce(event: str, gave_up: bool, loggers: Sequence[Logger]) -> None:
+    """Warn, and send an alert to every W&B run, which forwards it to Slack or e-mail as its owner has set it up.
+
+    An alert that cannot be sent is said and changes nothing: no run fails for it.
+
+    Args:
+        event: What was done to the policy and why, in a sentence.
+        gave_up: Whether the policy stays as it is from now on.
+        loggers: Of the run.
+    """
+    rank_zero_warn(event)
+    title = "Policy learning has ended" if gave_up else "Policy rolled back"
+    for logger in loggers:
+        if not isinstance(logger, WandbLogger):
+            continue
+        try:  # by default W&B drops alerts of one title within a minute
+            logger.experiment.alert(title=title, text=event, level="ERROR" if gave_up else "WARN", wait_duration=0)
+        except Exception as error:
+            rank_zero_warn(f"The alert could not be sent to W&B ({type(error).__name__}: {error}).")
