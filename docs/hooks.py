@@ -1,10 +1,11 @@
-"""What the site shows beside the pages of this folder: sections of the README, and the measured tables.
+"""What the site shows beside the pages of this folder: sections of the README, programs, and the measured tables.
 
 The pages are written to be read in the repository too: their links lead to `../benchmarks/results`, which lies outside
-of the site's folder, and the README is not repeated.
+of the site's folder, and no text is kept twice.
 
     <!-- README.md: Two commands -->             becomes that section of the README, with its heading
     <!-- README.md: table of Two commands -->    becomes its first table, with the paragraph below
+    <!-- file: examples/NAME.py -->              becomes that file of the repository, as a block of code
 """
 
 import re
@@ -33,6 +34,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put in what the README says, and lead links to the measured tables inside the site."""
     readme = (ROOT / "README.md").read_text()
     markdown = re.sub(r"<!-- README\.md: table of (.+?) -->", lambda found: table(readme, found[1]), markdown)
+    markdown = re.sub(r"<!-- file: (.+?) -->", lambda found: listing(found[1]), markdown)
     markdown = re.sub(r"<!-- README\.md: (.+?) -->", lambda found: section(readme, found[1]), markdown)
     return markdown.replace(f"](../{RESULTS}/", f"]({RESULTS}/")
 
@@ -60,3 +62,16 @@ def table(readme: str, heading: str) -> str:
     if not found:
         raise PluginError(f"README.md has no table in the section {heading!r}.")
     return "\n\n".join(paragraphs[found[0] : found[0] + 2])
+
+
+def listing(path: str) -> str:
+    """A file of the repository as a block of code.
+
+    Raises:
+        PluginError: If there is no such file.
+    """
+    file = ROOT / path
+    if not file.is_file():
+        raise PluginError(f"there is no file {path}: correct the page that shows it.")
+    language = {".py": "python", ".yaml": "yaml"}[file.suffix]
+    return f"```{language}\n{file.read_text()}```"
