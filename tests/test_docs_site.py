@@ -84,13 +84,12 @@ def test_the_first_page_has_the_table_of_the_readme(site: Path) -> None:
     assert "<!-- README" not in (site / "index.html").read_text() + (site / "controls" / "index.html").read_text()
 
 
-@pytest.mark.parametrize("room", ["augnet", "influence", "lightning_modules", "analysis"])
 def test_a_program_of_the_repository_is_shown_whole(site: Path) -> None:
-    shown = re.sub(r"<[^>]+>", "", (site / "own_module" / "index.html").read_text())
-    program = (ROOT / "examples" / "own_lightning_module.py").read_text()
-    assert html.escape(program.split("# That is all.")[0][-300:]) in shown
+    shown = html.unescape(re.sub(r"<[^>]+>", "", (site / "own_module" / "index.html").read_text()))
+    assert (ROOT / "examples" / "own_lightning_module.py").read_text().strip() in shown
 
 
+@pytest.mark.parametrize("room", ["augnet", "influence", "lightning_modules", "analysis"])
 def test_every_public_name_is_in_the_reference(room: str, site: Path) -> None:
     modules: dict[str, list[Any]] = {
         "augnet": ["augnet", "augnet.baselines", "augnet.ops", "augnet.export"],
