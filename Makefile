@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test check format bench-ihvp clean
+.PHONY: train test check docs format bench-ihvp clean
 
 train: .venv/installed  ## the main job: digits, about two minutes
 	$(BIN)/python train.py fit --config configs/digits.yaml
@@ -10,11 +10,14 @@ train: .venv/installed  ## the main job: digits, about two minutes
 test: .venv/installed  ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-check: .venv/installed  ## lint, format, types, import rules
+check: .venv/installed docs  ## lint, format, types, import rules, documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: .venv/installed  ## the documentation site, into site/; warnings are errors
+	PATH="$(CURDIR)/$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .
@@ -37,4 +40,4 @@ bench-ihvp: .venv-bench/installed  ## inverse-Hessian-vector products beside oth
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-bench .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-bench site .pytest_cache .mypy_cache .ruff_cache

@@ -21,7 +21,7 @@ def retrain_from(config: Namespace) -> None:
         ValueError: If it cannot be told which run is meant, or it held no influence set out.
     """
     run = _run_folder(config)
-    policy = config.policy_file or (run and run / "policy.json")
+    policy = config.pop("policy_file") or (run and run / "policy.json")  # the other commands read what is saved
     if policy is None:
         raise ValueError("retrain needs a learned policy: give --config runs/NAME/config.yaml, or --policy_file.")
     if not Path(policy).is_file():

@@ -33,6 +33,7 @@ BASELINES: Mapping[str, type[Baseline | MixingBaseline]] = MappingProxyType(
         "cutmix": CutMix,
     }
 )
+"""Every fixed policy by name."""
 
 
 class Sequence(Baseline):

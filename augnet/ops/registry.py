@@ -23,6 +23,7 @@ _ORDER: tuple[Op, ...] = (
     *MIXING_OPS,
 )
 OPS = MappingProxyType({op.name: op for op in _ORDER})
+"""Every op by name, in the order of application."""
 
 
 def find_op(name: str) -> Op:

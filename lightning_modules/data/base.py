@@ -18,6 +18,7 @@ from lightning_modules.data.labelled_images import Batch, LabelledImages, make_l
 from lightning_modules.data.resumable import ResumableLoader
 
 InfluenceSet = Literal["held_out", "cross_fit", "train"]
+"""Where the influence set comes from, see `InfluenceDataModule`."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from lightning_modules.data.labelled_images import LabelledImages, StoredDataset
 from lightning_modules.data.splits import Indices, class_list
 
 TrainingBatch = tuple[Tensor, Tensor, Tensor]
+"""Images `[B, C, H, W]`, labels `[B]`, and the number of each image among all that train, `[B]`."""
 
 
 def equal_folds(labels: Indices, folds: int, class_names: Sequence[str], seed: int) -> Indices:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from image_files import hashes
 from torch import Tensor
 from toys import ToyData, toy_classifier, toy_trainer
@@ -216,6 +217,7 @@ def test_a_run_retrains_on_everything_behind_its_policy(run: Path, monkeypatch: 
     assert cli.arms[0].ranges == load_policy(run / "policy.json").describe()
     assert {path.name for path in (run / "retrained").iterdir()} >= {"checkpoints", "summary.json", "plain"}
     assert cli.model.learner is None
+    assert "policy_file" not in yaml.safe_load((run / "retrained" / "config.yaml").read_text())  # `test` reads it too
 
 
 @pytest.mark.parametrize(

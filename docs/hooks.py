@@ -1,0 +1,77 @@
+"""What the site shows beside the pages of this folder: sections of the README, programs, and the measured tables.
+
+The pages are written to be read in the repository too: their links lead to `../benchmarks/results`, which lies outside
+of the site's folder, and no text is kept twice.
+
+    <!-- README.md: Two commands -->             becomes that section of the README, with its heading
+    <!-- README.md: table of Two commands -->    becomes its first table, with the paragraph below
+    <!-- file: examples/NAME.py -->              becomes that file of the repository, as a block of code
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files, InclusionLevel
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = "benchmarks/results"
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the measured tables, their pictures and their JSON files, outside of the navigation."""
+    for path in sorted((ROOT / RESULTS).iterdir()):
+        if path.suffix in (".md", ".png", ".json"):
+            uri = f"{RESULTS}/{path.name}"
+            added = File.generated(config, uri, abs_src_path=str(path), inclusion=InclusionLevel.NOT_IN_NAV)
+            files.append(added)
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put in what the README says, and lead links to the measured tables inside the site."""
+    readme = (ROOT / "README.md").read_text()
+    markdown = re.sub(r"<!-- README\.md: table of (.+?) -->", lambda found: table(readme, found[1]), markdown)
+    markdown = re.sub(r"<!-- file: (.+?) -->", lambda found: listing(found[1]), markdown)
+    markdown = re.sub(r"<!-- README\.md: (.+?) -->", lambda found: section(readme, found[1]), markdown)
+    return markdown.replace(f"](../{RESULTS}/", f"]({RESULTS}/")
+
+
+def section(readme: str, heading: str) -> str:
+    """One section of the README, with links as they are from the folder of the pages.
+
+    Raises:
+        PluginError: If there is no such section.
+    """
+    found = re.search(rf"^## {re.escape(heading)}\n.*?(?=^## |\Z)", readme, flags=re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise PluginError(f"README.md has no section {heading!r}: correct the name in the page that asks for it.")
+    return found[0].replace("](docs/", "](").replace(f"]({RESULTS}/", f"](../{RESULTS}/")
+
+
+def table(readme: str, heading: str) -> str:
+    """The first table of a section of the README, and the paragraph below it.
+
+    Raises:
+        PluginError: If there is no such section, or no table in it.
+    """
+    paragraphs = section(readme, heading).split("\n\n")
+    found = [number for number, paragraph in enumerate(paragraphs) if paragraph.startswith("| ")]
+    if not found:
+        raise PluginError(f"README.md has no table in the section {heading!r}.")
+    return "\n\n".join(paragraphs[found[0] : found[0] + 2])
+
+
+def listing(path: str) -> str:
+    """A file of the repository as a block of code.
+
+    Raises:
+        PluginError: If there is no such file.
+    """
+    file = ROOT / path
+    if not file.is_file():
+        raise PluginError(f"there is no file {path}: correct the page that shows it.")
+    language = {".py": "python", ".yaml": "yaml"}[file.suffix]
+    return f"```{language}\n{file.read_text()}```"

@@ -1,0 +1,86 @@
+"""What the documentation names exists, and the numbers that it gives are those that were measured."""
+
+import dataclasses
+import json
+import re
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+
+import pytest
+from docs_pages import PAGES, ROOT
+
+from analysis.__main__ import ANALYSES
+from lightning_modules.cli import AugfluenceCLI, main
+from lightning_modules.guard import GuardSettings
+from lightning_modules.learner_settings import LearnerSettings
+from lightning_modules.sample_weights import SampleSettings
+from lightning_modules.staged import StagedSettings
+
+OPTION = r"--[a-z_]+(?:\.[a-z_]+)*"
+
+
+def help_of(command: str, capsys: pytest.CaptureFixture[str], *arguments: str) -> set[str]:
+    """The options that a command of train.py says it has."""
+    with pytest.raises(SystemExit):
+        main([command, *(arguments or ["--help"])])
+    return set(re.findall(OPTION, capsys.readouterr().out))
+
+
+def test_every_option_exists(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    commands = ("fit", "retrain", "attribute", "adapt", "predict")
+    exist = set.union(*(help_of(command, capsys) for command in commands))
+    of_data = help_of("fit", capsys, "--data.help=ImageDataModule")
+    exist |= {f"--data.{name.removeprefix('--').split('.')[-1]}" for name in of_data}
+    exist |= {"--model.optimizer.help", "--data.help"}
+    exist |= {f"--{name}" for analysis in ANALYSES.values() for name in analysis.__annotations__}
+    for page, path in PAGES.items():
+        named = set(re.findall(rf"(?<![\w-]){OPTION}", path.read_text()))
+        assert named <= exist, f"{page}: {named - exist}"
+
+
+def test_every_setting_exists() -> None:
+    parts = {"learner": LearnerSettings, "guard": GuardSettings, "staged": StagedSettings, "samples": SampleSettings}
+    inline = r"`(?:model\.)?(learner|guard|staged|samples)\.(?!csv)([a-z_]+)\b[^`(]*`"
+    for page, path in PAGES.items():
+        for part, name in re.findall(inline, path.read_text()):
+            fields = {field.name for field in dataclasses.fields(parts[part])}
+            assert name in fields, f"{page}: {part}.{name}"
+
+
+def test_the_table_of_commands_is_that_of_the_program() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|.*\|.*\|$", PAGES["docs/command_line.md"].read_text(), re.M)
+    assert sorted(rows) == sorted(AugfluenceCLI.subcommands())
+
+
+def test_the_defaults_of_the_guard_are_those_of_its_page() -> None:
+    text, defaults = PAGES["docs/guard.md"].read_text(), GuardSettings()
+    said = dict(re.findall(r"\| (?:below|above) ([\d.]+) \| `guard\.(\w+)` \|", text))
+    assert {name: float(limit) for limit, name in said.items()} == {
+        name: getattr(defaults, name) for name in ("min_retention", "max_saturated", "max_residual")
+    }
+    assert f"`guard.patience` unhealthy updates in a row ({defaults.patience};" in text
+    assert f"`guard.max_rollbacks` ({defaults.max_rollbacks})" in text
+
+
+def measured() -> Iterator[str]:
+    """What `benchmarks/results/digits.json` says, in the words of the page."""
+    runs = defaultdict(list)
+    for one in json.loads((ROOT / "benchmarks" / "results" / "digits.json").read_text())["runs"]:
+        runs[one["arm"]].append(one)
+    said = {"plain": "plain {}", "uniform": "uniformly {}", "none": "learned {}", "shuffled": "images {}"}
+    for arm, text in {**said, "identity_hessian": "curvature {}"}.items():
+        values = [100 * one["test_accuracy"] for one in runs[arm]]
+        yield text.format(f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f} %")
+    degrees = [one["ranges"]["rotation"]["half_width"] for one in runs["none"]]
+    yield f"between {min(degrees):.0f} and {max(degrees):.0f} degrees"
+    learned, plain = ([one["seconds"] for one in runs[arm]] for arm in ("none", "plain"))
+    yield f"took {min(learned):.0f} to {max(learned):.0f} seconds a seed"
+    yield f"plain training {min(plain):.0f} to {max(plain):.0f}"
+
+
+@pytest.mark.parametrize("words", list(measured()))
+def test_the_numbers_of_the_limits_are_those_that_were_measured(words: str) -> None:
+    assert words in " ".join(PAGES["docs/limits.md"].read_text().split())
