@@ -42,10 +42,7 @@ def sentence(run: OpenedRun, found: OpInfluence) -> str:
     names = run.data.class_names
     clear = [(float(found.mean[p, k]), p, k) for p, k in found.clear.nonzero().tolist()]
     if not clear:
-        return (
-            "No op alone is predicted to help or hurt a class beyond chance any more, as expected of a policy that was "
-            "learned to the end."
-        )
+        return "No op is predicted to help or hurt a class beyond chance; one that has done its work shows little."
     said = []
     for verb, (value, p, k) in (("help", min(clear)), ("hurt", max(clear))):
         if (value < 0) == (verb == "help"):
