@@ -141,7 +141,7 @@ def test_files_of_a_run(run: Path) -> None:
         assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
     policy = load_policy(run / "policy.json")
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    assert torch.equal(policy.policy.theta, checkpoint["state_dict"]["augnet.policy.theta"])
+    assert torch.equal(policy.policy.theta, checkpoint["policy_learner"]["average"]["policy"]["theta"])
 
 
 def test_summary_of_a_run(run: Path) -> None:
