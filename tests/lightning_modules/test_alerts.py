@@ -36,7 +36,7 @@ class FakeRun:
 
 def logger_of(run: FakeRun) -> WandbLogger:
     logger = WandbLogger(offline=True)
-    logger._experiment = run  # type: ignore[assignment]
+    logger._experiment = run
     return logger
 
 

@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lightning_modules.plots import augmentation_grid, plot_ranges, save_figure
+from lightning_modules.plots import as_pixels, augmentation_grid, plot_ranges, save_figure
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
@@ -54,3 +54,13 @@ def test_figure_on_disk(tmp_path: Path) -> None:
         assert picture.format == "PNG"
         assert picture.size == (260, 130)
     assert [file.name for file in path.parent.iterdir()] == ["figure.png"]
+
+
+def test_pixels_are_those_of_the_file(tmp_path: Path) -> None:
+    figure = plot_ranges({0: {"rotation": 0.1}, 5: {"rotation": 0.9}})
+    figure.set_layout_engine("none")
+    figure.set_dpi(130)
+    pixels = as_pixels(figure)
+    save_figure(figure, tmp_path / "figure.png")
+    with Image.open(tmp_path / "figure.png") as picture:
+        np.testing.assert_array_equal(pixels, np.asarray(picture.convert("RGB")).transpose(2, 0, 1))
