@@ -32,6 +32,10 @@ _PICTURES = 50  # of the strengths of a staged policy over its updates
 SettingsT = TypeVar("SettingsT", LearnerSettings, GuardSettings, StagedSettings, SampleSettings)
 
 
+class _PolicyStep(LambdaCallback):
+    """A kind of its own: Lightning lets the callbacks of a module take the place of those of the same kind."""
+
+
 class AugmentedClassifier(Classifier):
     """A classifier whose augmentation policy is learned while it trains.
 
@@ -339,7 +343,7 @@ class AugmentedClassifier(Classifier):
         """The policy update comes before any checkpoint of the same step, which a hook of the module would not."""
         if self.staged is not None:
             return []
-        return [LambdaCallback(on_train_batch_end=lambda trainer, module, outputs, batch, _: self._after_step(batch))]
+        return [_PolicyStep(on_train_batch_end=lambda trainer, module, outputs, batch, _: self._after_step(batch))]
 
     def _after_step(self, batch: Any) -> None:
         """Every few steps, one policy update on the batch that was just trained on."""

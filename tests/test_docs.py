@@ -135,8 +135,9 @@ def obey(words: list[str], where: Block) -> None:
     """Do with a command what the first rule says that it begins with."""
     for beginning, rule in RULES.items():
         if tuple(words[: len(beginning)]) == beginning:
-            return rule(words)
-    return pytest.fail(f"{where}: no rule says how to test `{' '.join(words)}`")
+            rule(words)
+            return
+    pytest.fail(f"{where}: no rule says how to test `{' '.join(words)}`")
 
 
 # Pages

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from learner_cases import BATCH, make, network
+from pytorch_lightning.callbacks import LambdaCallback
 from torch import Tensor
 from toys import ToyData, blobs, toy_classifier, toy_trainer
 
@@ -205,3 +206,14 @@ def test_a_share_of_a_run_without_an_end_is_refused() -> None:
     module = toy_classifier(learner=LearnerSettings(until=0.5), lr_schedule="constant")
     with pytest.raises(ValueError, match=r"learner.until=0.5 is a share of the run, whose length is not known"):
         toy_trainer(max_epochs=-1).fit(module, ToyData())
+
+
+def test_callbacks_of_the_user_stay() -> None:
+    """Lightning lets those of the module take the place of others of the same kind."""
+    seen: list[int] = []
+    callback = LambdaCallback(on_train_batch_end=lambda trainer, *_: seen.append(trainer.global_step))
+    module = toy_classifier()
+    toy_trainer(callbacks=[callback]).fit(module, ToyData())
+    assert seen == [1, 2, 3, 4]
+    assert module.learner is not None
+    assert module.learner.updates == 4
