@@ -5,8 +5,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
+import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, LambdaCallback
+from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
 from augnet import AugNet, load_policy
@@ -32,8 +33,15 @@ _PICTURES = 50  # of the strengths of a staged policy over its updates
 SettingsT = TypeVar("SettingsT", LearnerSettings, GuardSettings, StagedSettings, SampleSettings)
 
 
-class _PolicyStep(LambdaCallback):
+class _PolicyStep(Callback):
     """A kind of its own: Lightning lets the callbacks of a module take the place of those of the same kind."""
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Update the policy, if it is time."""
+        if isinstance(pl_module, AugmentedClassifier):
+            pl_module.after_step(batch)
 
 
 class AugmentedClassifier(Classifier):
@@ -343,9 +351,9 @@ class AugmentedClassifier(Classifier):
         """The policy update comes before any checkpoint of the same step, which a hook of the module would not."""
         if self.staged is not None:
             return []
-        return [_PolicyStep(on_train_batch_end=lambda trainer, module, outputs, batch, _: self._after_step(batch))]
+        return [_PolicyStep()]
 
-    def _after_step(self, batch: Any) -> None:
+    def after_step(self, batch: Any) -> None:
         """Every few steps, one policy update on the batch that was just trained on."""
 
         def latest() -> tuple[Tensor, Tensor]:

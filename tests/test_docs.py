@@ -8,6 +8,7 @@ import importlib.util
 import re
 import shutil
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,19 @@ def wandb(words: list[str]) -> None:
         command = command.commands[word]
 
 
+def tensorboard(words: list[str]) -> None:
+    """Its package is there; the command serves until it is stopped."""
+    assert words[1] == "--logdir"
+    assert importlib.util.find_spec("tensorboard") is not None
+
+
+def extra(words: list[str]) -> None:
+    """The extra is declared."""
+    name = re.fullmatch(r"augfluence\[(\w+)\]", words[2])
+    assert name is not None
+    assert name[1] in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+
 RULES: dict[tuple[str, ...], Callable[[list[str]], None]] = {
     ("python", "train.py"): train,
     ("python", "-m", "analysis"): analyse,
@@ -128,6 +142,8 @@ RULES: dict[tuple[str, ...], Callable[[list[str]], None]] = {
     ("python",): program,
     ("make",): make,
     ("wandb",): wandb,
+    ("tensorboard",): tensorboard,
+    ("pip", "install"): extra,
 }
 
 

@@ -13,6 +13,7 @@ from docs_pages import PAGES, ROOT
 
 from analysis.__main__ import ANALYSES
 from lightning_modules.cli import AugfluenceCLI, main
+from lightning_modules.dashboard import dashboard
 from lightning_modules.guard import GuardSettings
 from lightning_modules.learner_settings import LearnerSettings
 from lightning_modules.sample_weights import SampleSettings
@@ -35,7 +36,9 @@ def test_every_option_exists(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     of_data = help_of("fit", capsys, "--data.help=ImageDataModule")
     exist |= {f"--data.{name.removeprefix('--').split('.')[-1]}" for name in of_data}
     exist |= {"--model.optimizer.help", "--data.help"}
-    exist |= {f"--{name}" for analysis in ANALYSES.values() for name in analysis.__annotations__}
+    functions = [*ANALYSES.values(), dashboard]
+    exist |= {f"--{name}" for function in functions for name in function.__annotations__}
+    exist |= {"--count", "--logdir"}  # of wandb agent and of tensorboard
     for page, path in PAGES.items():
         named = set(re.findall(rf"(?<![\w-]){OPTION}", path.read_text()))
         assert named <= exist, f"{page}: {named - exist}"

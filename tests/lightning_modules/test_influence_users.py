@@ -46,8 +46,8 @@ def test_no_image_steers_its_own_augmentation_and_every_image_trains() -> None:
             trained.update(batch[2].tolist())
             return super().training_step(batch, batch_idx)  # type: ignore[no-any-return]
 
-        def _after_step(self, batch: Any) -> None:
-            super()._after_step(batch)
+        def after_step(self, batch: Any) -> None:
+            super().after_step(batch)
             seen.append((set(hashes(batch[0])), set(hashes(self.learner.influence.influence_set[0]))))
 
     module.__class__ = Watched
