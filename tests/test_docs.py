@@ -117,7 +117,7 @@ def wandb(words: list[str]) -> None:
     """Its command exists; it needs an account, or a terminal."""
     command: Any = wandb_command
     for word in words[1:]:
-        if "/" in word:  # a run
+        if "/" in word or not hasattr(command, "commands"):  # what follows are its arguments
             break
         command = command.commands[word]
 
