@@ -57,7 +57,7 @@ def class_effects(
 
     Args:
         path: The data: hub name, folder of parquet files, or image folder, see `ImageDataModule`.
-        folder: Of the study.
+        folder: Of the study; calls that run at the same time must have the same arguments.
         ops: Op names, or op names and their bounds; the policy is uniform over them.
         base: A fixed policy in front, `none` or baselines joined by `+`.
         strengths: Fractions of the bounds in (0, 1], increasing; for as good as none take 0.01.
