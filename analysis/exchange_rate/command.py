@@ -16,6 +16,8 @@ from analysis.exchange_rate.study import Arm, Study
 from analysis.exchange_rate.sweep import Scheduler, sweep
 from analysis.results import write_result
 
+_LACK_OF_FIT = 0.05  # level of the F test
+
 
 def exchange_rate_study(
     path: str,
@@ -32,6 +34,7 @@ def exchange_rate_study(
     scheduler: Scheduler = "local",
     stale_after: float = 300.0,
     confidence: float = 0.95,
+    resamples: int = 1000,
     progress: bool = True,
 ) -> None:
     """How many more real images would be worth as much as an augmentation policy (Geiping et al., 2023).
@@ -58,6 +61,7 @@ def exchange_rate_study(
         scheduler: `local` processes or `ray` tasks.
         stale_after: Seconds until the lock of a worker that shows no sign of life is taken over.
         confidence: Of the intervals, in (0, 1).
+        resamples: Of the seeds, behind each interval.
         progress: Whether to show a progress bar.
 
     Raises:
@@ -73,36 +77,66 @@ def exchange_rate_study(
     settings = study.settings()
     cache = RunCache(Path(folder) / "runs", stale_after)
     results = sweep(list(settings.values()), cache, workers, threads, scheduler, progress)
-    summary = study.summarise(dict(zip(settings, results, strict=True)), confidence)
+    summary = study.summarise(dict(zip(settings, results, strict=True)), confidence, resamples)
     files = write_result(
         folder,
         "exchange_rate",
         summary,
-        settings={**asdict(study), "confidence": confidence},
+        settings={**asdict(study), "confidence": confidence, "resamples": resamples},
         seed=0,
         figures={"curves": plot_curves(summary), "rates": plot_rates(summary)},
     )
     console = Console()
     console.print(_table(summary["in_domain"]))
+    for warning in poor_fits(summary["in_domain"]):
+        console.print(f"Note: {warning}")
     for file in files:
         console.print(f"Written: {file}", soft_wrap=True)
 
 
 def rate_text(point: Mapping[str, Any]) -> str:
     """An exchange rate with its interval, for tables."""
-    value: str = "infinite" if point["infinite"] else f"{point['value']:+,.0f}"
-    high = "infinite" if point["interval_unbounded"] else point["high"]
-    if high is None:
-        return value
-    ends = [end if isinstance(end, str) else f"{end:+,.0f}" for end in (point["low"] or 0.0, high)]
-    return f"{value} ({ends[0]} to {ends[1]})"
+    value, low, high = (
+        "infinite" if infinite else None if point[name] is None else f"{point[name]:+,.0f}"
+        for name, infinite in (
+            ("value", point["infinite"]),
+            ("low", point["low_infinite"]),
+            ("high", point["high_infinite"]),
+        )
+    )
+    return f"{value} ({low} to {high})" if low and high else str(value)
+
+
+def interpolated_text(point: Mapping[str, Any]) -> str:
+    """An exchange rate without power laws, for tables."""
+    return "-" if point["interpolated"] is None else f"{point['interpolated']:+,.0f}"
+
+
+def poor_fits(measure: Mapping[str, Any]) -> list[str]:
+    """A sentence for each curve that is no power law.
+
+    Args:
+        measure: From `Study.summarise`.
+    """
+    return [
+        f"the curve of {arm} is no power law (residual {100 * curve['residual']:.1f} points, "
+        f"p = {curve['lack_of_fit']:.2g}): trust the interpolated rates more, or train longer."
+        for arm, curve in measure["curves"].items()
+        if curve["lack_of_fit"] is not None and curve["lack_of_fit"] < _LACK_OF_FIT
+    ]
 
 
 def _table(measure: Mapping[str, Any]) -> Table:
     table = Table(title="Worth in extra real images")
-    for column in ("policy", "images", "v (interval)", ""):
+    for column in ("policy", "images", "v (interval)", "interpolated", ""):
         table.add_column(column, justify="left" if column == "policy" else "right")
     for arm, points in measure["rates"].items():
         for point in points:
-            table.add_row(arm, f"{point['size']:,}", rate_text(point), "extrapolated" if point["extrapolated"] else "")
+            table.add_row(
+                arm,
+                f"{point['size']:,}",
+                rate_text(point),
+                interpolated_text(point),
+                "extrapolated" if point["extrapolated"] else "",
+            )
     return table

@@ -1,9 +1,9 @@
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from analysis_images import write_images
 from torch import Tensor
 
 from analysis.exchange_rate.frozen_views import FrozenViews, freeze_views
@@ -11,18 +11,6 @@ from analysis.exchange_rate.setting import Measurement, Setting, Training
 from analysis.exchange_rate.training import train_and_measure, view_maker
 from augnet import AugNet, save_policy
 from lightning_modules.data import ImageDataModule, LabelledImages, MemoryStore
-
-
-def write_images(root: Path, count: int = 60) -> Path:
-    """Two classes by which half is bright, `count` images of each, with noise."""
-    rng = np.random.default_rng(0)
-    for label in (0, 1):
-        (root / f"class{label}").mkdir(parents=True)
-        for number in range(count):
-            pixels = rng.integers(0, 80, (8, 8, 3), dtype=np.uint8)
-            pixels[:, 4 * label : 4 * label + 4] += 120
-            Image.fromarray(pixels).save(root / f"class{label}" / f"{number}.png")
-    return root
 
 
 def setting(path: Path, policy: str, views: int = 0, **fields: int) -> Setting:
@@ -68,7 +56,7 @@ def test_without_a_policy_one_view_is_the_image() -> None:
 
 def test_only_the_training_split_is_frozen(tmp_path: Path) -> None:
     path = write_images(tmp_path)
-    sizes = {"train_size": 40, "val_size": 20, "influence_size": 4, "seed": 3}
+    sizes: dict[str, Any] = {"train_size": 40, "val_size": 20, "influence_size": 4, "seed": 3}
     plain, frozen = ImageDataModule(str(path), **sizes), FrozenViews(str(path), brighter, 2, **sizes)
     assert len(frozen.splits.train) == 80
     assert torch.equal(frozen.splits.train.labels, plain.splits.train.labels.repeat(2))
