@@ -58,7 +58,8 @@ def exchange_rate_study(
         measurement: What accuracy is measured on.
         workers: Processes that this call trains in.
         threads: CPU threads of each.
-        scheduler: `local` processes or `ray` tasks.
+        scheduler: `local` processes, or `ray` tasks on the cluster that `RAY_ADDRESS` names, by default one started
+            here; then `path` and `folder` must be absolute, the same on all its machines.
         stale_after: Seconds until the lock of a worker that shows no sign of life is taken over.
         confidence: Of the intervals, in (0, 1).
         resamples: Of the seeds, behind each interval.
@@ -75,7 +76,7 @@ def exchange_rate_study(
         path, arms, sizes, reference_sizes or [*sizes, 2 * largest, 4 * largest], seeds, training, measurement
     )
     settings = study.settings()
-    cache = RunCache(Path(folder) / "runs", stale_after)
+    cache = RunCache(Path(folder).resolve() / "runs", stale_after)
     results = sweep(list(settings.values()), cache, workers, threads, scheduler, progress)
     summary = study.summarise(dict(zip(settings, results, strict=True)), confidence, resamples)
     files = write_result(

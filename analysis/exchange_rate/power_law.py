@@ -54,7 +54,7 @@ class PowerLaw:
             below `b` needs none, 0.
 
         Example:
-            >>> PowerLaw(-2.0, 0.5, 0.9).size(0.7)
+            >>> round(PowerLaw(-2.0, 0.5, 0.9).size(0.7), 6)
             100.0
         """
         if accuracy >= self.b:

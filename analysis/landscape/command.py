@@ -150,5 +150,6 @@ def _table(result: dict[str, Any]) -> Table:
         "noise scale, images": noise["noise_scale"],
     }
     for name, value in rows.items():
-        table.add_row(name, "infinite" if value is None else f"{value:.4g}")
+        unknown = "-" if name.strip().startswith("deviation") else "infinite"
+        table.add_row(name, unknown if value is None else f"{value:.4g}")
     return table

@@ -91,6 +91,16 @@ def test_a_run_is_trained_and_measured(tmp_path: Path, policy: str, views: int) 
         assert min(result["corrupted"].values()) >= 0.7
 
 
+def test_a_run_is_trained_behind_a_learned_policy(tmp_path: Path) -> None:
+    """A policy that shifts by up to the whole side hides the class; one that turns hues does not."""
+    path, losses = write_images(tmp_path / "images"), []
+    for ops in ({"translate_x": 1.0}, {"hue": 20.0}):
+        file = tmp_path / next(iter(ops)) / "policy.json"
+        save_policy(AugNet.from_ops(ops, initial=0.99), file)
+        losses.append(train_and_measure(setting(path, f"cutout+{file}"))["train_loss"])
+    assert losses[0] > 1.5 * losses[1]
+
+
 def test_a_run_is_reproduced(tmp_path: Path) -> None:
     path = write_images(tmp_path)
     first, second = (train_and_measure(setting(path, "cutout", seed=1)) for _ in range(2))
