@@ -91,7 +91,9 @@ def main() -> None:
     write_atomically(
         options.output / "exchange_rate.json", json.dumps({"setting": setting, **content}, indent=1) + "\n"
     )
-    write_atomically(options.output / "exchange_rate.md", table(content["result"]))
+    words = ", ".join(f"{name} {value}" for name, value in setting.items())
+    training = f"SmallConvNet of width 8, {TRAINING.steps} steps of 128 images, SGD, one cycle to 0.1, bf16"
+    write_atomically(options.output / "exchange_rate.md", f"{training}; {words}.\n\n{table(content['result'])}")
     write_atomically(options.output / "exchange_rate.png", (pictures / "exchange_rate_rates.png").read_bytes())
     write_atomically(options.output / "exchange_rate_curves.png", (pictures / "exchange_rate_curves.png").read_bytes())
     print(table(content["result"]))

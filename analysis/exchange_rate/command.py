@@ -1,6 +1,6 @@
 """The command `python -m analysis exchange_rate`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -79,17 +79,17 @@ def exchange_rate_study(
     cache = RunCache(Path(folder).resolve() / "runs", stale_after)
     results = sweep(list(settings.values()), cache, workers, threads, scheduler, progress)
     summary = study.summarise(dict(zip(settings, results, strict=True)), confidence, resamples)
-    files = write_result(
-        folder,
-        "exchange_rate",
-        summary,
-        settings={**asdict(study), "confidence": confidence, "resamples": resamples},
-        seed=0,
-        figures={"curves": plot_curves(summary), "rates": plot_rates(summary)},
-    )
+    asked = {**asdict(study), "confidence": confidence, "resamples": resamples}
+    figures = {"curves": plot_curves(summary), "rates": plot_rates(summary)}
+    files = write_result(folder, "exchange_rate", summary, settings=asked, seed=0, figures=figures)
+    _show(summary["in_domain"], files)
+
+
+def _show(measure: Mapping[str, Any], files: Sequence[Path]) -> None:
+    """Print the rates, what is wrong with the fits, and where the files are."""
     console = Console()
-    console.print(_table(summary["in_domain"]))
-    for warning in poor_fits(summary["in_domain"]):
+    console.print(_table(measure))
+    for warning in poor_fits(measure):
         console.print(f"Note: {warning}")
     for file in files:
         console.print(f"Written: {file}", soft_wrap=True)

@@ -67,21 +67,10 @@ def landscape(
         )
     noise = _noise(surface, weights, batch_size)
     result = {"flatness": _flatness_facts(walks, weights), "gradient_noise": noise, "train_loss": walks[0].losses[0]}
-    files = write_result(
-        run,
-        "landscape",
-        result,
-        settings={
-            "images": len(surface.labels),
-            "directions": directions,
-            "threshold": threshold,
-            "step": step,
-            "longest": longest,
-            "batch_size": batch_size,
-        },
-        seed=seed,
-        figures={"walks": plot_walks(walks, threshold)},
-    )
+    measured = {"images": len(surface.labels), "directions": directions, "threshold": threshold, "step": step}
+    measured |= {"longest": longest, "batch_size": batch_size}
+    figures = {"walks": plot_walks(walks, threshold)}
+    files = write_result(run, "landscape", result, settings=measured, seed=seed, figures=figures)
     console = Console()
     console.print(_table(result))
     for file in files:
