@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from analysis.exchange_rate.command import exchange_rate_study, rate_text
+from analysis.exchange_rate.command import exchange_rate_study, interpolated_text, poor_fits, rate_text
 from analysis.exchange_rate.setting import Measurement, Training
 from analysis.results import read_result
 from augnet.atomic_file import write_atomically
@@ -21,7 +21,7 @@ from benchmarks.environment import versions
 
 POLICIES = ["flip_crop", "flip_crop+trivial_augment"]
 TRAINING = Training(
-    steps=500,
+    steps=2000,
     model_kwargs={"width": 8},
     pixel_mean=[0.491, 0.482, 0.447],
     pixel_std=[0.247, 0.243, 0.262],
@@ -33,8 +33,9 @@ MEASUREMENT = Measurement(val_size=2500, corruptions=["gaussian_noise", "gaussia
 def table(result: dict[str, Any]) -> str:
     """Markdown: one row a policy and size, accuracies as means over the seeds."""
     lines = [
-        "| policy | images | accuracy, % | worth in extra images (95 %) | corrupted, % | worth there (95 %) |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| policy | images | accuracy, % | worth in extra images (95 %) | interpolated | corrupted, % "
+        "| worth there (95 %) | interpolated |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     inside, outside = result["in_domain"], result["corrupted"]
     for arm, curve in inside["curves"].items():
@@ -43,9 +44,15 @@ def table(result: dict[str, Any]) -> str:
             for measure in (inside, outside):
                 cells.append(f"{100 * fmean(measure['curves'][arm]['accuracies'][index]):.1f}")
                 points = measure["rates"].get(arm)
-                cells.append("-" if points is None else _rate(points[index]))
+                cells += ["-", "-"] if points is None else [_rate(points[index]), interpolated_text(points[index])]
             lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n\n`*`: above the largest measured accuracy without augmentation, extrapolated.\n"
+    notes = [
+        "`*`: above the largest measured accuracy without augmentation, extrapolated. Interpolated: between measured "
+        "means, without power laws.",
+        *(f"Validation images: {note}" for note in poor_fits(inside)),
+        *(f"Corrupted images: {note}" for note in poor_fits(outside)),
+    ]
+    return "\n".join([*lines, "", *(f"{note}\n" for note in notes)])
 
 
 def _rate(point: dict[str, Any]) -> str:
@@ -66,6 +73,7 @@ def main() -> None:
         folder=str(options.folder),
         policies=POLICIES,
         sizes=options.sizes,
+        reference_sizes=[*options.sizes, 2 * max(options.sizes)],
         seeds=options.seeds,
         training=TRAINING,
         measurement=MEASUREMENT,
@@ -76,13 +84,16 @@ def main() -> None:
     setting = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, 1 thread used",
         "seeds": options.seeds,
+        "data": "CIFAR-10, class-balanced training subsets, 2,500 other training images to measure on",
         **versions(("torch", "pytorch-lightning", "kornia", "scipy")),
     }
     pictures = options.folder / "analysis"
     write_atomically(
         options.output / "exchange_rate.json", json.dumps({"setting": setting, **content}, indent=1) + "\n"
     )
-    write_atomically(options.output / "exchange_rate.md", table(content["result"]))
+    words = ", ".join(f"{name} {value}" for name, value in setting.items())
+    training = f"SmallConvNet of width 8, {TRAINING.steps} steps of 128 images, SGD, one cycle to 0.1, bf16"
+    write_atomically(options.output / "exchange_rate.md", f"{training}; {words}.\n\n{table(content['result'])}")
     write_atomically(options.output / "exchange_rate.png", (pictures / "exchange_rate_rates.png").read_bytes())
     write_atomically(options.output / "exchange_rate_curves.png", (pictures / "exchange_rate_curves.png").read_bytes())
     print(table(content["result"]))

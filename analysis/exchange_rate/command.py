@@ -1,6 +1,6 @@
 """The command `python -m analysis exchange_rate`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from analysis.exchange_rate.setting import Measurement, Training
 from analysis.exchange_rate.study import Arm, Study
 from analysis.exchange_rate.sweep import Scheduler, sweep
 from analysis.results import write_result
+
+_LACK_OF_FIT = 0.05  # level of the F test
 
 
 def exchange_rate_study(
@@ -32,6 +34,7 @@ def exchange_rate_study(
     scheduler: Scheduler = "local",
     stale_after: float = 300.0,
     confidence: float = 0.95,
+    resamples: int = 1000,
     progress: bool = True,
 ) -> None:
     """How many more real images would be worth as much as an augmentation policy (Geiping et al., 2023).
@@ -55,9 +58,11 @@ def exchange_rate_study(
         measurement: What accuracy is measured on.
         workers: Processes that this call trains in.
         threads: CPU threads of each.
-        scheduler: `local` processes or `ray` tasks.
+        scheduler: `local` processes, or `ray` tasks on the cluster that `RAY_ADDRESS` names, by default one started
+            here; then `path` and `folder` must be absolute, the same on all its machines.
         stale_after: Seconds until the lock of a worker that shows no sign of life is taken over.
         confidence: Of the intervals, in (0, 1).
+        resamples: Of the seeds, behind each interval.
         progress: Whether to show a progress bar.
 
     Raises:
@@ -71,38 +76,68 @@ def exchange_rate_study(
         path, arms, sizes, reference_sizes or [*sizes, 2 * largest, 4 * largest], seeds, training, measurement
     )
     settings = study.settings()
-    cache = RunCache(Path(folder) / "runs", stale_after)
+    cache = RunCache(Path(folder).resolve() / "runs", stale_after)
     results = sweep(list(settings.values()), cache, workers, threads, scheduler, progress)
-    summary = study.summarise(dict(zip(settings, results, strict=True)), confidence)
-    files = write_result(
-        folder,
-        "exchange_rate",
-        summary,
-        settings={**asdict(study), "confidence": confidence},
-        seed=0,
-        figures={"curves": plot_curves(summary), "rates": plot_rates(summary)},
-    )
+    summary = study.summarise(dict(zip(settings, results, strict=True)), confidence, resamples)
+    asked = {**asdict(study), "confidence": confidence, "resamples": resamples}
+    figures = {"curves": plot_curves(summary), "rates": plot_rates(summary)}
+    files = write_result(folder, "exchange_rate", summary, settings=asked, seed=0, figures=figures)
+    _show(summary["in_domain"], files)
+
+
+def _show(measure: Mapping[str, Any], files: Sequence[Path]) -> None:
+    """Print the rates, what is wrong with the fits, and where the files are."""
     console = Console()
-    console.print(_table(summary["in_domain"]))
+    console.print(_table(measure))
+    for warning in poor_fits(measure):
+        console.print(f"Note: {warning}")
     for file in files:
         console.print(f"Written: {file}", soft_wrap=True)
 
 
 def rate_text(point: Mapping[str, Any]) -> str:
     """An exchange rate with its interval, for tables."""
-    value: str = "infinite" if point["infinite"] else f"{point['value']:+,.0f}"
-    high = "infinite" if point["interval_unbounded"] else point["high"]
-    if high is None:
-        return value
-    ends = [end if isinstance(end, str) else f"{end:+,.0f}" for end in (point["low"] or 0.0, high)]
-    return f"{value} ({ends[0]} to {ends[1]})"
+    value, low, high = (
+        "infinite" if infinite else None if point[name] is None else f"{point[name]:+,.0f}"
+        for name, infinite in (
+            ("value", point["infinite"]),
+            ("low", point["low_infinite"]),
+            ("high", point["high_infinite"]),
+        )
+    )
+    return f"{value} ({low} to {high})" if low and high else str(value)
+
+
+def interpolated_text(point: Mapping[str, Any]) -> str:
+    """An exchange rate without power laws, for tables."""
+    return "-" if point["interpolated"] is None else f"{point['interpolated']:+,.0f}"
+
+
+def poor_fits(measure: Mapping[str, Any]) -> list[str]:
+    """A sentence for each curve that is no power law.
+
+    Args:
+        measure: From `Study.summarise`.
+    """
+    return [
+        f"the curve of {arm} is no power law (residual {100 * curve['residual']:.1f} points, "
+        f"p = {curve['lack_of_fit']:.2g}): trust the interpolated rates more, or train longer."
+        for arm, curve in measure["curves"].items()
+        if curve["lack_of_fit"] is not None and curve["lack_of_fit"] < _LACK_OF_FIT
+    ]
 
 
 def _table(measure: Mapping[str, Any]) -> Table:
     table = Table(title="Worth in extra real images")
-    for column in ("policy", "images", "v (interval)", ""):
+    for column in ("policy", "images", "v (interval)", "interpolated", ""):
         table.add_column(column, justify="left" if column == "policy" else "right")
     for arm, points in measure["rates"].items():
         for point in points:
-            table.add_row(arm, f"{point['size']:,}", rate_text(point), "extrapolated" if point["extrapolated"] else "")
+            table.add_row(
+                arm,
+                f"{point['size']:,}",
+                rate_text(point),
+                interpolated_text(point),
+                "extrapolated" if point["extrapolated"] else "",
+            )
     return table

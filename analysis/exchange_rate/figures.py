@@ -65,10 +65,9 @@ def _plot_arm(axis: Axes, points: list[dict[str, Any]], top: float, colour: str,
     for size, height, point in zip(sizes, heights, points, strict=True):
         face = "white" if point["extrapolated"] else colour
         axis.plot(size, height, "^" if point["infinite"] else "o", color=colour, markerfacecolor=face, markersize=6)
-        low = top if point["low"] is None and point["interval_unbounded"] else point["low"]
-        if low is not None:
-            high = top if point["interval_unbounded"] else point["high"]
-            axis.plot([size, size], [low, high], color=colour, linewidth=1, alpha=0.7)
+        ends = [top if point[f"{end}_infinite"] else point[end] for end in ("low", "high")]
+        if None not in ends:
+            axis.plot([size, size], ends, color=colour, linewidth=1, alpha=0.7)
 
 
 def _top(rates: Mapping[str, list[dict[str, Any]]]) -> float:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import least_squares
+from scipy.optimize import minimize_scalar
 
 Array = NDArray[np.float64]
 
-_EXPONENTS = (1e-3, 8.0)  # c of learning curves is about 0.1 to 1
-_STARTS = np.geomspace(*_EXPONENTS, 33)
+_EXPONENTS = np.geomspace(1e-3, 8.0, 33)  # c of learning curves is about 0.1 to 1
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,9 @@ class Fit:
 def fit_power_law(sizes: ArrayLike, accuracies: ArrayLike) -> Fit:
     """Fit `a x^-c + b` by least squares under `a <= 0`, `c > 0` (between 0.001 and 8) and `b <= 1`.
 
-    For a fixed exponent the law is linear in `(a, b)` and its constrained optimum is known in closed form: the best of
-    33 exponents starts scipy's trust region. `a <= 0` is this project's: the paper has `c > 0` and `b <= 1` alone,
-    which lets noise turn a curve over.
+    For a fixed exponent the law is linear in `(a, b)`, and its constrained optimum is known in closed form. What is
+    left is a search over the exponent alone: the best of 33, then Brent's method between its neighbours. `a <= 0` is
+    this project's: the paper has `c > 0` and `b <= 1` alone, which lets noise turn a curve over.
 
     Args:
         sizes: `[n]` numbers of training images, > 0, at least three different ones.
@@ -100,44 +99,38 @@ def fit_power_law(sizes: ArrayLike, accuracies: ArrayLike) -> Fit:
     _check(x, y)
     scale = float(np.exp(np.log(x).mean()))
     u = x / scale  # at the middle of the points `a` and `b` are of one order
-    c = min(_STARTS, key=lambda start: _linear(u**-start, y)[2])
-    a, b, _ = _linear(u**-c, y)
-
-    def residuals(parameters: Array) -> Array:
-        distances: Array = parameters[0] * u ** -parameters[1] + parameters[2] - y
-        return distances
-
-    def jacobian(parameters: Array) -> Array:
-        power = u ** -parameters[1]
-        return np.stack([power, -parameters[0] * power * np.log(u), np.ones_like(u)], axis=1)
-
-    lower, upper = [-np.inf, _EXPONENTS[0], -np.inf], [0.0, _EXPONENTS[1], 1.0]
-    start = np.clip([min(a, -1e-9), c, min(b, 1 - 1e-9)], lower, upper)
-    found = least_squares(
-        residuals, start, jacobian, bounds=(lower, upper), x_scale="jac", ftol=1e-14, xtol=1e-14, gtol=1e-14
+    sums = _best_line(u ** -_EXPONENTS[:, None], y)[2]
+    best = int(np.argmin(sums))
+    between = np.log([_EXPONENTS[max(best - 1, 0)], _EXPONENTS[min(best + 1, len(_EXPONENTS) - 1)]])
+    found = minimize_scalar(
+        lambda log_c: float(_best_line(u ** -math.exp(log_c), y)[2]),
+        bounds=between,
+        method="bounded",
+        options={"xatol": 1e-10},
     )
-    closed = np.array([a, c, b])  # on a bound the trust region only comes near
-    best = min((found.x, closed), key=lambda parameters: float((residuals(parameters) ** 2).sum()))
-    law = PowerLaw(float(best[0] * scale ** best[1]), float(best[1]), float(best[2]))
-    return Fit(law, float(np.sqrt((residuals(best) ** 2).mean())))
+    c = float(_EXPONENTS[best] if sums[best] <= found.fun else math.exp(found.x))
+    a, b, squares = (float(value) for value in _best_line(u**-c, y))
+    return Fit(PowerLaw(a * scale**c, c, b), math.sqrt(squares / len(y)))
 
 
-def _linear(power: Array, y: Array) -> tuple[float, float, float]:
-    """The best `(a, b)` of `a power + b` with `a <= 0` and `b <= 1`, and its sum of squares.
+def _best_line(power: Array, y: Array) -> tuple[Array, Array, Array]:
+    """The best `a power + b` under `a <= 0` and `b <= 1`: a, b and the sum of squares.
 
     The problem is convex: the optimum is the free one, or lies on one bound or on both.
+
+    Args:
+        power: `[..., n]`.
+        y: `[n]`.
     """
-    centred = power - power.mean()
-    spread = float(centred @ centred)
-    slope = float(centred @ y) / spread if spread > 0 else 0.0
-    candidates = [
-        (slope, float(y.mean() - slope * power.mean())),
-        (float(power @ (y - 1)) / float(power @ power), 1.0),
-        (0.0, min(float(y.mean()), 1.0)),
-    ]
-    allowed = [(a, b) for a, b in candidates if a <= 0 and b <= 1]
-    scored = [(a, b, float(((a * power + b - y) ** 2).sum())) for a, b in allowed]
-    return min(scored, key=lambda candidate: candidate[2])
+    centred = power - power.mean(axis=-1, keepdims=True)
+    free_a = centred @ y / np.maximum((centred**2).sum(axis=-1), 1e-300)
+    free_b = y.mean() - free_a * power.mean(axis=-1)
+    a = np.stack([free_a, power @ (y - 1) / (power**2).sum(axis=-1), np.zeros_like(free_a)])
+    b = np.stack([free_b, np.ones_like(free_b), np.full_like(free_b, min(y.mean(), 1.0))])
+    squares = ((a[..., None] * power + b[..., None] - y) ** 2).sum(axis=-1)
+    best = np.where((a <= 0) & (b <= 1), squares, np.inf).argmin(axis=0)[None]
+    found_a, found_b, found = (np.take_along_axis(values, best, axis=0)[0] for values in (a, b, squares))
+    return found_a, found_b, found
 
 
 def _check(x: Array, y: Array) -> None:

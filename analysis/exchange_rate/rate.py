@@ -5,49 +5,16 @@ lies above what the reference curve can reach, and negative where augmentation h
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
-from analysis.exchange_rate.power_law import Array, Fit, PowerLaw, fit_power_law
+from analysis.exchange_rate.learning_curve import LearningCurve
+from analysis.exchange_rate.power_law import Array, PowerLaw, fit_power_law
 
 _DRAWS = 1000
-
-
-@dataclass(frozen=True)
-class LearningCurve:
-    """Measured accuracies of one policy.
-
-    Attributes:
-        accuracies: Number of training images -> the accuracy in [0, 1] of each seed, in the order of the seeds; as
-            many seeds at every size.
-    """
-
-    accuracies: Mapping[int, Sequence[float]]
-
-    def __post_init__(self) -> None:
-        counts = {len(values) for values in self.accuracies.values()}
-        if len(counts) != 1 or counts == {0}:
-            raise ValueError(f"expected as many seeds at every size, at least one, found {sorted(counts)}.")
-
-    @property
-    def sizes(self) -> list[int]:
-        """The measured sizes, in increasing order."""
-        return sorted(self.accuracies)
-
-    @property
-    def seeds(self) -> int:
-        """Number of seeds, R."""
-        return len(next(iter(self.accuracies.values())))
-
-    def values(self) -> Array:
-        """The accuracies `[n, R]`, a row for each of `sizes`."""
-        return np.array([self.accuracies[size] for size in self.sizes], dtype=np.float64)
-
-    def fit(self) -> Fit:
-        """The power law through the means over the seeds; the residual is that of the means."""
-        return fit_power_law(self.sizes, self.values().mean(axis=1))
 
 
 @dataclass(frozen=True)
@@ -61,6 +28,8 @@ class Rate:
         high: Upper end, may be infinite; None with a single seed.
         extrapolated: Whether `f_aug(x)` lies above the largest measured accuracy of the reference, so that the value
             rests on how the reference curve goes on where nobody has looked.
+        interpolated: The same without power laws: where straight lines (in log x) between the measured means of the
+            reference first reach the measured mean of the augmented model, minus x. None outside of what was measured.
     """
 
     size: int
@@ -68,6 +37,7 @@ class Rate:
     low: float | None
     high: float | None
     extrapolated: bool
+    interpolated: float | None
 
 
 def exchange_rate(reference: PowerLaw, augmented: PowerLaw, size: float) -> float:
@@ -130,6 +100,9 @@ def exchange_rates(
 ) -> list[Rate]:
     """The exchange rate at every size of the augmented curve, with bootstrap intervals over the seeds.
 
+    The intervals hold the noise of the runs and not that a curve may be no power law: see `lack_of_fit` of the curves,
+    and compare with `interpolated`.
+
     Args:
         reference: The curve without augmentation.
         augmented: The curve with it.
@@ -143,7 +116,7 @@ def exchange_rates(
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie in (0, 1), found {confidence}; 0.95 is usual.")
     f_ref, f_aug = reference.fit().law, augmented.fit().law
-    largest = float(reference.values().mean(axis=1).max())
+    largest = float(reference.means().max())
     laws = bootstrap_laws(reference, augmented, draws, seed)
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     rates = []
@@ -154,7 +127,9 @@ def exchange_rates(
             # a quantile that is one of the values: between a number and infinity there is nothing to interpolate
             low, high = (float(end) for end in np.quantile(resampled, tails, method="inverted_cdf"))
         above = float(f_aug.accuracy(size)) > largest
-        rates.append(Rate(size, exchange_rate(f_ref, f_aug, size), low, high, above))
+        reached = reference.interpolated_size(fmean(augmented.accuracies[size]))
+        interpolated = None if reached is None else reached - size
+        rates.append(Rate(size, exchange_rate(f_ref, f_aug, size), low, high, above, interpolated))
     return rates
 
 

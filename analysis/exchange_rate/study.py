@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from analysis.exchange_rate.rate import LearningCurve, Rate, exchange_rates
+from analysis.exchange_rate.learning_curve import LearningCurve
+from analysis.exchange_rate.rate import Rate, exchange_rates
 from analysis.exchange_rate.run_cache import Result
 from analysis.exchange_rate.setting import Measurement, Setting, Training
 
@@ -83,7 +84,7 @@ class Study:
         Returns:
             `in_domain`, and `corrupted` (the mean over all corruptions) if there are any, each with `curves` (by arm)
             and `rates` (by arm but the reference); `corruptions`: accuracy by corruption, arm and size, means over
-            the seeds. Plain values: what is infinite is None, with `infinite` true beside it.
+            the seeds. Plain values: what is infinite is None, with `infinite`, `low_infinite` or `high_infinite` true.
         """
         measures = {"in_domain": lambda result: result["accuracy"]}
         if self.measurement.corruptions:
@@ -130,6 +131,7 @@ def _curve_facts(curve: LearningCurve) -> dict[str, Any]:
         "accuracies": curve.values().tolist(),
         "fit": asdict(fit.law),
         "residual": fit.residual,
+        "lack_of_fit": curve.lack_of_fit(),
     }
 
 
@@ -137,5 +139,11 @@ def _rate_facts(rate: Rate) -> dict[str, Any]:
     facts = asdict(rate)
     ends = {name: facts[name] for name in ("value", "low", "high")}
     finite = {name: None if end is None or math.isinf(end) else end for name, end in ends.items()}
-    unbounded = rate.high is not None and math.isinf(rate.high)
-    return {**facts, **finite, "infinite": math.isinf(rate.value), "interval_unbounded": unbounded}
+    infinite = {name: end is not None and math.isinf(end) for name, end in ends.items()}
+    return {
+        **facts,
+        **finite,
+        "infinite": infinite["value"],
+        "low_infinite": infinite["low"],
+        "high_infinite": infinite["high"],
+    }

@@ -67,21 +67,10 @@ def landscape(
         )
     noise = _noise(surface, weights, batch_size)
     result = {"flatness": _flatness_facts(walks, weights), "gradient_noise": noise, "train_loss": walks[0].losses[0]}
-    files = write_result(
-        run,
-        "landscape",
-        result,
-        settings={
-            "images": len(surface.labels),
-            "directions": directions,
-            "threshold": threshold,
-            "step": step,
-            "longest": longest,
-            "batch_size": batch_size,
-        },
-        seed=seed,
-        figures={"walks": plot_walks(walks, threshold)},
-    )
+    measured = {"images": len(surface.labels), "directions": directions, "threshold": threshold, "step": step}
+    measured |= {"longest": longest, "batch_size": batch_size}
+    figures = {"walks": plot_walks(walks, threshold)}
+    files = write_result(run, "landscape", result, settings=measured, seed=seed, figures=figures)
     console = Console()
     console.print(_table(result))
     for file in files:
@@ -150,5 +139,6 @@ def _table(result: dict[str, Any]) -> Table:
         "noise scale, images": noise["noise_scale"],
     }
     for name, value in rows.items():
-        table.add_row(name, "infinite" if value is None else f"{value:.4g}")
+        unknown = "-" if name.strip().startswith("deviation") else "infinite"
+        table.add_row(name, unknown if value is None else f"{value:.4g}")
     return table

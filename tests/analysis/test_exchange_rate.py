@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
+from analysis.exchange_rate.learning_curve import LearningCurve
 from analysis.exchange_rate.power_law import PowerLaw
-from analysis.exchange_rate.rate import LearningCurve, exchange_rate, exchange_rates
+from analysis.exchange_rate.rate import exchange_rate, exchange_rates
 
 SIZES = [500, 1000, 2000, 4000, 8000, 16000]
 REFERENCE = PowerLaw(-2.5, 0.3, 0.9)

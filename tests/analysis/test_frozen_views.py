@@ -1,10 +1,9 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from analysis_images import write_images
 from torch import Tensor
 
 from analysis.exchange_rate.frozen_views import FrozenViews, freeze_views
@@ -12,18 +11,6 @@ from analysis.exchange_rate.setting import Measurement, Setting, Training
 from analysis.exchange_rate.training import train_and_measure, view_maker
 from augnet import AugNet, save_policy
 from lightning_modules.data import ImageDataModule, LabelledImages, MemoryStore
-
-
-def write_images(root: Path, count: int = 60) -> Path:
-    """Two classes by which half is bright, `count` images of each, with noise."""
-    rng = np.random.default_rng(0)
-    for label in (0, 1):
-        (root / f"class{label}").mkdir(parents=True)
-        for number in range(count):
-            pixels = rng.integers(0, 80, (8, 8, 3), dtype=np.uint8)
-            pixels[:, 4 * label : 4 * label + 4] += 120
-            Image.fromarray(pixels).save(root / f"class{label}" / f"{number}.png")
-    return root
 
 
 def setting(path: Path, policy: str, views: int = 0, **fields: int) -> Setting:
@@ -102,6 +89,16 @@ def test_a_run_is_trained_and_measured(tmp_path: Path, policy: str, views: int) 
     else:
         assert result["accuracy"] >= 0.9
         assert min(result["corrupted"].values()) >= 0.7
+
+
+def test_a_run_is_trained_behind_a_learned_policy(tmp_path: Path) -> None:
+    """A policy that shifts by up to the whole side hides the class; one that turns hues does not."""
+    path, losses = write_images(tmp_path / "images"), []
+    for ops in ({"translate_x": 1.0}, {"hue": 20.0}):
+        file = tmp_path / next(iter(ops)) / "policy.json"
+        save_policy(AugNet.from_ops(ops, initial=0.99), file)
+        losses.append(train_and_measure(setting(path, f"cutout+{file}"))["train_loss"])
+    assert losses[0] > 1.5 * losses[1]
 
 
 def test_a_run_is_reproduced(tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""Measured accuracies of one policy against the number of training images, and how well a power law describes them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy.stats import f as f_distribution
+
+from analysis.exchange_rate.power_law import Array, Fit, fit_power_law
+
+_PARAMETERS = 3  # of a power law
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Measured accuracies of one policy.
+
+    Attributes:
+        accuracies: Number of training images -> the accuracy in [0, 1] of each seed, in the order of the seeds; as
+            many seeds at every size.
+    """
+
+    accuracies: Mapping[int, Sequence[float]]
+
+    def __post_init__(self) -> None:
+        counts = {len(values) for values in self.accuracies.values()}
+        if len(counts) != 1 or counts == {0}:
+            raise ValueError(f"expected as many seeds at every size, at least one, found {sorted(counts)}.")
+
+    @property
+    def sizes(self) -> list[int]:
+        """The measured sizes, in increasing order."""
+        return sorted(self.accuracies)
+
+    @property
+    def seeds(self) -> int:
+        """Number of seeds, R."""
+        return len(next(iter(self.accuracies.values())))
+
+    def values(self) -> Array:
+        """The accuracies `[n, R]`, a row for each of `sizes`."""
+        return np.array([self.accuracies[size] for size in self.sizes], dtype=np.float64)
+
+    def means(self) -> Array:
+        """The means over the seeds `[n]`."""
+        means: Array = self.values().mean(axis=1)
+        return means
+
+    def fit(self) -> Fit:
+        """The power law through the means over the seeds; the residual is that of the means."""
+        return fit_power_law(self.sizes, self.means())
+
+    def lack_of_fit(self) -> float | None:
+        """How probable so large distances of the means from the power law are, were it true: the F test of lack of fit.
+
+        Compares the distances, `R sum (mean - f)^2 / (n - 3)`, with the variance between seeds. Seeds are taken to
+        scatter alike at every size, and the law to be linear around its optimum.
+
+        Returns:
+            The p value: below 0.05 the curve is no power law, and exchange rates that rest on it are off by more than
+            their intervals say. None with a single seed or fewer than four sizes.
+        """
+        count, seeds = len(self.sizes), self.seeds
+        if seeds == 1 or count <= _PARAMETERS:
+            return None
+        distances = seeds * count * self.fit().residual ** 2 / (count - _PARAMETERS)
+        variance = float(self.values().var(axis=1, ddof=1).mean())
+        if variance == 0:
+            return 1.0 if math.isclose(distances, 0, abs_tol=1e-18) else 0.0
+        return float(f_distribution.sf(distances / variance, count - _PARAMETERS, count * (seeds - 1)))
+
+    def interpolated_size(self, accuracy: float) -> float | None:
+        """The smallest size at which straight lines between the means, in log x, reach an accuracy.
+
+        Args:
+            accuracy: In [0, 1].
+
+        Returns:
+            Images; None below the mean of the smallest size and above all means.
+        """
+        points = list(zip(self.sizes, self.means().tolist(), strict=True))
+        if math.isclose(accuracy, points[0][1], rel_tol=1e-12):
+            return float(points[0][0])
+        for (left, below), (right, above) in pairwise(points):
+            if below < accuracy <= above:
+                return float(left * (right / left) ** ((accuracy - below) / (above - below)))
+        return None
