@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import platform
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -21,7 +22,7 @@ from benchmarks.environment import versions
 
 POLICIES = ["flip_crop", "flip_crop+trivial_augment"]
 TRAINING = Training(
-    steps=2000,
+    steps=500,
     model_kwargs={"width": 8},
     pixel_mean=[0.491, 0.482, 0.447],
     pixel_std=[0.247, 0.243, 0.262],
@@ -64,6 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", nargs="?", default="../shared/data/cifar10", help="data, see ImageDataModule")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from 0")
+    parser.add_argument("--steps", type=int, default=TRAINING.steps, help="training steps of each run")
     parser.add_argument("--sizes", type=int, nargs="+", default=[500, 1000, 2000, 4000], help="training images")
     parser.add_argument("--folder", type=Path, default=Path("runs/benchmark-exchange-rate"), help="where the runs are")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"), help="folder of the results")
@@ -73,9 +75,8 @@ def main() -> None:
         folder=str(options.folder),
         policies=POLICIES,
         sizes=options.sizes,
-        reference_sizes=[*options.sizes, 2 * max(options.sizes)],
         seeds=options.seeds,
-        training=TRAINING,
+        training=replace(TRAINING, steps=options.steps),
         measurement=MEASUREMENT,
     )
     content = read_result(options.folder, "exchange_rate")
@@ -92,7 +93,7 @@ def main() -> None:
         options.output / "exchange_rate.json", json.dumps({"setting": setting, **content}, indent=1) + "\n"
     )
     words = ", ".join(f"{name} {value}" for name, value in setting.items())
-    training = f"SmallConvNet of width 8, {TRAINING.steps} steps of 128 images, SGD, one cycle to 0.1, bf16"
+    training = f"SmallConvNet of width 8, {options.steps} steps of 128 images, SGD, one cycle to 0.1, bf16"
     write_atomically(options.output / "exchange_rate.md", f"{training}; {words}.\n\n{table(content['result'])}")
     write_atomically(options.output / "exchange_rate.png", (pictures / "exchange_rate_rates.png").read_bytes())
     write_atomically(options.output / "exchange_rate_curves.png", (pictures / "exchange_rate_curves.png").read_bytes())
