@@ -155,19 +155,6 @@ def transform(images: Tensor, fields: Fields, composition: Composition = "parall
     return moved + smooth_change(images if composition == "parallel" else moved, fields)
 
 
-def identity_penalty(images: Tensor, augmented: Tensor) -> Tensor:
-    """Mean squared change of a pixel: a scalar that holds learned fields near the identity.
-
-    Not in the paper as known; re-implementations weight it by 0.02 [SECOND]. The mean, not the sum, over pixels and
-    channels makes the weight independent of the image size [CHOICE].
-
-    Args:
-        images: `[B, C, H, W]`.
-        augmented: `[B, C, H, W]`; carries gradient.
-    """
-    return F.mse_loss(augmented, images)
-
-
 class FieldDecoder(nn.Module):
     """G: a code to fields of one image size.
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from augnet import AugNet, load_policy
 from augnet.baselines import Baseline, MixingBaseline, make_baseline
-from lightning_modules.classifier import Classifier, check_choice
+from lightning_modules.classifier import Classifier
 from lightning_modules.data import InfluenceDataModule, validate_images, wrong_domain
-from lightning_modules.data.checks import check_labels, warn_of_missing_classes
+from lightning_modules.data.checks import check_choice, check_labels, warn_of_missing_classes
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.guard import GuardSettings
 from lightning_modules.learner import PolicyLearner, PolicyUpdate, check_estimator

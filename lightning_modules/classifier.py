@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
-from lightning_modules.data.checks import check_labels, validate_images
+from lightning_modules.data.checks import check_choice, check_labels, validate_images
 from lightning_modules.distinctive import Merge, Penalty, TwinLinear, add_twin, twin_loss
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.models import build_model
@@ -205,12 +205,6 @@ class Classifier(pl.LightningModule):
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
         scheduler = make_scheduler(self.lr_schedule, optimizer, steps, self.lr_milestones, self.lr_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-
-def check_choice(name: str, value: str, choices: Any) -> None:
-    """Raise ValueError, naming the field, unless the value is one of a `Literal`'s choices."""
-    if value not in get_args(choices):
-        raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, found {value!r}.")
 
 
 def _per_channel(name: str, value: float | list[float], channels: int) -> list[float]:

@@ -40,10 +40,6 @@ class RangePolicy(BoundedPolicy):
         """Half-widths `[P]` in the ops' units; carry gradient to the policy."""
         return self.bounds * torch.sigmoid(self.theta)
 
-    def saturation(self) -> Tensor:
-        """Half-widths as a fraction of their bounds, `[P]` in (0, 1]; detached."""
-        return torch.sigmoid(self.theta.detach())
-
     def magnitudes(self, images: Tensor, labels: Tensor | None, uniform: Tensor) -> Tensor:
         """Magnitudes `[B, P]`, carrying gradient to the policy; images and labels are not looked at."""
         return self.scatter(self.half_widths(), uniform)

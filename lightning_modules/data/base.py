@@ -4,14 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_modules.data.checks import require_at_least, validate_images
+from lightning_modules.data.checks import check_choice, require_at_least, validate_images
 from lightning_modules.data.folds import TrainingBatch, TrainingImages, equal_folds
 from lightning_modules.data.joined import join
 from lightning_modules.data.labelled_images import Batch, LabelledImages, make_loader
@@ -86,10 +86,7 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         require_at_least(1, batch_size=batch_size, fold_epochs=fold_epochs)
         require_at_least(0, num_workers=num_workers, seed=seed)
         require_at_least(2, folds=folds)
-        if influence_set not in get_args(InfluenceSet):
-            raise ValueError(
-                f"influence_set must be one of {', '.join(get_args(InfluenceSet))}, got {influence_set!r}."
-            )
+        check_choice("influence_set", influence_set, InfluenceSet)
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed

@@ -1,5 +1,7 @@
 """Checks of numbers and images that raise before anything is trained on them."""
 
+from typing import Any, get_args
+
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
@@ -20,6 +22,12 @@ def require_at_least(minimum: int, **values: int | None) -> None:
     for name, value in values.items():
         if value is not None and value < minimum:
             raise ValueError(f"{name} must be at least {minimum}, got {value}.")
+
+
+def check_choice(name: str, value: str, choices: Any) -> None:
+    """Raise ValueError, naming the field, unless the value is one of a `Literal`'s choices."""
+    if value not in get_args(choices):
+        raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, found {value!r}.")
 
 
 def validate_images(images: Tensor) -> None:

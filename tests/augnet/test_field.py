@@ -14,7 +14,6 @@ from augnet.field import (
     colour_change,
     displace,
     displacement,
-    identity_penalty,
     pixels,
     pool,
     smooth_displacement,
@@ -164,14 +163,6 @@ def test_what_is_not_finite_stays_visible_and_what_is_far_is_black() -> None:
 
 def test_pixels_are_row_then_column() -> None:
     assert pixels(2, 3, torch.zeros(())).tolist() == [[[0, 0, 0], [1, 1, 1]], [[0, 1, 2], [0, 1, 2]]]
-
-
-def test_the_identity_penalty_is_a_mean_square() -> None:
-    images = torch.zeros(2, 1, 2, 2)
-    augmented = images.clone()
-    augmented[0, 0, 0, 0] = 2.0
-    assert identity_penalty(images, augmented).item() == 0.5
-    assert identity_penalty(augmented, augmented).item() == 0
 
 
 def layers(decoder: FieldDecoder) -> list[tuple[int, int, tuple[int, ...], tuple[int, ...]]]:

@@ -161,7 +161,7 @@ def test_a_fold_stays_for_its_epochs_and_release_lets_all_sit_out_alike() -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"influence_set": "crossfit"}, "influence_set must be one of held_out, cross_fit, train, got 'crossfit'"),
+        ({"influence_set": "crossfit"}, "influence_set must be one of held_out, cross_fit, train, found 'crossfit'"),
         ({"folds": 1}, "folds must be at least 2, got 1"),
         ({"fold_epochs": 0}, "fold_epochs must be at least 1, got 0"),
         ({"influence_set": "cross_fit", "folds": 30}, r"folds=30, but of class .* lower folds to 19"),
