@@ -64,7 +64,8 @@ class AugmentedClassifier(Classifier):
         image_size: Height and width of the images in pixels, which `field` needs; taken from the data.
         base_policy: A fixed policy in front of the learned one: `none`, the name of a baseline (`flip_crop`,
             `trivial_augment`, `rand_augment`, `auto_augment`, `augmix`, `cutout`, `mixup`, `cutmix`), or several
-            joined by `+`, for instance `flip_crop+trivial_augment`; the last two stand alone.
+            joined by `+`, for instance `flip_crop+trivial_augment`; the last two can only be the last.
+            `rand_augment:5` has a magnitude of 5 (0 to 30) instead of 9.
         policy_file: A saved policy to train with, frozen, instead of learning one; its ops replace `ops`.
         policy_probability: Share of the training images that pass the learned policy, in [0, 1]; the others pass the
             base policy alone.

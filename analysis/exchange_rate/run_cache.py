@@ -14,12 +14,20 @@ import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
-from analysis.exchange_rate.setting import Setting
 from augnet.atomic_file import write_atomically
 
 Result = dict[str, Any]
+
+
+class Keyed(Protocol):
+    """A dataclass of all that the result of a run depends on, with a hash of it."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def key(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -34,11 +42,11 @@ class RunCache:
     folder: Path
     stale_after: float = 300.0
 
-    def has(self, setting: Setting) -> bool:
+    def has(self, setting: Keyed) -> bool:
         """Whether the result of a run is there."""
         return self._result(setting).is_file()
 
-    def read(self, setting: Setting) -> Result | None:
+    def read(self, setting: Keyed) -> Result | None:
         """The result of a run, None if it is not there.
 
         Raises:
@@ -54,13 +62,13 @@ class RunCache:
             raise ValueError(f"{path} is no result of a run ({error}): delete it, and the run is repeated.") from error
         return result
 
-    def write(self, setting: Setting, result: Result) -> None:
+    def write(self, setting: Keyed, result: Result) -> None:
         """Keep the result of a run, with its setting."""
         content = {"setting": asdict(setting), "result": result}
         write_atomically(self._result(setting), json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     @contextlib.contextmanager
-    def claim(self, setting: Setting) -> Iterator[bool]:
+    def claim(self, setting: Keyed) -> Iterator[bool]:
         """Claim a run for the time of the context.
 
         Yields:
@@ -81,7 +89,7 @@ class RunCache:
             beat.join()
             lock.unlink(missing_ok=True)
 
-    def _result(self, setting: Setting) -> Path:
+    def _result(self, setting: Keyed) -> Path:
         return self.folder / f"{setting.key}.json"
 
     def _keep_alive(self, lock: Path, done: threading.Event) -> None:

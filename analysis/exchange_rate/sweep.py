@@ -12,18 +12,17 @@ from typing import Any, Literal
 
 import torch
 
-from analysis.exchange_rate.run_cache import Result, RunCache
-from analysis.exchange_rate.setting import Setting
+from analysis.exchange_rate.run_cache import Keyed, Result, RunCache
 from analysis.exchange_rate.training import train_and_measure
 from lightning_modules.command_line import progress_bar, quieten
 
 Scheduler = Literal["local", "ray"]
-Train = Callable[[Setting], Result]
+Train = Callable[[Any], Result]  # of one kind of setting
 _POLL = 1.0  # seconds
 
 
 def sweep(
-    settings: Sequence[Setting],
+    settings: Sequence[Keyed],
     cache: RunCache,
     workers: int = 1,
     threads: int = 1,
@@ -63,7 +62,7 @@ def sweep(
 
 
 def work(
-    settings: Sequence[Setting],
+    settings: Sequence[Keyed],
     cache: RunCache,
     threads: int = 1,
     train: Train = train_and_measure,
@@ -93,7 +92,7 @@ def work(
 
 
 def _in_processes(
-    settings: Sequence[Setting],
+    settings: Sequence[Keyed],
     cache: RunCache,
     workers: int,
     threads: int,
@@ -114,7 +113,7 @@ def _in_processes(
 
 
 def _on_ray(
-    settings: Sequence[Setting],
+    settings: Sequence[Keyed],
     cache: RunCache,
     workers: int,
     threads: int,

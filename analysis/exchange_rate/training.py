@@ -1,6 +1,8 @@
 """One run of a sweep: train a classifier, and measure its accuracy in the domain and out of it."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -99,7 +101,7 @@ def fit_classifier(setting: Setting, data: InfluenceDataModule) -> tuple[Augflue
     Returns:
         The trainer, whose metrics are those of training, and the trained classifier.
     """
-    model, trainer = model_of(setting, data), _trainer(setting.training)
+    model, trainer = model_of(setting, data), trainer_of(setting.training)
     trainer.fit(model, datamodule=data)
     return trainer, model
 
@@ -113,12 +115,6 @@ def predict(trainer: AugfluenceTrainer, model: AugmentedClassifier, images: Labe
 def model_of(setting: Setting, data: InfluenceDataModule) -> AugmentedClassifier:
     """A classifier behind the fixed policy, or behind none where the views are frozen already."""
     training = setting.training
-
-    def optimizer(parameters: Any) -> torch.optim.Optimizer:
-        return torch.optim.SGD(
-            parameters, lr=training.lr, momentum=0.9, nesterov=True, weight_decay=training.weight_decay
-        )
-
     policy_file = None if setting.views else setting.policy_file
     return AugmentedClassifier(
         ops=["rotation"],  # a control without a learned policy, or a policy file, replaces them
@@ -130,13 +126,21 @@ def model_of(setting: Setting, data: InfluenceDataModule) -> AugmentedClassifier
         in_channels=data.in_channels,
         model=training.model,
         model_kwargs=dict(training.model_kwargs),
-        optimizer=optimizer,
+        optimizer=sgd_of(training),
         pixel_mean=training.pixel_mean,
         pixel_std=training.pixel_std,
     )
 
 
-def _trainer(training: Training) -> AugfluenceTrainer:
+def sgd_of(training: Training) -> Callable[[Any], torch.optim.Optimizer]:
+    """What makes the optimiser of a classifier's parameters."""
+    return partial(
+        torch.optim.SGD, lr=training.lr, momentum=0.9, nesterov=True, weight_decay=training.weight_decay
+    )
+
+
+def trainer_of(training: Training) -> AugfluenceTrainer:
+    """A trainer that trains and leaves nothing on disk."""
     return AugfluenceTrainer(
         accelerator=training.accelerator,
         devices=1,

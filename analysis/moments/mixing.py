@@ -34,9 +34,11 @@ def mixed_views(
         seed: Of the quasi-random points.
 
     Raises:
-        ValueError: If there are not two images, or the policy mixes nothing.
+        ValueError: If there are not two images, the policy mixes nothing, or a baseline in front of it is drawn too.
     """
     space = policy.space
+    if isinstance(policy, MixingBaseline) and policy.before is not None:
+        raise ValueError("the views of mixing alone: take the policy without the baseline before it.")
     if len(images) != 2 or targets.shape[:1] != (2,):
         raise ValueError(f"expected two images and their targets, found {len(images)} and {len(targets)}.")
     if not space.mixes:

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from augnet.baselines.base import Baseline
 from augnet.batch import Batch
 from augnet.draws import dirichlet
 from augnet.space import TransformSpace
@@ -20,6 +21,7 @@ class MixingBaseline(nn.Module):
 
     Args:
         alpha: The share of the other image is Beta(alpha, alpha), > 0.
+        before: Augments each image before they are mixed.
 
     Raises:
         ValueError: If `alpha` is out of range.
@@ -27,11 +29,11 @@ class MixingBaseline(nn.Module):
 
     op: ClassVar[str]
 
-    def __init__(self, alpha: float = 1.0) -> None:
+    def __init__(self, alpha: float = 1.0, before: Baseline | None = None) -> None:
         super().__init__()
         if not 0 < alpha < float("inf"):
             raise ValueError(f"alpha: expected a number > 0, found {alpha}; 1 is usual")
-        self.alpha = alpha
+        self.alpha, self.before = alpha, before
         self.space = TransformSpace([self.op])
 
     def forward(
@@ -52,6 +54,7 @@ class MixingBaseline(nn.Module):
         """
         if not self.training:
             return images, labels
+        images = images if self.before is None else self.before(images, generator)
         share = dirichlet(self.alpha, (len(images), 2), images, generator)[:, :1]
         mixed = self.space.apply_to(Batch(images, labels), share, generator=generator)
         return mixed.images, labels if mixed.labels is None else mixed.labels

@@ -55,31 +55,40 @@ class Sequence(Baseline):
 
 
 def make_baseline(name: str) -> Baseline | MixingBaseline:
-    """Build a baseline with its usual strength.
+    """Build a baseline with its usual strength, or with one that is given.
 
     Args:
-        name: A key of `BASELINES`, or several joined by `+` and applied in this order; mixup and cutmix stand alone,
-            for they need labels.
+        name: A key of `BASELINES`, or several joined by `+` and applied in this order; mixup and cutmix can only be
+            the last. `rand_augment:MAGNITUDE` has that strength, from 0 to 30, instead of 9.
 
     Raises:
-        ValueError: If a name is unknown, or mixup or cutmix is joined with others.
+        ValueError: If a name is unknown, a strength out of range, or mixup or cutmix is not the last.
 
     Example:
         >>> make_baseline("flip_crop+trivial_augment").training
         True
     """
-    made = [_find(part)() for part in name.split("+")]
-    if len(made) == 1:
-        return made[0]
-    images_only = [baseline for baseline in made if isinstance(baseline, Baseline)]
-    if len(images_only) < len(made):
-        raise ValueError(f"{name!r}: mixup and cutmix mix labels too and stand alone; call them after the others.")
-    return Sequence(*images_only)
+    *before, last = (_make(part) for part in name.split("+"))
+    images_only = [baseline for baseline in before if isinstance(baseline, Baseline)]
+    if len(images_only) < len(before):
+        raise ValueError(f"{name!r}: mixup and cutmix mix labels too: put them last, and only one of them.")
+    if not images_only:
+        return last
+    if isinstance(last, Baseline):
+        return Sequence(*images_only, last)
+    return type(last)(before=Sequence(*images_only))
 
 
-def _find(name: str) -> type[Baseline | MixingBaseline]:
-    if name in BASELINES:
-        return BASELINES[name]
-    close = difflib.get_close_matches(name, BASELINES, n=2)
-    hint = f"; did you mean {' or '.join(close)}?" if close else "."
-    raise ValueError(f"unknown baseline {name!r}{hint} Known baselines, to be joined by +: {', '.join(BASELINES)}.")
+def _make(part: str) -> Baseline | MixingBaseline:
+    name, colon, magnitude = part.partition(":")
+    if name not in BASELINES:
+        close = difflib.get_close_matches(name, BASELINES, n=2)
+        hint = f"; did you mean {' or '.join(close)}?" if close else "."
+        raise ValueError(
+            f"unknown baseline {name!r}{hint} Known baselines, to be joined by +: {', '.join(BASELINES)}."
+        )
+    if not colon:
+        return BASELINES[name]()
+    if name != "rand_augment" or not magnitude.isdecimal():
+        raise ValueError(f"{part!r}: a strength can be given to rand_augment alone, as rand_augment:5.")
+    return RandAugment(magnitude=int(magnitude))

@@ -7,7 +7,7 @@ import torch
 from augnet_images import noise
 from torch import Tensor
 
-from augnet.baselines import BASELINES, Baseline, CutMix, Cutout, FlipCrop, MixingBaseline, Mixup, make_baseline
+from augnet.baselines import BASELINES, Baseline, CutMix, Cutout, FlipCrop, MixingBaseline, Mixup, RandAugment, make_baseline
 
 ON_IMAGES = [name for name, kind in BASELINES.items() if issubclass(kind, Baseline)]
 COMBINATION = "flip_crop+trivial_augment+cutout"
@@ -79,8 +79,29 @@ def test_names_that_cannot_be() -> None:
         make_baseline("trivial_augmnet")
     with pytest.raises(ValueError, match="unknown baseline ''"):
         make_baseline("flip_crop+")
-    with pytest.raises(ValueError, match=r"'flip_crop\+mixup': mixup and cutmix .* stand alone"):
-        make_baseline("flip_crop+mixup")
+    with pytest.raises(ValueError, match=r"'mixup\+flip_crop': mixup and cutmix .* put them last"):
+        make_baseline("mixup+flip_crop")
+    for part in ("trivial_augment:5", "rand_augment:", "rand_augment:strong"):
+        with pytest.raises(ValueError, match=f"'{part}': a strength can be given to rand_augment alone"):
+            make_baseline(f"flip_crop+{part}")
+    with pytest.raises(ValueError, match="magnitude in 0 ... 30, found 2 and 31"):
+        make_baseline("rand_augment:31")
+
+
+def test_a_strength_in_the_name() -> None:
+    images = noise(10, 3, 12, 12)
+    assert torch.equal(make_baseline("rand_augment:0")(images, generator()), RandAugment(2, 0)(images, generator()))
+    weak, strong = (make_baseline(f"rand_augment:{magnitude}")(images, generator()) for magnitude in (2, 20))
+    assert (weak - images).abs().mean() < (strong - images).abs().mean()
+
+
+def test_mixing_comes_after_the_others() -> None:
+    images, labels = noise(10, 3, 12, 12), torch.eye(10)
+    both, one = generator(), generator()
+    expected = Mixup()(make_baseline("flip_crop")(images, one), labels, one)
+    found = make_baseline("flip_crop+mixup")(images, labels, both)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
 
 
 def test_registry_names_every_baseline_once() -> None:

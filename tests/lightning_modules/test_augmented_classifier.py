@@ -287,7 +287,7 @@ def test_models_without_a_linear_head(network: str, message: str) -> None:
         ({"initial_range": 0.0}, r"initial: expected a fraction of the bounds in \(0, 1\], found 0"),
         ({"control": "inverted"}, "control must be one of none, plain, .*, found 'inverted'"),
         ({"base_policy": "flip"}, "unknown baseline 'flip'; did you mean flip_crop"),
-        ({"base_policy": "flip_crop+mixup"}, "mixup and cutmix mix labels too and stand alone"),
+        ({"base_policy": "mixup+flip_crop"}, "mixup and cutmix mix labels too: put them last"),
         ({"model": "toys.NoSuchNet"}, "module toys has no class or function 'NoSuchNet'"),
         ({"label_smoothing": 2.0}, "label_smoothing must lie in"),
         ({"policy_file": "x.json", "control": "plain"}, "policy_file fixes the policy: control must be none"),

@@ -1,0 +1,136 @@
+"""The tables of a study in Markdown, and its picture."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from analysis.class_effects.tables import Grid
+from analysis.report.accuracy import Interval
+from benchmarks.accuracy.comparison import Recovery, Row, TaskTable, compare, recoveries
+from benchmarks.accuracy.study import Cell, Result, Study
+
+_COLOURS = {"fixed": "#767b83", "learned": "#2f7fc1", "control": "#c2600f"}
+_WIDTH = 3.4  # inches of one task
+
+
+def page(study: Study, results: Mapping[Cell, Result], setting: Mapping[str, Any], command: str) -> str:
+    """Everything that is known so far.
+
+    Args:
+        study: What was asked.
+        results: What has been run.
+        setting: Machine and versions.
+        command: What makes it.
+    """
+    training, words = study.training, "; ".join(f"{name}: {value}" for name, value in setting.items())
+    model = " ".join([training.model.rpartition(".")[2], *(f"{k} {v}" for k, v in training.model_kwargs.items())])
+    wanted = len(study.settings())
+    parts = [
+        f"# {study.question}",
+        f"`{command}`. {words}.",
+        f"{model}, {training.steps:,} steps of {training.batch_size} for every arm, SGD, one cycle to {training.lr:g}, "
+        f"{training.precision}. {len(results)} of {wanted} runs. Mean and 95 % interval (Student's t) over the seeds; "
+        "differences are paired by seed and set against the fixed arm with the highest mean, which is chosen in "
+        "hindsight. The test images are read once a run. Fixed arms train on the influence images too.",
+        *(f"{name}: the best of {', '.join(arms)} by validation accuracy." for name, arms in study.tuned.items()),
+    ]
+    tables = tables_of(study, results)
+    if len(tables) > 1:
+        parts.append(verdicts(tables).markdown())
+    for table in tables:
+        parts.append(grid(table).markdown())
+        found = recoveries(study, results, table.task)
+        parts += [recovery_grid(table.task, found).markdown()] if found else []
+    return "\n\n".join(parts) + "\n"
+
+
+def tables_of(study: Study, results: Mapping[Cell, Result]) -> list[TaskTable]:
+    """The tables of all tasks that have results."""
+    return [compare(study, results, task) for task in study.tasks if any(cell.task == task for cell in results)]
+
+
+def grid(table: TaskTable) -> Grid:
+    """One row an arm."""
+    header = ["arm", "seeds", "test, %", "minus best fixed", "before the shift, %", "training images, %", "loss", "s"]
+    if all(row.clean is None for row in table.rows):
+        header.remove("before the shift, %")
+    return Grid(table.task, header, [_cells(row, header) for row in table.rows])
+
+
+def _cells(row: Row, header: Sequence[str]) -> list[str]:
+    clean = [_interval(row.clean)] if "before the shift, %" in header else []
+    name = f"**{row.arm}**" if row.kind == "learned" else row.arm
+    numbers = [f"{row.training:.1f}", f"{row.train_loss:.3f}", f"{row.seconds:.0f}"]
+    return [name, str(row.seeds), _interval(row.test), _difference(row.against), *clean, *numbers]
+
+
+def verdicts(tables: Sequence[TaskTable]) -> Grid:
+    """For each learned arm on how many tasks it is better than the best fixed arm, worse, or neither can be said."""
+    names = list(dict.fromkeys(row.arm for table in tables for row in table.rows if row.kind == "learned"))
+    rows = []
+    for name in names:
+        found = [row.against for table in tables for row in table.rows if row.arm == name and row.against]
+        above = sum(one.low is not None and one.low > 0 for one in found)
+        below = sum(one.high is not None and one.high < 0 for one in found)
+        mean = sum(one.value for one in found) / len(found) if found else float("nan")
+        rows.append([name, str(len(found)), str(above), str(below), str(len(found) - above - below), f"{mean:+.1f}"])
+    header = ["learned arm", "tasks", "interval above 0", "below 0", "neither", "mean difference"]
+    return Grid("Against the best fixed arm of each task", header, rows)
+
+
+def recovery_grid(task: str, found: Sequence[Recovery]) -> Grid:
+    """What was found of what was planted."""
+    header = ["arm", "planted", "truth", "found", "off by", "largest other, % of bound"]
+    rows = [
+        [
+            one.arm,
+            one.op,
+            f"{one.truth:g}",
+            _interval(one.found, 2),
+            f"{100 * (one.found.value / one.truth - 1):+.0f} %" if one.truth else f"{one.found.value:+.2f}",
+            f"{100 * one.largest_other:.0f}",
+        ]
+        for one in found
+    ]
+    return Grid(f"{task}: learned ranges", header, rows)
+
+
+def picture(study: Study, results: Mapping[Cell, Result]) -> Figure:
+    """Test accuracy of every arm on every task, with intervals."""
+    tables = tables_of(study, results)
+    columns = min(len(tables), 4) or 1
+    lines = -(-len(tables) // columns) or 1
+    arms = max((len(table.rows) for table in tables), default=1)
+    figure = Figure(figsize=(1.6 + _WIDTH * columns, (1 + 0.27 * arms) * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False)
+    for axis in axes.flat[len(tables) :]:
+        axis.set_visible(False)
+    for place, (axis, table) in enumerate(zip(axes.flat, tables, strict=False)):
+        for height, row in enumerate(table.rows):
+            low, high = (row.test.value if end is None else end for end in row.test[1:])
+            axis.plot([low, high], [height, height], color=_COLOURS[row.kind], linewidth=2)
+            axis.plot([row.test.value], [height], "o", color=_COLOURS[row.kind], markersize=4)
+        names = [row.arm for row in table.rows] if place % columns == 0 else []
+        axis.set(yticks=range(len(table.rows)), ylim=(len(table.rows) - 0.5, -0.5), title=table.task)
+        axis.set_yticklabels(names or [""] * len(table.rows))
+        axis.set_xlabel("test accuracy, %")
+        axis.grid(axis="x", alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _interval(found: Interval | None, digits: int = 1) -> str:
+    if found is None:
+        return "-"
+    if found.low is None or found.high is None:
+        return f"{found.value:.{digits}f}"
+    return f"{found.value:.{digits}f} ± {(found.high - found.low) / 2:.{digits}f}"
+
+
+def _difference(found: Interval | None) -> str:
+    if found is None:
+        return "-"
+    if found.low is None or found.high is None:
+        return f"{found.value:+.1f}"
+    return f"{found.value:+.1f} ({found.low:+.1f} to {found.high:+.1f})"

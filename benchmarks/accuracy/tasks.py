@@ -1,0 +1,140 @@
+"""What a study asks: a real data set whose splits are changed in a way that is known."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.accuracy.settings import Data, Task
+from benchmarks.accuracy.shifts import shifted
+from lightning_modules.data import DigitsDataModule, ImageDataModule, InfluenceDataModule, LabelledImages, Splits
+from lightning_modules.data.store import MemoryStore
+
+Change = Callable[..., Splits]
+_DIGITS_TEST = 397
+_DIGITS_SIDE = 28
+
+
+class TaskData(InfluenceDataModule):
+    """The splits of a data set, changed.
+
+    Args:
+        base: The data set as it is.
+        task: The change.
+        **kwargs: See `InfluenceDataModule`.
+    """
+
+    def __init__(self, base: InfluenceDataModule, task: Task, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.base, self.task = base, task
+
+    def load_splits(self) -> Splits:
+        """Load the splits and change them."""
+        return CHANGES[self.task.change](self.base.splits, self.seed, **self.task.options)
+
+
+def data_set(data: Data, seed: int) -> InfluenceDataModule:
+    """The data set of a study as it is.
+
+    Raises:
+        ValueError: If the digits are to be a subset.
+    """
+    if data.path != "digits":
+        return ImageDataModule(
+            data.path,
+            train_size=data.train_size,
+            influence_size=data.influence_size,
+            val_size=data.val_size,
+            test_size=data.test_size,
+            image_size=data.image_size,
+            seed=seed,
+        )
+    if data.train_size is not None:
+        raise ValueError("data.train_size: digits train on all that is left, leave it out.")
+    return DigitsDataModule(
+        influence_size=data.influence_size,
+        val_size=data.val_size,
+        test_size=data.test_size or _DIGITS_TEST,
+        image_size=data.image_size or _DIGITS_SIDE,
+        deployment_rotation=0,
+        seed=seed,
+    )
+
+
+def nothing(splits: Splits, seed: int) -> Splits:
+    """Leave everything as it is."""
+    return splits
+
+
+def deployment(splits: Splits, seed: int, **options: Any) -> Splits:
+    """Shift all but the training images.
+
+    Args:
+        splits: As they are.
+        seed: Of the draws.
+        **options: See `shifts.shifted`.
+    """
+    return replace(
+        splits,
+        influence=shifted(splits.influence, seed, **options),
+        validation=shifted(splits.validation, seed + 1, **options),
+        load_test=lambda: shifted(splits.load_test(), seed + 2, **options),
+        deployment=True,
+    )
+
+
+def dirt(splits: Splits, seed: int, imbalance: float, noise: float) -> Splits:
+    """Make the classes of the training images unequal and some of their labels wrong; all others stay clean.
+
+    Class k of K keeps `imbalance ** (-k / (K - 1))` of its images; a wrong label is one of the other classes, each as
+    likely (the setting of Gudovskiy et al., CVPR 2021, with their names 10-0.1 for 10 and 10 %).
+
+    Args:
+        splits: As they are, balanced.
+        seed: Of the draws.
+        imbalance: Images of the first class over those of the last, >= 1.
+        noise: Share of wrong labels, in [0, 1).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    count, labels = len(splits.class_names), splits.train.labels
+    kept = []
+    for label in range(count):
+        rows = (labels == label).nonzero()[:, 0]
+        share = imbalance ** (-label / max(count - 1, 1))
+        kept.append(rows[torch.randperm(len(rows), generator=generator)][: max(round(share * len(rows)), 1)])
+    rows = torch.cat(kept).sort().values
+    wrong = torch.rand(len(rows), generator=generator) < noise
+    moved = (labels[rows] + torch.randint(1, count, (len(rows),), generator=generator)) % count
+    images, _ = splits.train.__getitems__(rows.tolist())
+    return replace(splits, train=_in_memory(images, torch.where(wrong, moved, labels[rows])), deployment=True)
+
+
+def quarter_turns(splits: Splits, seed: int) -> Splits:
+    """The class of an image is how often it is turned by a quarter; what it shows says nothing."""
+    return Splits(
+        train=_turned(splits.train, seed),
+        influence=_turned(splits.influence, seed + 1),
+        validation=_turned(splits.validation, seed + 2),
+        load_test=lambda: _turned(splits.load_test(), seed + 3),
+        class_names=("0", "90", "180", "270"),
+    )
+
+
+def _turned(dataset: LabelledImages, seed: int) -> LabelledImages:
+    images, _ = dataset.everything()
+    turns = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)) % 4
+    turned = torch.stack([torch.rot90(image, int(turn), (1, 2)) for image, turn in zip(images, turns, strict=True)])
+    return _in_memory(turned, turns)
+
+
+def _in_memory(images: Tensor, labels: Tensor) -> LabelledImages:
+    return LabelledImages(MemoryStore((images * 255).round().to(torch.uint8)), labels)
+
+
+CHANGES: Mapping[str, Change] = MappingProxyType(
+    {"nothing": nothing, "deployment": deployment, "dirt": dirt, "quarter_turns": quarter_turns}
+)
+"""What a task may do to the splits, by name."""

@@ -1,0 +1,98 @@
+"""One run: train an arm on a task, and test it once."""
+
+import tempfile
+import time
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from analysis.exchange_rate.training import predict, sgd_of, trainer_of
+from augnet import save_policy
+from benchmarks.accuracy.settings import Arm, Setting
+from benchmarks.accuracy.tasks import TaskData, data_set
+from lightning_modules.augmented_classifier import AugmentedClassifier
+from lightning_modules.data import LabelledImages
+from lightning_modules.trainer import AugfluenceTrainer
+
+
+def train_and_test(setting: Setting) -> dict[str, Any]:
+    """Train an arm, and test it.
+
+    Args:
+        setting: The run.
+
+    Returns:
+        Accuracies in [0, 1]: `test`; `clean`, of the test images before the task changed them, None where it changed
+        nothing of them; `validation`, which a choice between variants may look at; `training`, of the training images
+        as they are. `train_loss`: of the last epoch, on augmented images. `policy`: what was learned, as `describe`
+        says it; None where nothing was. `rollbacks`: how often the guard stepped in. `seconds`: of training;
+        `torch`: its version.
+
+    Raises:
+        ValueError: If arm and task do not go together.
+    """
+    arm = setting.arm
+    trainer, model, data, seconds = _fit(setting, arm)
+    policy = None if model.learned is None else model.learned.describe()
+    rollbacks = 0 if model.learner is None or model.learner.guard is None else model.learner.guard.rollbacks
+    if arm.retrain and model.learned is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "policy.json"
+            save_policy(model.learned, file)
+            kept = {name: value for name, value in arm.model.items() if name in ("base_policy", "policy_probability")}
+            again = Arm({**kept, "ops": arm.model["ops"], "policy_file": str(file)}, "train")
+            trainer, model, data, more = _fit(setting, again)
+            seconds += more
+    train_loss = float(trainer.callback_metrics["train/loss"])  # predicting clears it
+    splits = data.splits
+    changes_test = setting.task.change == "deployment"
+    return {
+        "test": _accuracy(trainer, model, splits.load_test()),
+        "clean": _accuracy(trainer, model, data.base.splits.load_test()) if changes_test else None,
+        "validation": _accuracy(trainer, model, splits.validation),
+        "training": _accuracy(trainer, model, data.training_images),
+        "train_loss": train_loss,
+        "policy": policy,
+        "rollbacks": rollbacks,
+        "seconds": round(seconds, 1),
+        "torch": version("torch"),
+    }
+
+
+def _fit(setting: Setting, arm: Arm) -> tuple[AugfluenceTrainer, AugmentedClassifier, TaskData, float]:
+    """A trained classifier, its trainer and data, and the seconds it took to train."""
+    training = setting.training
+    pl.seed_everything(setting.seed, verbose=False)
+    data = TaskData(
+        data_set(setting.data, setting.seed),
+        replace(setting.task, truth={}),
+        batch_size=training.batch_size,
+        seed=setting.seed,
+        influence_set=arm.influence_set,
+        folds=arm.folds,
+        fold_epochs=arm.fold_epochs,
+    )
+    model = AugmentedClassifier(
+        **{"ops": ["rotation"], **arm.model},  # without a policy they are not looked at
+        image_size=data.image_size,
+        num_classes=data.num_classes,
+        in_channels=data.in_channels,
+        model=training.model,
+        model_kwargs=dict(training.model_kwargs),
+        optimizer=sgd_of(training),
+        pixel_mean=training.pixel_mean,
+        pixel_std=training.pixel_std,
+    )
+    trainer = trainer_of(training)
+    torch.manual_seed(setting.seed)  # whatever an arm drew to be built
+    started = time.perf_counter()
+    trainer.fit(model, datamodule=data)
+    return trainer, model, data, time.perf_counter() - started
+
+
+def _accuracy(trainer: AugfluenceTrainer, model: AugmentedClassifier, images: LabelledImages) -> float:
+    return float((predict(trainer, model, images).argmax(dim=1) == images.labels).double().mean())

@@ -1,0 +1,273 @@
+"""The study of accuracy: what its tasks do to real images, what it compares, and that it never trains twice."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from scipy import stats
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional
+
+import benchmarks.accuracy.__main__ as command
+from analysis.exchange_rate.run_cache import RunCache
+from analysis.exchange_rate.setting import Training
+from benchmarks.accuracy.comparison import compare, paired, recoveries
+from benchmarks.accuracy.page import page, tables_of, verdicts
+from benchmarks.accuracy.settings import Arm, Data, Setting, Task
+from benchmarks.accuracy.shifts import shifted
+from benchmarks.accuracy.study import Cell, Study
+from benchmarks.accuracy.tasks import TaskData, data_set, dirt
+from benchmarks.accuracy.training import train_and_test
+from lightning_modules.data import LabelledImages, MemoryStore, Splits
+
+ROOT = Path(__file__).parents[2]
+STUDIES = sorted((ROOT / "benchmarks" / "accuracy" / "studies").glob("*.yaml"))
+DIGITS = Data(image_size=8, influence_size=100, val_size=100, test_size=200)
+BRIEF = Training(steps=12, batch_size=64, model_kwargs={"width": 2}, precision="32-true", accelerator="cpu")
+
+
+def digits(change: str, **options: Any) -> TaskData:
+    return TaskData(data_set(DIGITS, 3), Task(change, options), seed=3)  # type: ignore[arg-type]
+
+
+def result(test: float, **others: Any) -> dict[str, Any]:
+    blank = {"clean": None, "validation": 0.5, "training": 1.0, "train_loss": 0.1, "policy": None, "seconds": 1.0}
+    return {**blank, "test": test, **others}
+
+
+def study_of(arms: Mapping[str, Arm], **others: Any) -> Study:
+    return Study("?", DIGITS, {"task": Task(**others.pop("task", {}))}, dict(arms), BRIEF, **others)
+
+
+FIXED, LEARNED = Arm({"control": "plain"}), Arm({"ops": ["rotation"]}, "held_out")
+
+
+def test_deployment_changes_all_but_the_training_images() -> None:
+    data, before = digits("deployment", planted="rotation", magnitude=45.0), data_set(DIGITS, 3).splits
+    assert torch.equal(data.splits.train.everything()[0], before.train.everything()[0])
+    for name in ("influence", "validation"):
+        (images, labels), (old, old_labels) = (getattr(s, name).everything() for s in (data.splits, before))
+        assert torch.equal(labels, old_labels)
+        assert (images != old).flatten(1).any(dim=1).float().mean() > 0.95
+    assert (data.splits.load_test().everything()[0] != before.load_test().everything()[0]).any()
+    assert data.splits.deployment
+
+
+def test_a_planted_rotation_is_torchvisions() -> None:
+    before = data_set(DIGITS, 3).splits.influence
+    images, _ = before.everything()
+    after, _ = shifted(before, 5, planted="rotation", magnitude=30.0).everything()
+    angles = torch.linspace(-30, 30, 241).tolist()
+    for image, turned in zip(images[:4], after[:4], strict=True):
+        candidates = [functional.rotate(image, angle, InterpolationMode.BILINEAR) for angle in angles]
+        nearest = min((candidate - turned).abs().mean() for candidate in candidates)
+        assert nearest < 0.01 < (image - turned).abs().mean()
+
+
+def test_classes_that_are_spared_stay_as_they_are() -> None:
+    before = data_set(DIGITS, 3).splits.influence
+    images, labels = before.everything()
+    after, _ = shifted(before, 5, planted="rotation", magnitude=60.0, except_classes=[6, 9]).everything()
+    changed = (after - images).abs().flatten(1).amax(dim=1) > 1 / 255
+    spared = (labels == 6) | (labels == 9)
+    assert not changed[spared].any()
+    assert changed[~spared].float().mean() > 0.95
+
+
+def test_each_image_of_a_mix_has_one_of_the_corruptions() -> None:
+    before = data_set(DIGITS, 3).splits.influence
+    images, _ = before.everything()
+    after, _ = shifted(before, 5, corruptions=["brightness", "contrast"], severity=5).everything()
+    brighter = (after - (images + 0.4).clamp(max=1)).abs().flatten(1).amax(dim=1) < 0.01
+    assert 0.3 < brighter.float().mean() < 0.7
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({}, "give planted .*rotation.* or corruptions .*contrast"), ({"planted": "turn"}, "unknown 'turn'; known are")],
+)
+def test_shifts_that_do_not_exist(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        shifted(data_set(DIGITS, 3).splits.influence, 0, **options)
+
+
+def test_dirt_leaves_classes_unequal_and_labels_wrong() -> None:
+    labels = torch.arange(10).repeat(400)
+    images = MemoryStore(labels.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2).contiguous())  # show their class
+    clean = LabelledImages(images, labels)
+    splits = Splits(clean, clean, clean, lambda: clean, tuple(map(str, range(10))))
+    dirty = dirt(splits, 0, imbalance=10.0, noise=0.1)
+    shown = (dirty.train.everything()[0][:, 0, 0, 0] * 255).round().long()
+    counts = shown.bincount().tolist()
+    assert counts == [round(400 * 10 ** (-k / 9)) for k in range(10)]
+    wrong = (shown != dirty.train.labels).double().mean().item()
+    assert stats.binomtest(round(wrong * len(shown)), len(shown), 0.1).pvalue > 0.01
+    assert torch.equal(dirty.influence.labels, labels)
+
+
+def test_quarter_turns_turn_back_to_the_images() -> None:
+    data, before = digits("quarter_turns"), data_set(DIGITS, 3).splits
+    assert data.num_classes == 4
+    images, turns = data.splits.train.everything()
+    assert turns.bincount().max() - turns.bincount().min() <= 1
+    back = torch.stack([torch.rot90(image, -int(turn), (1, 2)) for image, turn in zip(images, turns, strict=True)])
+    assert torch.allclose(back, before.train.everything()[0], atol=1 / 255)
+
+
+def test_differences_are_paired_t_intervals() -> None:
+    one, other = [0.81, 0.84, 0.79, 0.9], [0.8, 0.82, 0.75, 0.89]
+    found = paired(*({seed: result(value) for seed, value in enumerate(values)} for values in (one, other)))
+    expected = stats.ttest_rel(one, other)
+    bounds = expected.confidence_interval(0.95)
+    assert found is not None
+    assert found == pytest.approx((100 * (sum(one) - sum(other)) / 4, 100 * bounds.low, 100 * bounds.high))
+
+
+def test_seeds_that_one_arm_lacks_are_left_out_of_the_difference() -> None:
+    found = paired({0: result(0.5), 1: result(0.7), 2: result(0.1)}, {0: result(0.4), 1: result(0.5)})
+    assert found is not None
+    assert found.value == pytest.approx(15.0)
+    assert paired({0: result(0.5)}, {1: result(0.5)}) is None
+
+
+def test_a_tuned_arm_is_chosen_by_validation_not_by_test() -> None:
+    study = study_of({"weak": FIXED, "strong": FIXED}, tuned={"best": ["weak", "strong"]}, seeds=1)
+    runs = {
+        Cell("task", "weak", 0): result(0.9, validation=0.1),
+        Cell("task", "strong", 0): result(0.2, validation=0.8),
+    }
+    (row,) = compare(study, runs, "task").rows
+    assert (row.arm, row.test.value) == ("best", pytest.approx(20.0))
+
+
+def test_the_rival_is_the_best_fixed_arm() -> None:
+    study = study_of({"a": FIXED, "b": FIXED, "new": LEARNED}, seeds=2)
+    values = {"a": (0.5, 0.6), "b": (0.6, 0.7), "new": (0.8, 0.8)}
+    runs = {Cell("task", arm, seed): result(value) for arm, both in values.items() for seed, value in enumerate(both)}
+    table = compare(study, runs, "task")
+    assert table.best_fixed == "b"
+    against = {row.arm: row.against for row in table.rows}
+    assert against["b"] is None
+    assert against["new"] is not None
+    assert against["new"].value == pytest.approx(15.0)
+    assert verdicts([table]).rows == [["new", "1", "0", "0", "1", "+15.0"]]  # two seeds prove nothing
+
+
+def test_what_was_planted_is_looked_for_in_its_classes() -> None:
+    task = {"change": "deployment", "options": {"except_classes": [1]}, "truth": {"rotation": 60.0}}
+    study = study_of({"new": LEARNED}, task=task, seeds=1)
+    policy = {
+        "rotation": {"half_width": 40.0, "half_widths": [50.0, 10.0, 60.0], "bound": 90.0},
+        "scale": {"half_width": 0.2, "half_widths": [0.1, 0.2, 0.3], "bound": 1.0},
+    }
+    turning, spared = recoveries(study, {Cell("task", "new", 0): result(0.5, policy=policy)}, "task")
+    assert (turning.found.value, turning.truth) == (55.0, 60.0)
+    assert (spared.found.value, spared.truth) == (10.0, 0.0)
+    assert turning.largest_other == pytest.approx(0.2)
+
+
+def test_arms_train_on_what_they_may_and_are_tested_before_and_after_the_shift() -> None:
+    task = Task("deployment", {"planted": "rotation", "magnitude": 45.0})
+    found = {
+        name: train_and_test(Setting(task, DIGITS, arm, BRIEF, 0))
+        for name, arm in {
+            "fixed": Arm({"control": "plain", "base_policy": "flip_crop"}),
+            "learned": Arm({"ops": ["rotation"], "learner": {"warmup": 2, "interval": 2}}, "held_out", retrain=True),
+        }.items()
+    }
+    assert found["fixed"]["policy"] is None
+    assert found["learned"]["policy"]["rotation"]["half_width"] != pytest.approx(9.0)  # where it starts
+    for run in found.values():
+        assert 0 <= run["test"] <= 1
+        assert run["clean"] != run["test"]
+    assert found["learned"]["seconds"] > 0
+
+
+def test_a_second_call_trains_nothing_not_even_in_a_fresh_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "toy.yaml"
+    study = {
+        "question": "Toy?",
+        "data": {"image_size": 8, "influence_size": 100, "val_size": 100, "test_size": 200},
+        "seeds": 2,
+        "training": {"steps": 5, "batch_size": 64, "precision": "32-true", "accelerator": "cpu"},
+        "tasks": {"as they are": {}},
+        "arms": {
+            "none": {"model": {"control": "plain"}},
+            "learned": {"model": {"ops": ["rotation"]}, "influence_set": "held_out"},
+        },
+    }
+    config.write_text(yaml.safe_dump({"name": "toy", "study": study}))
+
+    def call(folder: str) -> None:
+        arguments = {"folder": tmp_path / folder, "output": tmp_path / "out", "workers": 1, "progress": "false"}
+        command.main([f"--config={config}", *(f"--{name}={value}" for name, value in arguments.items())])
+
+    call("runs")
+    written = [(tmp_path / "out" / f"toy.{kind}").read_bytes() for kind in ("json", "md", "png")]
+    assert len(json.loads(written[0])["runs"]) == 4
+
+    def refuse(setting: Setting) -> dict[str, Any]:
+        raise AssertionError(f"trained {setting} again")
+
+    monkeypatch.setattr(command, "train_and_test", refuse)
+    call("runs")
+    call("elsewhere")
+    assert [(tmp_path / "out" / f"toy.{kind}").read_bytes() for kind in ("json", "md")] == written[:2]
+    assert "as they are" in capsys.readouterr().out
+
+
+def test_another_setting_is_another_run(tmp_path: Path) -> None:
+    setting = Setting(Task(), DIGITS, FIXED, BRIEF, 0)
+    RunCache(tmp_path).write(setting, result(0.5))
+    assert RunCache(tmp_path).has(Setting(Task(), DIGITS, FIXED, BRIEF, 0))
+    for other in (
+        Setting(Task("quarter_turns"), DIGITS, FIXED, BRIEF, 0),
+        Setting(Task(), DIGITS, LEARNED, BRIEF, 0),
+        Setting(Task(), DIGITS, FIXED, BRIEF, 1),
+    ):
+        assert not RunCache(tmp_path).has(other)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--arms", "[nobody]"], "there is no arm 'nobody'; known are none"),
+        (["--tasks", "[x]"], "there is no task 'x'"),
+        (["--seeds", "0"], "at least one task, one arm and one seed"),
+    ],
+)
+def test_mistakes_are_said_in_one_line(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planted = ROOT / "benchmarks" / "accuracy" / "studies" / "planted.yaml"
+    with pytest.raises(SystemExit):
+        command.main([f"--config={planted}", f"--folder={tmp_path}", f"--output={tmp_path}", *arguments])
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
+def test_studies_can_be_built(file: Path) -> None:
+    study = command.study_of(file)
+    assert {study.kind(arm) for arm in study.arms} >= {"fixed", "learned"}
+    for cell, setting in study.settings().items():
+        if cell.seed == 0:
+            setting.arm.check()
+
+
+RESULTS = sorted((ROOT / "benchmarks" / "results" / "accuracy").glob("*.json"))
+
+
+@pytest.mark.parametrize("file", RESULTS, ids=lambda file: file.stem)
+def test_the_page_of_a_study_is_made_from_its_json(file: Path) -> None:
+    study = command.study_of(ROOT / "benchmarks" / "accuracy" / "studies" / f"{file.stem}.yaml")
+    content = json.loads(file.read_text())
+    made = page(study, command.results_of(file), content["setting"], command.command_of(file.stem))
+    assert file.with_suffix(".md").read_text() == made
+    assert tables_of(study, command.results_of(file))
