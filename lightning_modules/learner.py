@@ -340,6 +340,8 @@ class PolicyLearner:
             score_function(chosen, self.ranks.gather(costs)).backward()
         if self.mixture is not None:
             (self.settings.kl * self.mixture.kl()).backward()
+        elif self.settings.sparsity:
+            (self.settings.sparsity * self.augnet.policy.extent()).backward()
         finite = all(bool(gradient.isfinite().all()) for gradient in self._gradients())
         if finite:
             self.optimizer.step()

@@ -35,6 +35,8 @@ class LearnerSettings:
         estimator: How a mixture is learned: `score_function` (unbiased, no backward pass) or `straight_through` (less
             variance, biased, needs the gradient of the images).
         kl: Weight of a mixture's divergence from its prior, >= 0; 0 lets it forget the prior up to its floor.
+        sparsity: What a range costs for its share of its bound, >= 0, against an influence of typical size 1: a range
+            that brings nothing shrinks. For `ranges` and `class_conditional`.
         ema: Share of the past in the policy's moving average over its updates, in [0, 1). The average is what is
             saved; training draws from the latest. 0 saves the latest.
         freeze: The policy stays at its average, and costs nothing more, once no strength of the average has moved by
@@ -57,6 +59,7 @@ class LearnerSettings:
     budget: float | None = None
     estimator: Estimator = "score_function"
     kl: float = 0.02
+    sparsity: float = 0.0
     ema: float = 0.95
     freeze: float = 0.0
 
@@ -68,7 +71,7 @@ class LearnerSettings:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"learner.{name} must be a positive number, found {value}.")
-        for name in ("warmup", "refresh", "kl", "identity", "label", "freeze"):
+        for name in ("warmup", "refresh", "kl", "sparsity", "identity", "label", "freeze"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"learner.{name} must be at least 0, found {getattr(self, name)}.")
         if not 0 < self.until <= 1:

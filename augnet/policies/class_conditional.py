@@ -40,6 +40,10 @@ class ClassConditionalPolicy(BoundedPolicy):
         """Half-widths `[K, P]` in the ops' units; carry gradient to the policy."""
         return self.bounds * torch.sigmoid(self.theta)
 
+    def extent(self) -> Tensor:
+        """Sum over the ops of half-width / bound, the mean over the classes; carries gradient to the policy."""
+        return torch.sigmoid(self.theta).mean(dim=0).sum()
+
     def magnitudes(self, images: Tensor, labels: Tensor | None, uniform: Tensor) -> Tensor:
         """Magnitudes `[B, P]`; an image of mixed label `[B, K]` has the mixed range. See `Policy.magnitudes`.
 

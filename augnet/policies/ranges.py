@@ -40,6 +40,10 @@ class RangePolicy(BoundedPolicy):
         """Half-widths `[P]` in the ops' units; carry gradient to the policy."""
         return self.bounds * torch.sigmoid(self.theta)
 
+    def extent(self) -> Tensor:
+        """Sum over the ops of half-width / bound, a scalar in (0, P]; carries gradient to the policy."""
+        return torch.sigmoid(self.theta).sum()
+
     def magnitudes(self, images: Tensor, labels: Tensor | None, uniform: Tensor) -> Tensor:
         """Magnitudes `[B, P]`, carrying gradient to the policy; images and labels are not looked at."""
         return self.scatter(self.half_widths(), uniform)
