@@ -35,8 +35,8 @@ class LearnerSettings:
         estimator: How a mixture is learned: `score_function` (unbiased, no backward pass) or `straight_through` (less
             variance, biased, needs the gradient of the images).
         kl: Weight of a mixture's divergence from its prior, >= 0; 0 lets it forget the prior up to its floor.
-        sparsity: What a range costs for its share of its bound, >= 0, against an influence of typical size 1: a range
-            that brings nothing shrinks. For `ranges` and `class_conditional`.
+        sparsity: What each range costs for its share of its bound, >= 0, against an influence of typical size 1, so
+            that one that brings nothing shrinks; 0 lets it drift. For `ranges` and `class_conditional`.
         ema: Share of the past in the policy's moving average over its updates, in [0, 1). The average is what is
             saved; training draws from the latest. 0 saves the latest.
         freeze: The policy stays at its average, and costs nothing more, once no strength of the average has moved by
@@ -59,7 +59,7 @@ class LearnerSettings:
     budget: float | None = None
     estimator: Estimator = "score_function"
     kl: float = 0.02
-    sparsity: float = 0.0
+    sparsity: float = 0.05
     ema: float = 0.95
     freeze: float = 0.0
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from augnet import AugNet, RangePolicy
+from augnet import AugNet, ClassConditionalPolicy, RangePolicy, TransformSpace
 
 BOUNDS = (90.0, 0.2, 1.0)
 
@@ -152,3 +152,18 @@ def test_labels_are_not_looked_at() -> None:
 def test_other_types(dtype: torch.dtype) -> None:
     sample = RangePolicy(BOUNDS, signed=[True, False, True]).to(dtype).sample(images(3), generator=generator())
     assert sample.dtype == dtype
+
+
+def test_the_extent_is_the_sum_of_the_shares_and_has_its_gradient() -> None:
+    ranges = RangePolicy(BOUNDS, 0.3).double()
+    space = TransformSpace(["rotation", "scale"])
+    classes = ClassConditionalPolicy(space, 4, 0.3).double()
+    for made in (ranges, classes):
+        with torch.no_grad():
+            made.theta.add_(torch.randn(made.theta.shape, dtype=torch.float64))
+        shares = (made.half_widths() / made.bounds).reshape(-1, made.bounds.shape[0]).mean(dim=0)
+        torch.testing.assert_close(made.extent(), shares.sum())
+        (gradient,) = torch.autograd.grad(made.extent(), made.theta)
+        share = torch.sigmoid(made.theta)
+        count = 1 if made.theta.ndim == 1 else len(made.theta)
+        torch.testing.assert_close(gradient, share * (1 - share) / count)

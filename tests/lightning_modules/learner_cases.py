@@ -55,7 +55,7 @@ def make(
         augnet,
         FeatureCapture(model, model.head),
         (images, labels),
-        LearnerSettings(**{"refresh": 1, "radius": None, **settings}),
+        LearnerSettings(**{"refresh": 1, "radius": None, "sparsity": 0.0, **settings}),
         base=base,
         guard=guard or GuardSettings(),
         corruption=corruption,

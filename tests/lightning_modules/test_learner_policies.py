@@ -184,3 +184,28 @@ def test_straight_through_needs_the_gradient_of_the_images() -> None:
     settings = LearnerSettings(estimator="straight_through")
     with pytest.raises(ValueError, match=r"straight_through needs the gradient of the images.*take score_function"):
         PolicyLearner(net, FeatureCapture(model, model.head), INFLUENCE_SET, settings)
+
+
+@pytest.mark.parametrize("policy", ["ranges", "class_conditional"])
+def test_every_range_pays_for_its_share_of_its_bound(policy: PolicyName) -> None:
+    found = []
+    for sparsity in (0.0, 0.5):
+        learner = make(policy=policy, double=True, sparsity=sparsity)
+        theta = learner.augnet.policy.theta
+        share = torch.sigmoid(theta.detach())
+        learner.update(BATCH[0].double(), BATCH[1])
+        assert theta.grad is not None
+        found.append(theta.grad.clone())
+    count = 1 if share.ndim == 1 else len(share)
+    torch.testing.assert_close(found[1] - found[0], 0.5 * share * (1 - share) / count)
+
+
+def test_a_range_that_brings_nothing_shrinks_and_the_planted_one_stays() -> None:
+    """Deployment moves the blobs up and down; how bright they are makes no difference to either."""
+    ends = {}
+    for sparsity in (0.0, 0.05):
+        augnet = AugNet.from_ops({**OPS, "brightness": 0.1}, 0.3).requires_grad_(False)
+        train_with(augnet, "none", 0, 120, sparsity=sparsity)
+        ends[sparsity] = augnet.policy.shares(augnet.space)
+    assert ends[0.05]["brightness"] < 0.2 * ends[0.0]["brightness"]
+    assert ends[0.05]["translate_y"] > 0.2
