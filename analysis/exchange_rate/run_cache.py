@@ -27,7 +27,8 @@ class Keyed(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
-    def key(self) -> str: ...
+    def key(self) -> str:
+        """The hash."""
 
 
 @dataclass(frozen=True)

@@ -134,9 +134,7 @@ def model_of(setting: Setting, data: InfluenceDataModule) -> AugmentedClassifier
 
 def sgd_of(training: Training) -> Callable[[Any], torch.optim.Optimizer]:
     """What makes the optimiser of a classifier's parameters."""
-    return partial(
-        torch.optim.SGD, lr=training.lr, momentum=0.9, nesterov=True, weight_decay=training.weight_decay
-    )
+    return partial(torch.optim.SGD, lr=training.lr, momentum=0.9, nesterov=True, weight_decay=training.weight_decay)
 
 
 def trainer_of(training: Training) -> AugfluenceTrainer:

@@ -84,9 +84,7 @@ def _make(part: str) -> Baseline | MixingBaseline:
     if name not in BASELINES:
         close = difflib.get_close_matches(name, BASELINES, n=2)
         hint = f"; did you mean {' or '.join(close)}?" if close else "."
-        raise ValueError(
-            f"unknown baseline {name!r}{hint} Known baselines, to be joined by +: {', '.join(BASELINES)}."
-        )
+        raise ValueError(f"unknown baseline {name!r}{hint} Known baselines, to be joined by +: {', '.join(BASELINES)}.")
     if not colon:
         return BASELINES[name]()
     if name != "rand_augment" or not magnitude.isdecimal():

@@ -70,9 +70,9 @@ class Arm:
 
     def check(self) -> None:
         """Raise ValueError if the model would refuse its arguments, whatever the data."""
-        ops = {"ops": ["rotation"]} if "ops" not in self.model else {}
-        small: dict[str, Any] = {"model": "lightning_modules.models.SmallConvNet", "num_classes": 10, "in_channels": 3}
-        AugmentedClassifier(**ops, **self.model, **small)
+        small = {"model": "lightning_modules.models.SmallConvNet", "num_classes": 10, "in_channels": 3}
+        arguments: dict[str, Any] = {"ops": ["rotation"], **self.model, **small}
+        AugmentedClassifier(**arguments)
 
     @property
     def kind(self) -> Literal["fixed", "learned", "control"]:

@@ -7,7 +7,17 @@ import torch
 from augnet_images import noise
 from torch import Tensor
 
-from augnet.baselines import BASELINES, Baseline, CutMix, Cutout, FlipCrop, MixingBaseline, Mixup, RandAugment, make_baseline
+from augnet.baselines import (
+    BASELINES,
+    Baseline,
+    CutMix,
+    Cutout,
+    FlipCrop,
+    MixingBaseline,
+    Mixup,
+    RandAugment,
+    make_baseline,
+)
 
 ON_IMAGES = [name for name, kind in BASELINES.items() if issubclass(kind, Baseline)]
 COMBINATION = "flip_crop+trivial_augment+cutout"
@@ -84,7 +94,7 @@ def test_names_that_cannot_be() -> None:
     for part in ("trivial_augment:5", "rand_augment:", "rand_augment:strong"):
         with pytest.raises(ValueError, match=f"'{part}': a strength can be given to rand_augment alone"):
             make_baseline(f"flip_crop+{part}")
-    with pytest.raises(ValueError, match="magnitude in 0 ... 30, found 2 and 31"):
+    with pytest.raises(ValueError, match=r"magnitude in 0 \.\.\. 30, found 2 and 31"):
         make_baseline("rand_augment:31")
 
 
