@@ -10,7 +10,7 @@ from analysis.exchange_rate.setting import Training
 from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.data import InfluenceSet
 
-_FORMAT = 1  # raise it when the same setting would give another result, as after a change of defaults: old ones are not read
+_FORMAT = 1  # raise it when the same setting gives another result, as after a change of defaults: old ones are not read
 _FIXED = ("plain", "uniform")
 
 
