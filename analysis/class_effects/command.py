@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 
 from analysis.class_effects.figures import agreement_picture, class_picture
-from analysis.class_effects.metrics import Floats
+from analysis.class_effects.metrics import Floats, Truth
 from analysis.class_effects.observation import train_and_observe
 from analysis.class_effects.outcome import find_out, summarise, truths_of
 from analysis.class_effects.pairs import check_similarity
@@ -57,7 +57,7 @@ def class_effects(
 
     Args:
         path: The data: hub name, folder of parquet files, or image folder, see `ImageDataModule`.
-        folder: Of the study; calls that run at the same time must have the same arguments.
+        folder: Of the study. Calls with other arguments share its runs; the policy and `analysis` are of the last.
         ops: Op names, or op names and their bounds; the policy is uniform over them.
         base: A fixed policy in front, `none` or baselines joined by `+`.
         strengths: Fractions of the bounds in (0, 1], increasing; for as good as none take 0.01.
@@ -133,11 +133,12 @@ def _read_matrix(file: Path, field: str) -> Floats:
 def _check_data(
     study: Study, cache: RunCache, votes: Floats | None, similarity: Floats | None, thresholds: Thresholds
 ) -> None:
-    """Raise ValueError before anything is trained if votes or similarity are of something else."""
+    """Raise ValueError before anything is trained if the files are of something else, or a class is missing."""
     settings = list(study.settings().values())
     if all(cache.has(setting) for setting in settings):
         return
     data = data_of(settings[0])
     if similarity is not None:
         check_similarity(similarity, data.num_classes)
+    Truth.single(data.splits.validation.labels, data.num_classes)
     truths_of(data.splits.load_test().labels, votes, data.num_classes, thresholds.vote_share)
