@@ -1,7 +1,7 @@
 """The command `python -m analysis exchange_rate`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from rich.table import Table
 from analysis.exchange_rate.corruptions import check_corruptions
 from analysis.exchange_rate.figures import plot_curves, plot_rates
 from analysis.exchange_rate.run_cache import RunCache
-from analysis.exchange_rate.setting import Measurement, Training
+from analysis.exchange_rate.setting import Measurement, Setting, Training
 from analysis.exchange_rate.study import Arm, Study
 from analysis.exchange_rate.sweep import Scheduler, sweep
+from analysis.exchange_rate.training import data_of
 from analysis.results import write_result
 
 _LACK_OF_FIT = 0.05  # level of the F test
@@ -69,6 +70,11 @@ def exchange_rate_study(
         ValueError: If an argument makes no sense.
         FileNotFoundError: If there is no such policy file.
     """
+    if not (0 < confidence < 1 and resamples >= 1 and stale_after > 0):
+        raise ValueError(
+            f"expected confidence in (0, 1), resamples >= 1 and stale_after > 0, found {confidence}, {resamples} and "
+            f"{stale_after}."
+        )
     check_corruptions(measurement.corruptions, measurement.severity)
     arms = [Arm(policy, views) for policy in policies for views in (0, *frozen_views)]
     largest = max(sizes, default=0)
@@ -77,12 +83,22 @@ def exchange_rate_study(
     )
     settings = study.settings()
     cache = RunCache(Path(folder).resolve() / "runs", stale_after)
+    _check_data(settings.values(), cache)
     results = sweep(list(settings.values()), cache, workers, threads, scheduler, progress)
     summary = study.summarise(dict(zip(settings, results, strict=True)), confidence, resamples)
     asked = {**asdict(study), "confidence": confidence, "resamples": resamples}
     figures = {"curves": plot_curves(summary), "rates": plot_rates(summary)}
     files = write_result(folder, "exchange_rate", summary, settings=asked, seed=0, figures=figures)
     _show(summary["in_domain"], files)
+
+
+def _check_data(settings: Iterable[Setting], cache: RunCache) -> None:
+    """Raise ValueError before anything is trained if images are too few, or cannot be corrupted like that."""
+    missing = [setting for setting in settings if not cache.has(setting)]
+    if missing:
+        largest = max(missing, key=lambda setting: setting.size)
+        data, asked = data_of(replace(largest, policy="none", views=0)), largest.measurement
+        check_corruptions(asked.corruptions, asked.severity, data.in_channels)
 
 
 def _show(measure: Mapping[str, Any], files: Sequence[Path]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from analysis_images import write_images
+from PIL import Image
 
 from analysis.__main__ import main
 from analysis.exchange_rate.command import poor_fits, rate_text
@@ -162,14 +163,40 @@ def test_the_command_trains_writes_and_goes_on(tmp_path: Path, capsys: pytest.Ca
     assert read_result(folder, "exchange_rate") == result  # the missing run was repeated to the bit
 
 
-def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_mistake_is_told_in_one_line_before_anything_is_trained(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    images = write_images(tmp_path / "images")
+    arguments = ["exchange_rate", str(images), f"--folder={tmp_path / 'study'}", "--sizes=[10,20,30]"]
+    arguments += [
+        "--reference_sizes=[10,20,40]",
+        "--measurement.val_size=10",
+        "--measurement.influence_size=4",
+        "--progress=false",
+    ]
     for argument, words in (
         ("--policies=[flip_corp]", "did you mean flip_crop"),
         ("--measurement.corruptions=[fog]", "unknown 'fog'"),
         ("--sizes=[1,2]", "at least three sizes"),
         ("--workers=0", "workers and threads must be at least 1"),
+        ("--confidence=95", "confidence in (0, 1)"),
+        ("--resamples=0", "resamples >= 1"),
+        ("--stale_after=0", "stale_after > 0"),
+        ("--reference_sizes=[10,20,3000]", "train_size=3000"),
     ):
         with pytest.raises(SystemExit) as stopped:
-            main(["exchange_rate", "nowhere", f"--folder={tmp_path}", argument, "--progress=false"])
+            main([*arguments, argument])
         assert stopped.value.code == 2
         assert words in capsys.readouterr().err
+        assert not list((tmp_path / "study").glob("runs/*.json"))
+
+
+def test_grey_images_cannot_lose_their_colour(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for file in write_images(tmp_path / "images").rglob("*.png"):
+        Image.open(file).convert("L").save(file)
+    arguments = ["exchange_rate", str(tmp_path / "images"), f"--folder={tmp_path / 'study'}", "--sizes=[10,20,30]"]
+    arguments += ["--reference_sizes=[10,20,40]", "--measurement.val_size=10", "--measurement.influence_size=4"]
+    with pytest.raises(SystemExit):
+        main([*arguments, "--measurement.corruptions=[saturation]", "--progress=false"])
+    assert "saturation needs RGB images" in capsys.readouterr().err
+    assert not list((tmp_path / "study").glob("runs/*.json"))
