@@ -49,6 +49,8 @@ def report(
     if images < 0:
         raise ValueError(f"images must be at least 0, found {images}.")
     folders = list(dict.fromkeys(Path(run) for run in runs))
+    target = (folders[0] / "report.html" if len(folders) == 1 else Path("report.html")) if out is None else Path(out)
+    _check_places(target, studies or [])
     opened = [open_run(folder, device, data_path) for folder in folders]
     summaries = [read_summary(folder) for folder in folders]
     arms = comparison.arms_of(opened, summaries)
@@ -59,9 +61,20 @@ def report(
             run_page(*pair, effort, f"run{place}") for place, pair in enumerate(zip(opened, summaries, strict=True))
         ]
         bar.update(task, description="report")
-    target = (folders[0] / "report.html" if len(folders) == 1 else Path("report.html")) if out is None else Path(out)
     write_atomically(target, render(_page(opened, summaries, arms, pages)))
     Console().print(f"Written: {target}", soft_wrap=True)
+
+
+def _check_places(target: Path, studies: Sequence[Path]) -> None:
+    """Raise before anything is computed if the page cannot go there, or a study has nothing to show."""
+    if target.is_dir():
+        raise ValueError(f"out: {target} is a folder; give the name of a file, such as {target / 'report.html'}.")
+    for study in studies:
+        if not any((study / "analysis").glob("*.json")):
+            raise FileNotFoundError(
+                f"studies: there is no result in {study / 'analysis'}; give the folder that an analysis wrote "
+                "into, such as runs/exchange_rate."
+            )
 
 
 def _page(runs: Sequence[OpenedRun], summaries: Sequence[Summary | None], arms: Arms, pages: Sequence[RunPage]) -> Page:
@@ -89,7 +102,7 @@ def _summary(runs: Sequence[OpenedRun], arms: Arms, pages: Sequence[RunPage]) ->
     if not arms.by_seed:
         return said, ["There is no test accuracy yet: see below for what to run."]
     caveat = comparison.caveat(arms)
-    compared = comparison.sentences(arms, comparison.count_tested(runs[0]))
+    compared = comparison.sentences(arms, comparison.count_tested(runs))
     return [*compared, *said], [caveat] if caveat else []
 
 

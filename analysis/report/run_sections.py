@@ -24,8 +24,10 @@ from lightning_modules.targets import as_probabilities
 
 _COLUMNS, _DRAWS = 8, 3  # of the grid
 _WORST = 12  # images
+_OF_A_RUN = ("moments", "landscape")  # the other analyses are of data
 _ANALYSES = {
     "moments": "Moments: how many draws the augmentations need",
+    "landscape": "Landscape: how flat the minimum is, and how noisy the gradients",
     "exchange_rate": "Exchange rate: how many real images an augmentation is worth",
     "class_effects": "Class effects: which classes gain and which pay",
 }
@@ -217,7 +219,7 @@ def _analysis(name: str, folders: list[Path], run: Path) -> Section:
     blocks: list[Block] = []
     for folder in dict.fromkeys(folders):
         blocks += findings(folder, name) or []
-    command = f"python -m analysis {name}" + (f" {run}" if name == "moments" else " (--help says how)")
+    command = f"python -m analysis {name}" + (f" {run}" if name in _OF_A_RUN else " (--help says how)")
     missing = (
         f"Not measured yet: there is no {name}.json in {run / 'analysis'}. To measure it: {command}. Results in "
         'another folder are shown with --studies "[FOLDER]".'

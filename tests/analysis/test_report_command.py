@@ -15,7 +15,7 @@ from analysis.__main__ import main
 
 SECTIONS = (
     "accuracy", "run0-learned", "run0-pictures", "run0-ops", "run0-influence", "run0-harmful", "run0-moments",
-    "run0-exchange_rate", "run0-class_effects", "run0-provenance",
+    "run0-landscape", "run0-exchange_rate", "run0-class_effects", "run0-provenance",
 )  # fmt: skip
 
 
@@ -124,6 +124,26 @@ def test_runs_of_other_settings_stand_beside_each_other(seeds: list[Path], tmp_p
     assert "How often each op is taken, and how strongly" in page.words
 
 
+def test_runs_of_one_name_and_other_settings_are_told_apart(seeds: list[Path], tmp_path: Path) -> None:
+    """Each has its own times and, in the plot and the table, its own name."""
+    other = evaluated_run(tmp_path, "--model.policy=mixture", "--seed_everything=1", "--run.compare=[plain]")
+    assert other.name == seeds[0].name
+    times = []
+    for run, seconds in ((seeds[0], 11.0), (other, 222.0)):
+        summary = json.loads((run / "summary.json").read_text())
+        summary["seconds_by_arm"] = dict.fromkeys(summary["test_accuracy"], seconds)
+        copy = Path(shutil.copytree(run, tmp_path / f"timed{len(times)}" / run.name))
+        (copy / "summary.json").write_text(json.dumps(summary))
+        times.append(copy)
+    page = page_of(*times, f"--out={tmp_path / 'both.html'}")
+    for run in times:
+        assert f"Test accuracy (learned ({run}))" in page.words
+    text = (tmp_path / "both.html").read_text()
+    for run, seconds in zip(times, ("11", "222"), strict=True):
+        row = text.split(f">learned ({run})</th>")[1].split("</tr>")[0]
+        assert row.endswith(f">{seconds}</td>")
+
+
 def test_a_run_without_policy(tmp_path: Path) -> None:
     page = page_of(evaluated_run(tmp_path, "--model.control=plain"))
     assert "It was trained without a learned policy (control plain)." in page.words
@@ -200,6 +220,8 @@ def test_damaged_files_are_one_line(
         (["nowhere"], "there is no run nowhere"),
         ([], "are required"),
         (["nowhere", "--images=-1"], "images must be at least 0"),
+        (["nowhere", "--studies=[nothing]"], "there is no result in nothing/analysis"),
+        (["nowhere", "--out=."], "out: . is a folder"),
     ],
 )
 def test_mistakes_are_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,5 +250,5 @@ def test_what_comes_from_data_is_text(tmp_path: Path) -> None:
     assert not [a for _, a in page.tags if any(name.startswith("on") for name in a)]
     for name in NAMES:
         assert name in page.words
-    assert sum(tag == "img" and a.get("class") == "plot" for tag, a in page.tags) == 6
+    assert sum(tag == "img" and a.get("class") == "plot" for tag, a in page.tags) == 8
     assert "Not measured yet" not in page.words

@@ -19,7 +19,7 @@ from analysis.report.blocks import DASH, MINUS, Table, Text
 from analysis.report.comparison import caveat, sentences
 from analysis.report.drawing import COLOURS
 from analysis.report.findings import findings, tables
-from analysis.report.op_influence import WHOLE, class_solutions, magnitudes_alone, measure_ops
+from analysis.report.op_influence import WHOLE, _means, class_solutions, magnitudes_alone, measure_ops
 from analysis.results import write_result
 from analysis.run_folder import OpenedRun, open_run
 from augnet import AugNet
@@ -78,7 +78,7 @@ def test_a_seed_counts_once_and_settings_are_kept_apart() -> None:
 
 def test_the_sentences_say_how_sure_they_are() -> None:
     one = gather([(_summary(0, learned=0.989924, plain=0.415617), "")])
-    assert sentences(one, 397)[:2] == [
+    assert sentences(one, {"": 397})[:2] == [
         "Test accuracy (learned): 99.0 % on 397 test images.",
         "Learned minus plain (41.6 %): +57.4 points.",
     ]
@@ -87,9 +87,9 @@ def test_the_sentences_say_how_sure_they_are() -> None:
     def over(*learned: float) -> Arms:
         return gather([(_summary(seed, learned=one, plain=0.8), "") for seed, one in enumerate(learned)])
 
-    assert "clearly above zero" in sentences(over(0.9, 0.91, 0.92, 0.9, 0.9), 397)[1]
-    assert "which includes zero" in sentences(over(0.9, 0.7, 0.92, 0.7), 397)[1]
-    assert "clearly below zero" in sentences(over(0.7, 0.71, 0.72), 397)[1]
+    assert "clearly above zero" in sentences(over(0.9, 0.91, 0.92, 0.9, 0.9), {"": 397})[1]
+    assert "which includes zero" in sentences(over(0.9, 0.7, 0.92, 0.7), {"": 397})[1]
+    assert "clearly below zero" in sentences(over(0.7, 0.71, 0.72), {"": 397})[1]
     assert caveat(over(0.9, 0.91, 0.92, 0.9, 0.9)) is None
     assert "3 seeds" in (caveat(over(0.7, 0.71, 0.72)) or "")
 
@@ -220,6 +220,29 @@ def test_an_op_alone_is_drawn_as_in_the_policy_with_all_others_left_out() -> Non
             assert magnitudes[:, p].abs().max() <= space.bounds[p]
     fields = magnitudes_alone(AugNet.from_fields(1, 8, 8), batch, torch.Generator().manual_seed(0))
     assert set(fields) == {WHOLE}
+
+
+def test_a_mean_of_few_images_must_be_further_from_zero() -> None:
+    """Each is held to the p-value of the t-test times the number of means."""
+    generator = torch.Generator().manual_seed(0)
+    rows = {f"op{count}": 3 + torch.randn(count, 2, generator=generator) for count in (2, 3, 5, 400)}
+    rows["none"] = torch.full((30, 2), 0.0)
+    found = _means(rows, torch.ones(2, dtype=torch.int64), True)
+    expected = [
+        [stats.ttest_1samp(values[:, k].numpy(), 0).pvalue * 10 <= 0.05 for k in range(2)] for values in rows.values()
+    ]
+    assert found.clear.tolist() == expected
+    normal = found.mean.abs() > stats.norm.isf(0.0025) * found.error
+    assert bool(normal[0].any())  # a normal distribution would have believed two images
+    assert not bool(found.clear[0].any())
+    assert bool(found.clear[3].all())
+
+
+def test_accuracies_of_other_data_have_intervals_of_their_own() -> None:
+    small, large = _summary(0, learned=0.9, plain=0.8), _summary(0, learned=0.9, plain=0.7)
+    said = sentences(gather([(small, "digits"), (large, "photos")]), {"digits": 397, "photos": 10_000})
+    assert "Test accuracy (learned (digits)): 90.0 % on 397 test images." in said
+    assert "Test accuracy (learned (photos)): 90.0 % on 10,000 test images." in said
 
 
 def test_results_become_tables_whatever_they_hold() -> None:
