@@ -7,11 +7,11 @@ not repeated.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from statistics import fmean
 from typing import Any
 
-from analysis.exchange_rate.command import exchange_rate_study, interpolated_text, poor_fits, rate_text
+from analysis.exchange_rate.command import exchange_rate_study
 from analysis.exchange_rate.setting import Measurement
+from analysis.exchange_rate.tables import poor_fits, worth_cells
 from benchmarks.small_cifar import TRAINING, arguments, publish, result_of, setting
 
 POLICIES = ["flip_crop", "flip_crop+trivial_augment"]
@@ -40,11 +40,7 @@ def _table(result: Mapping[str, Any]) -> str:
     inside, outside = result["in_domain"], result["corrupted"]
     for arm, curve in inside["curves"].items():
         for index, size in enumerate(curve["sizes"]):
-            cells = [arm, f"{size:,}"]
-            for measure in (inside, outside):
-                cells.append(f"{100 * fmean(measure['curves'][arm]['accuracies'][index]):.1f}")
-                points = measure["rates"].get(arm)
-                cells += ["-", "-"] if points is None else [_rate(points[index]), interpolated_text(points[index])]
+            cells = [arm, f"{size:,}", *worth_cells(inside, arm, index), *worth_cells(outside, arm, index)]
             lines.append(f"| {' | '.join(cells)} |")
     notes = [
         "`*`: above the largest measured accuracy without augmentation, extrapolated. Interpolated: between measured "
@@ -53,10 +49,6 @@ def _table(result: Mapping[str, Any]) -> str:
         *(f"Corrupted images: {note}" for note in poor_fits(outside)),
     ]
     return "\n".join([*lines, "", *(f"{note}\n" for note in notes)])
-
-
-def _rate(point: dict[str, Any]) -> str:
-    return rate_text(point) + (" *" if point["extrapolated"] else "")
 
 
 def main() -> None:

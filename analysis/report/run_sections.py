@@ -210,7 +210,7 @@ def _worst(scores: Scores, command: str) -> list[Block]:
     note = f"For {scores.suspects:,} of {len(scores.influence):,} images a head that has not seen them suggests "
     whole = "" if len(scores.influence) == scores.of else f" Scores of all training images: {command}"
     return [
-        Gallery("The images that more weight on would harm most, the worst first", items),
+        Gallery("Images whose greater weight would harm most, the worst first", items),
         Text(f"{note}another class than their label; look at them before leaving any out.{whole}", note=True),
     ]
 

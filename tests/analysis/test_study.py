@@ -10,11 +10,11 @@ from analysis_images import write_images
 from PIL import Image
 
 from analysis.__main__ import main
-from analysis.exchange_rate.command import poor_fits, rate_text
 from analysis.exchange_rate.figures import plot_curves, plot_rates
 from analysis.exchange_rate.power_law import PowerLaw
 from analysis.exchange_rate.setting import Measurement, Training
 from analysis.exchange_rate.study import Arm, Study
+from analysis.exchange_rate.tables import poor_fits, rate_text
 from analysis.results import read_result
 
 LAWS = {"none": PowerLaw(-2.5, 0.3, 0.8), "cutout": PowerLaw(-2.0, 0.3, 0.8), "flip_crop": PowerLaw(-2.0, 0.3, 0.9)}
@@ -98,10 +98,12 @@ def test_a_worth_beyond_all_bounds_can_be_written_and_drawn() -> None:
 def test_the_worth_of_a_policy_is_put_in_words() -> None:
     point = {"infinite": False, "value": 1234.4, "low": -10.0, "high": 2000.0, "low_infinite": False}
     point["high_infinite"] = False
+    point["extrapolated"] = False
     assert rate_text(point) == "+1,234 (-10 to +2,000)"
     assert rate_text({**point, "high": None, "high_infinite": True}) == "+1,234 (-10 to infinite)"
     assert rate_text({**point, "low": None, "high": None}) == "+1,234"
-    nothing = {"value": None, "low": None, "high": None}
+    assert rate_text({**point, "extrapolated": True}) == "+1,234 (-10 to +2,000) *"
+    nothing = {"value": None, "low": None, "high": None, "extrapolated": False}
     both = {**nothing, "infinite": True, "low_infinite": True, "high_infinite": True}
     assert rate_text(both) == "infinite (infinite to infinite)"
 
