@@ -18,7 +18,7 @@ class Grid:
         """For the terminal."""
         table = Table(title=self.title)
         for index, column in enumerate(self.header):
-            table.add_column(column, justify="right" if index else "left")
+            table.add_column(column, justify="right" if index else "left", overflow="fold")
         for row in self.rows:
             table.add_row(*row)
         return table

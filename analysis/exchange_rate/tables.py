@@ -33,7 +33,7 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
 def rate_text(point: Mapping[str, Any]) -> str:
     """An exchange rate with its interval, marked where it is extrapolated."""
     value, low, high = (
-        "infinite" if infinite else None if point[name] is None else f"{point[name]:+,.0f}"
+        "infinite" if infinite else None if point[name] is None else f"{round(point[name]):+,}"
         for name, infinite in (
             ("value", point["infinite"]),
             ("low", point["low_infinite"]),
@@ -46,7 +46,7 @@ def rate_text(point: Mapping[str, Any]) -> str:
 
 def interpolated_text(point: Mapping[str, Any]) -> str:
     """An exchange rate without power laws."""
-    return "-" if point["interpolated"] is None else f"{point['interpolated']:+,.0f}"
+    return "-" if point["interpolated"] is None else f"{round(point['interpolated']):+,}"
 
 
 def worth_cells(measure: Mapping[str, Any], arm: str, index: int) -> list[str]:

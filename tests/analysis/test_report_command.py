@@ -128,7 +128,7 @@ def test_runs_of_one_name_and_other_settings_are_told_apart(seeds: list[Path], t
     """Each has its own times and, in the plot and the table, its own name."""
     other = evaluated_run(tmp_path, "--model.policy=mixture", "--seed_everything=1", "--run.compare=[plain]")
     assert other.name == seeds[0].name
-    times = []
+    times: list[Path] = []
     for run, seconds in ((seeds[0], 11.0), (other, 222.0)):
         summary = json.loads((run / "summary.json").read_text())
         summary["seconds_by_arm"] = dict.fromkeys(summary["test_accuracy"], seconds)
@@ -139,9 +139,9 @@ def test_runs_of_one_name_and_other_settings_are_told_apart(seeds: list[Path], t
     for run in times:
         assert f"Test accuracy (learned ({run}))" in page.words
     text = (tmp_path / "both.html").read_text()
-    for run, seconds in zip(times, ("11", "222"), strict=True):
+    for run, shown in zip(times, ("11", "222"), strict=True):
         row = text.split(f">learned ({run})</th>")[1].split("</tr>")[0]
-        assert row.endswith(f">{seconds}</td>")
+        assert row.endswith(f">{shown}</td>")
 
 
 def test_a_run_without_policy(tmp_path: Path) -> None:

@@ -312,7 +312,7 @@ def test_a_landscape_that_is_infinitely_flat_says_so() -> None:
     blocks = own_tables("landscape", result)
     assert blocks is not None
     (table,) = [one for one in blocks if isinstance(one, Table)]
-    rows = dict(table.rows)  # type: ignore[arg-type]
+    rows = {row[0]: row[1] for row in table.rows}
     assert rows["flatness, in filter norms"] == rows["noise scale, images"] == "infinite"
     assert (rows["deviation over directions"], rows["directions that reach the threshold"]) == (DASH, "1 of 2")
     assert rows["gradient spread"] == "1.5"

@@ -102,6 +102,7 @@ def test_the_worth_of_a_policy_is_put_in_words() -> None:
     assert rate_text(point) == "+1,234 (-10 to +2,000)"
     assert rate_text({**point, "high": None, "high_infinite": True}) == "+1,234 (-10 to infinite)"
     assert rate_text({**point, "low": None, "high": None}) == "+1,234"
+    assert rate_text({**point, "value": -0.4, "low": -1.2, "high": 0.3}) == "+0 (-1 to +0)"
     assert rate_text({**point, "extrapolated": True}) == "+1,234 (-10 to +2,000) *"
     nothing = {"value": None, "low": None, "high": None, "extrapolated": False}
     both = {**nothing, "infinite": True, "low_infinite": True, "high_infinite": True}
