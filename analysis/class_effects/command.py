@@ -84,8 +84,7 @@ def class_effects(
     """
     study = Study(path, folder, ops, base, strengths, size, seeds, training, measurement)
     cache = RunCache(folder / "runs")
-    votes = None if human_counts is None else _read_matrix(human_counts, "human_counts")
-    nearness = None if similarity is None else _read_matrix(similarity, "similarity")
+    votes, nearness = _read_matrix(human_counts, "human_counts"), _read_matrix(similarity, "similarity")
     if not (classes >= 1 and damping > 0):
         raise ValueError(f"expected classes >= 1 and damping > 0, found {classes} and {damping}.")
     _check_data(study, cache, votes, nearness, thresholds)
@@ -96,15 +95,10 @@ def class_effects(
 
     outcome = find_out(study, train, classes, weaker, damping, retrain, progress)
     result = summarise(outcome, study, votes, nearness, thresholds)
-    settings = {**asdict(study), "folder": str(folder), "classes": classes, "weaker": weaker, "damping": damping}
-    files = write_result(
-        folder,
-        "class_effects",
-        result,
-        settings={**settings, "thresholds": asdict(thresholds), "votes": votes is not None},
-        seed=0,
-        figures={"classes": class_picture(result), "prediction": agreement_picture(result)},
-    )
+    asked = {**asdict(study), "folder": str(folder), "classes": classes, "weaker": weaker, "damping": damping}
+    asked |= {"thresholds": asdict(thresholds), "votes": votes is not None}
+    figures = {"classes": class_picture(result), "prediction": agreement_picture(result)}
+    files = write_result(folder, "class_effects", result, settings=asked, seed=0, figures=figures)
     _say(result, [*([] if outcome.policy_file is None else [outcome.policy_file]), *files])
 
 
@@ -117,8 +111,10 @@ def _say(result: dict[str, Any], files: list[Path]) -> None:
         console.print(f"Written: {file}", soft_wrap=True)
 
 
-def _read_matrix(file: Path, field: str) -> Floats:
-    """A matrix of finite numbers from an `.npy` file; nothing is unpickled."""
+def _read_matrix(file: Path | None, field: str) -> Floats | None:
+    """A matrix of finite numbers from an `.npy` file, if one is named; nothing is unpickled."""
+    if file is None:
+        return None
     if not file.is_file():
         raise FileNotFoundError(f"{field}: there is no file {file}.")
     try:

@@ -58,9 +58,8 @@ def moments(
     chosen = _chosen(augmentations_of(opened), augmentations)
     examples = _examples(opened, images, seed)
     compared = min(influence_images, len(examples))
-    total = len(chosen) * len(examples)
     with progress_bar() as bar:
-        task = bar.add_task("moments", total=total)
+        task = bar.add_task("moments", total=len(chosen) * len(examples))
         rows = []
         for name, augmentation in chosen.items():
             measured = []
@@ -72,10 +71,8 @@ def moments(
         influence = _influence(opened, examples[:compared], budget, lambda: bar.advance(task))
     epochs = (opened.config.get("trainer") or {}).get("max_epochs")
     result = {"epochs": epochs, "augmentations": rows, "influence": influence}
-    figures = {
-        "samples": samples_picture(rows, precision, epochs),
-        "images": image_picture(chosen, examples[0], budget),
-    }
+    figures = {"samples": samples_picture(rows, precision, epochs)}
+    figures["images"] = image_picture(chosen, examples[0], budget)
     if influence:
         figures["influence"] = influence_picture(influence)
     settings = {**asdict(precision), "images": len(examples), "influence_images": compared, "views": views}
