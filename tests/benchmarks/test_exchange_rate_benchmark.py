@@ -44,3 +44,20 @@ def test_the_rows_of_the_docs_are_those_of_the_benchmark(arm: str, size: int) ->
 def test_the_warning_of_the_docs_is_that_of_the_benchmark() -> None:
     curve = MEASURED["result"]["in_domain"]["curves"]["none"]
     assert f"is no power law here (p = {curve['lack_of_fit']:.4f})" in SECTION
+
+
+def test_the_frozen_views_of_the_docs_are_those_that_were_measured() -> None:
+    measured = json.loads((ROOT / "benchmarks" / "results" / "frozen_views.json").read_text())["result"]["in_domain"]
+    policy = "flip_crop + trivial_augment"
+    arms = {
+        "accuracy without it, %": "none",
+        "one frozen view": f"{policy}, 1 frozen view",
+        "four frozen views": f"{policy}, 4 frozen views",
+        "new views in every epoch": policy,
+    }
+    for words, arm in arms.items():
+        accuracies = [f"{100 * fmean(seeds):.1f}" for seeds in measured["curves"][arm]["accuracies"][:3]]
+        assert f"| {words} | {' | '.join(accuracies)} |" in SECTION
+    for words, arm in (("four views", f"{policy}, 4 frozen views"), ("new views", policy)):
+        worth = [f"{point['interpolated']:+,.0f}" for point in measured["rates"][arm]]
+        assert f"| worth of {words}, interpolated | {' | '.join(worth)} |" in SECTION
