@@ -82,12 +82,12 @@ def _page(runs: Sequence[OpenedRun], summaries: Sequence[Summary | None], arms: 
     overview = _ranges(runs)
     if overview is not None:
         shared.append(overview)
+    names = comparison.names_of(runs)
     chapters = [
-        Chapter(f"run{place}", f"Run {run.name}", page.sections)
-        for place, (run, page) in enumerate(zip(runs, pages, strict=True))
+        Chapter(f"run{place}", f"Run {name}", page.sections)
+        for place, (name, page) in enumerate(zip(names, pages, strict=True))
     ]
-    names = listed([run.name for run in runs])
-    title = f"What the run {names} learned" if len(runs) == 1 else f"What {len(runs)} runs learned: {names}"
+    title = f"What the run {names[0]} learned" if len(runs) == 1 else f"What {len(runs)} runs learned: {listed(names)}"
     said, caveats = _summary(runs, arms, pages)
     return Page(title, said, caveats, shared, chapters, this_page())
 
@@ -95,10 +95,9 @@ def _page(runs: Sequence[OpenedRun], summaries: Sequence[Summary | None], arms: 
 def _summary(runs: Sequence[OpenedRun], arms: Arms, pages: Sequence[RunPage]) -> tuple[list[str], list[str]]:
     """The sentences at the top, and what must be read with them."""
     said: list[str] = []
-    for run, page in zip(runs, pages, strict=True):
-        before = "" if len(runs) == 1 else f"{run.name}: "
+    for name, run, page in zip(comparison.names_of(runs), runs, pages, strict=True):
         words = _learned(run) + ([op_section.sentence(run, page.ops)] if page.ops is not None else [])
-        said += [before + words[0], *words[1:]] if words else []
+        said += words if len(runs) == 1 else [f"Run {name}. {' '.join(words)}"]
     if not arms.by_seed:
         return said, ["There is no test accuracy yet: see below for what to run."]
     caveat = comparison.caveat(arms)

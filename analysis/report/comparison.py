@@ -150,7 +150,10 @@ def _compared(arm: Arm, reference: str, found: Interval, seeds: int) -> str:
 
 def _interval(seeds: Mapping[int, float], tested: int) -> Interval:
     values = list(seeds.values())
-    return over_seeds(values) if len(values) > 1 else wilson(values[0], tested)
+    if len(values) == 1:
+        return wilson(values[0], tested)
+    mean, low, high = over_seeds(values)
+    return Interval(mean, None if low is None else max(low, 0.0), None if high is None else min(high, 1.0))
 
 
 def _difference(arms: Arms, arm: Arm) -> list[str]:
@@ -185,14 +188,17 @@ def count_tested(runs: Sequence[OpenedRun]) -> dict[str, int]:
     return {setting: len(run.data.test_dataloader().dataset) for setting, run in first.items()}  # type: ignore[arg-type]
 
 
+def names_of(runs: Sequence[OpenedRun]) -> list[str]:
+    """What to call each run: its name, or its folder where two have one name."""
+    names = [run.name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
+
+
 def _settings(runs: Sequence[OpenedRun]) -> list[str]:
     """What tells the setting of each run from others: the name of its first run; empty if all runs are of one."""
     settings = [repr(_setting(run.config)) for run in runs]
-    first = dict(zip(reversed(settings), reversed(runs), strict=True))
-    if len(first) == 1:
-        return [""] * len(runs)
-    alike = len({run.name for run in first.values()}) < len(first)
-    return [str(first[setting].folder) if alike else first[setting].name for setting in settings]
+    first = dict(zip(reversed(settings), reversed(names_of(runs)), strict=True))
+    return [first[setting] if len(first) > 1 else "" for setting in settings]
 
 
 def _setting(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,12 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [evaluated_run(folder, f"--seed_everything={seed}", "--run.compare=[plain]") for seed in (0, 1)]
 
 
+def page_plot(page: Outline, beginning: str) -> str:
+    """The alternative text of a drawing."""
+    labels = [attributes.get("aria-label") or "" for tag, attributes in page.tags if tag == "svg"]
+    return next(label for label in labels if label.startswith(beginning))
+
+
 def page_of(*arguments: str | Path) -> Outline:
     """Run the command, and read its page."""
     words = [str(one) for one in arguments]
@@ -99,6 +105,9 @@ def test_several_seeds_give_means_and_paired_differences(
     found = [json.loads((run / "summary.json").read_text())["test_accuracy"] for run in seeds]
     mean = 100 * sum(one["learned"] for one in found) / 2
     assert f"{mean:.1f} % on 397 test images, mean of 2 seeds" in page.words
+    bounds = re.findall(r"(\d+\.\d) \((\d+\.\d) to (\d+\.\d)\)", page_plot(page, "Test accuracy in percent"))
+    assert bounds
+    assert all(0 <= float(low) <= float(value) <= float(high) <= 100 for value, low, high in bounds)
     assert "over 2 paired seeds (95 % interval" in page.words
     assert {"policies", "run0", "run1", "run0-ops", "run1-ops"} <= set(page.ids())
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
@@ -138,6 +147,8 @@ def test_runs_of_one_name_and_other_settings_are_told_apart(seeds: list[Path], t
     page = page_of(*times, f"--out={tmp_path / 'both.html'}")
     for run in times:
         assert f"Test accuracy (learned ({run}))" in page.words
+    assert page.words.count(f"What 2 runs learned: {times[0]} and {times[1]}") == 2  # title and heading
+    assert all(page.words.count(f"Run {run}") >= 2 for run in times)  # summary, contents and chapter
     text = (tmp_path / "both.html").read_text()
     for run, shown in zip(times, ("11", "222"), strict=True):
         row = text.split(f">learned ({run})</th>")[1].split("</tr>")[0]
