@@ -5,10 +5,6 @@ of CIFAR-10H where they lie beside the data (`test_human_counts.npy`), with both
 writes `class_effects.json`, `.md` and `.png` into `benchmarks/results`. Runs that are on disk are not repeated.
 """
 
-import argparse
-import json
-import os
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,18 +12,7 @@ from typing import Any
 from analysis.class_effects.command import class_effects
 from analysis.class_effects.study import Weaker
 from analysis.class_effects.tables import grids, recipe_grids, recipe_text
-from analysis.exchange_rate.setting import Training
-from analysis.results import read_result
-from augnet.atomic_file import write_atomically
-from benchmarks.environment import versions
-
-TRAINING = Training(
-    steps=600,
-    model_kwargs={"width": 8},
-    pixel_mean=[0.491, 0.482, 0.447],
-    pixel_std=[0.247, 0.243, 0.262],
-    accelerator="cpu",
-)
+from benchmarks.small_cifar import TRAINING, arguments, publish, result_of, setting
 
 
 def study(path: str, folder: Path, seeds: int, weaker: Weaker) -> dict[str, Any]:
@@ -41,10 +26,7 @@ def study(path: str, folder: Path, seeds: int, weaker: Weaker) -> dict[str, Any]
         human_counts=votes if votes.is_file() else None,
         training=TRAINING,
     )
-    content = read_result(folder, "class_effects")
-    if content is None:
-        raise FileNotFoundError(f"{folder} has no result; run this again.")
-    return content
+    return result_of(folder, "class_effects")
 
 
 def page(content: Mapping[str, Any]) -> str:
@@ -65,23 +47,18 @@ def page(content: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Run what is missing, write JSON, Markdown and picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("path", nargs="?", default="../shared/data/cifar10", help="data, see ImageDataModule")
-    parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0")
-    parser.add_argument("--folder", type=Path, default=Path("runs/benchmark-class-effects"), help="where the runs are")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"), help="folder of the results")
-    options = parser.parse_args()
+    """Run what is missing, write JSON, Markdown and pictures."""
+    options = arguments(__doc__, "class-effects", seeds=5).parse_args()
     fewest = study(options.path, options.folder, options.seeds, "fewest")
     content = {**study(options.path, options.folder, options.seeds, "next"), "fewest": fewest["result"]["recipe"]}
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, 1 thread used"
-    content["setting"] = {"machine": machine, **versions(("torch", "pytorch-lightning", "kornia", "scipy"))}
-    write_atomically(options.output / "class_effects.json", json.dumps(content, indent=1) + "\n")
-    write_atomically(options.output / "class_effects.md", page(content))
-    for part, name in (("classes", "class_effects.png"), ("prediction", "class_effects_prediction.png")):
-        picture = options.folder / "analysis" / f"class_effects_{part}.png"
-        write_atomically(options.output / name, picture.read_bytes())
-    print(page(content))
+    parts = {"classes": "class_effects.png", "prediction": "class_effects_prediction.png"}
+    publish(
+        options.output,
+        "class_effects",
+        {**content, "setting": setting()},
+        page(content),
+        {name: options.folder / "analysis" / f"class_effects_{part}.png" for part, name in parts.items()},
+    )
 
 
 if __name__ == "__main__":

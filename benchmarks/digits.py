@@ -6,7 +6,6 @@ other weights), prints one table and writes `benchmarks/results/digits.json`. Ru
 
 import argparse
 import json
-import os
 import platform
 import shutil
 from pathlib import Path
@@ -17,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from augnet.atomic_file import write_atomically
-from benchmarks.environment import versions
+from benchmarks.environment import one_thread, versions
 from lightning_modules.cli import main as train
 
 ARMS = ("plain", "uniform", "none", "shuffled", "flipped", "identity_hessian")
@@ -85,7 +84,7 @@ def main() -> None:
     options = parser.parse_args()
     runs = [run(arm, seed, options.folder) for seed in range(options.seeds) for arm in ARMS]
     setting = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, 1 thread used",
+        "machine": one_thread(),
         "python": platform.python_version(),
         **versions(PACKAGES),
     }

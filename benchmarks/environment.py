@@ -1,5 +1,6 @@
 """What a benchmark ran on."""
 
+import os
 import platform
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
@@ -9,6 +10,11 @@ from pathlib import Path
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """The version of each package, or that it is not installed."""
     return {package: _version(package) for package in packages}
+
+
+def one_thread() -> str:
+    """The machine of a benchmark that takes one of its cores."""
+    return f"{platform.machine()}, {os.cpu_count()} cores, 1 thread used"
 
 
 def processor() -> str:

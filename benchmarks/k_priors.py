@@ -9,7 +9,6 @@ not repeated.
 
 import argparse
 import json
-import os
 import platform
 import shutil
 from pathlib import Path
@@ -20,7 +19,7 @@ import torch
 
 from augnet.atomic_file import write_atomically
 from benchmarks.digits import spread
-from benchmarks.environment import versions
+from benchmarks.environment import one_thread, versions
 from lightning_modules.cli import main as augfluence
 
 SHARE = 0.1
@@ -168,7 +167,7 @@ def main() -> None:
     options = parser.parse_args()
     runs = [row for seed in range(options.seeds) for row in study(seed, options)]
     setting = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, 1 thread used",
+        "machine": one_thread(),
         "data": f"CIFAR-10, {options.train_size} training and {options.test_size} test images, {SHARE:.0%} changed",
         "network": f"SmallConvNet of width 16, bf16-mixed, {options.epochs} epochs",
         "adapting": f"memory {SHARE:.0%}, {options.adapt_epochs} passes, learning rate {options.lr}",

@@ -9,7 +9,6 @@ repeated.
 
 import argparse
 import json
-import os
 import platform
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch
 from augnet.atomic_file import write_atomically
 from augnet.baselines import FlipCrop
 from benchmarks.digits import spread
-from benchmarks.environment import versions
+from benchmarks.environment import one_thread, versions
 from lightning_modules.classifier import Classifier
 from lightning_modules.data import ImageDataModule
 from lightning_modules.distinctive import merge_copy
@@ -149,7 +148,7 @@ def main() -> None:
     torch.set_num_threads(1)
     runs = [run(arm, batch, seed, options) for seed in range(options.seeds) for batch in BATCHES for arm in ARMS]
     setting = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, 1 thread used",
+        "machine": one_thread(),
         "data": f"CIFAR-10, {options.train_size} training images, flip + crop, 5,000 test images",
         "training": f"SmallConvNet of width {options.width}, {options.epochs} epochs, bf16-mixed, SGD with Nesterov "
         f"momentum 0.9, weight decay 5e-4, highest learning rate {LEARNING_RATE} * batch / 128, one cycle",

@@ -9,7 +9,6 @@ are not repeated.
 import argparse
 import csv
 import json
-import os
 import platform
 from pathlib import Path
 from statistics import fmean
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from augnet.atomic_file import write_atomically
 from benchmarks.digits import spread
-from benchmarks.environment import versions
+from benchmarks.environment import one_thread, versions
 from benchmarks.label_noise import FlippedImages
 from lightning_modules.cli import main as augfluence
 from lightning_modules.plots import save_figure
@@ -186,7 +185,7 @@ def main() -> None:
     options = parser.parse_args()
     runs = [study(arm, seed, options) for seed in range(options.seeds) for arm in ARMS]
     setting = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, 1 thread used",
+        "machine": one_thread(),
         "data": f"{options.path}: {options.train_size} training images, {SHARE:.0%} of the labels flipped",
         "network": f"WideResNet-16-1, {options.epochs} epochs, bf16-mixed",
         "python": platform.python_version(),

@@ -13,6 +13,7 @@ from docs_pages import PAGES, ROOT
 
 from analysis.__main__ import ANALYSES
 from analysis.class_effects.thresholds import Thresholds
+from analysis.exchange_rate.setting import Measurement, Training
 from lightning_modules.cli import AugfluenceCLI, main
 from lightning_modules.dashboard import dashboard
 from lightning_modules.guard import GuardSettings
@@ -39,7 +40,8 @@ def test_every_option_exists(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     exist |= {"--model.optimizer.help", "--data.help"}
     functions = [*ANALYSES.values(), dashboard]
     exist |= {f"--{name}" for function in functions for name in function.__annotations__}
-    exist |= {f"--thresholds.{field.name}" for field in dataclasses.fields(Thresholds)}  # of class_effects
+    parts = {"thresholds": Thresholds, "training": Training, "measurement": Measurement}  # of the studies
+    exist |= {f"--{name}.{field.name}" for name, part in parts.items() for field in dataclasses.fields(part)}
     exist |= {"--count", "--logdir"}  # of wandb agent and of tensorboard
     for page, path in PAGES.items():
         named = set(re.findall(rf"(?<![\w-]){OPTION}", path.read_text()))

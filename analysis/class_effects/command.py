@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 
 from analysis.class_effects.figures import agreement_picture, class_picture
-from analysis.class_effects.metrics import Floats
+from analysis.class_effects.metrics import Floats, Truth
 from analysis.class_effects.observation import train_and_observe
 from analysis.class_effects.outcome import find_out, summarise, truths_of
 from analysis.class_effects.pairs import check_similarity
@@ -57,7 +57,7 @@ def class_effects(
 
     Args:
         path: The data: hub name, folder of parquet files, or image folder, see `ImageDataModule`.
-        folder: Of the study; calls that run at the same time must have the same arguments.
+        folder: Of the study. Calls with other arguments share its runs; the policy and `analysis` are of the last.
         ops: Op names, or op names and their bounds; the policy is uniform over them.
         base: A fixed policy in front, `none` or baselines joined by `+`.
         strengths: Fractions of the bounds in (0, 1], increasing; for as good as none take 0.01.
@@ -84,8 +84,7 @@ def class_effects(
     """
     study = Study(path, folder, ops, base, strengths, size, seeds, training, measurement)
     cache = RunCache(folder / "runs")
-    votes = None if human_counts is None else _read_matrix(human_counts, "human_counts")
-    nearness = None if similarity is None else _read_matrix(similarity, "similarity")
+    votes, nearness = _read_matrix(human_counts, "human_counts"), _read_matrix(similarity, "similarity")
     if not (classes >= 1 and damping > 0):
         raise ValueError(f"expected classes >= 1 and damping > 0, found {classes} and {damping}.")
     _check_data(study, cache, votes, nearness, thresholds)
@@ -96,15 +95,10 @@ def class_effects(
 
     outcome = find_out(study, train, classes, weaker, damping, retrain, progress)
     result = summarise(outcome, study, votes, nearness, thresholds)
-    settings = {**asdict(study), "folder": str(folder), "classes": classes, "weaker": weaker, "damping": damping}
-    files = write_result(
-        folder,
-        "class_effects",
-        result,
-        settings={**settings, "thresholds": asdict(thresholds), "votes": votes is not None},
-        seed=0,
-        figures={"classes": class_picture(result), "prediction": agreement_picture(result)},
-    )
+    asked = {**asdict(study), "folder": str(folder), "classes": classes, "weaker": weaker, "damping": damping}
+    asked |= {"thresholds": asdict(thresholds), "votes": votes is not None}
+    figures = {"classes": class_picture(result), "prediction": agreement_picture(result)}
+    files = write_result(folder, "class_effects", result, settings=asked, seed=0, figures=figures)
     _say(result, [*([] if outcome.policy_file is None else [outcome.policy_file]), *files])
 
 
@@ -117,8 +111,10 @@ def _say(result: dict[str, Any], files: list[Path]) -> None:
         console.print(f"Written: {file}", soft_wrap=True)
 
 
-def _read_matrix(file: Path, field: str) -> Floats:
-    """A matrix of finite numbers from an `.npy` file; nothing is unpickled."""
+def _read_matrix(file: Path | None, field: str) -> Floats | None:
+    """A matrix of finite numbers from an `.npy` file, if one is named; nothing is unpickled."""
+    if file is None:
+        return None
     if not file.is_file():
         raise FileNotFoundError(f"{field}: there is no file {file}.")
     try:
@@ -133,11 +129,12 @@ def _read_matrix(file: Path, field: str) -> Floats:
 def _check_data(
     study: Study, cache: RunCache, votes: Floats | None, similarity: Floats | None, thresholds: Thresholds
 ) -> None:
-    """Raise ValueError before anything is trained if votes or similarity are of something else."""
+    """Raise ValueError before anything is trained if the files are of something else, or a class is missing."""
     settings = list(study.settings().values())
     if all(cache.has(setting) for setting in settings):
         return
     data = data_of(settings[0])
     if similarity is not None:
         check_similarity(similarity, data.num_classes)
+    Truth.single(data.splits.validation.labels, data.num_classes)
     truths_of(data.splits.load_test().labels, votes, data.num_classes, thresholds.vote_share)

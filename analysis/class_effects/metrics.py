@@ -46,7 +46,7 @@ class Truth:
             raise ValueError(f"labels: expected class numbers below {self.num_classes}, found others.")
         missing = np.flatnonzero(np.bincount(self.labels[self.counted], minlength=self.num_classes) == 0)
         if missing.size:
-            raise ValueError(f"there is no image of class {missing.tolist()} to measure on: take more test images.")
+            raise ValueError(f"there is no image of class {missing.tolist()} to measure on: take more images.")
 
     @classmethod
     def single(cls, labels: Any, num_classes: int) -> Truth:

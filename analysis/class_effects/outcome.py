@@ -78,7 +78,7 @@ def find_out(
         runs=runs,
         recipe=recipe,
         policy_file=file,
-        conditional=train(study.conditional_settings(file)) if retrain and file is not None else [],
+        conditional=train(study.conditional_settings(recipe.strengths)) if retrain and file is not None else [],
         harm=np.array(harm).swapaxes(0, 1),
         start_loss=np.array(start),
         similarity=np.mean(similarity, axis=0),

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from analysis.class_effects.reference import Reference, Rows
 from analysis.exchange_rate.frozen_views import Augment
+from analysis.sampling import draw_rows
 from influence import LastLayerHessian, class_gradients, replacement_influence, solve
 
 _TOLERANCE, _ITERATIONS = 1e-6, 2000
@@ -72,15 +73,15 @@ def predicted_harm(
         before: The augmentation it was trained with.
         after: The policy that is asked about.
         damping: See `class_solutions`.
-        images: Training images that are augmented at most, the first of the split.
+        images: Training images that are augmented at most.
         draws: Views of each.
-        seed: Of the draws; torch's own generator is left as it was.
+        seed: Of the choice of images and of the draws; torch's own generator is left as it was.
 
     Returns:
         `[K]`: predicted change of the loss of each class; positive is harm.
     """
     train = reference.data.splits.train
-    pixels, labels = train.__getitems__(range(min(images, len(train))))
+    pixels, labels = train.__getitems__(draw_rows(len(train), images, seed))
     old = _views(reference, before, pixels, labels, draws, seed)
     new = _views(reference, after, pixels, labels, draws, seed)
     return mean_influence(class_solutions(old, reference.validation(), damping), old, new).cpu()

@@ -14,6 +14,7 @@ from analysis.class_effects.metrics import Floats
 from analysis.class_effects.observation import weights_file
 from analysis.exchange_rate.setting import Setting
 from analysis.exchange_rate.training import data_of, model_of
+from analysis.moments.policy_influence import read_rows
 from lightning_modules.data import InfluenceDataModule
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 
@@ -57,13 +58,9 @@ class Reference:
         images, _ = data.splits.validation.__getitems__([0, 1])
         return cls(FeatureCapture(model, find_last_linear(model.network, images.to(model.device))), data)
 
-    @torch.no_grad()
     def rows(self, images: Tensor, labels: Tensor) -> Rows:
         """Pass images `[N, C, H, W]` with class numbers `[N]` through the network."""
-        device = self.capture.head.weight.device
-        pairs = [self.capture(part.to(device)) for part in images.split(_BATCH)]
-        features, logits = (torch.cat(column) for column in zip(*pairs, strict=True))
-        return Rows(features, logits, labels.to(device))
+        return Rows(*read_rows(self.capture, images, _BATCH), labels.to(self.capture.head.weight.device))
 
     def validation(self) -> Rows:
         """The validation images."""

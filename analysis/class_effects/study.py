@@ -9,7 +9,14 @@ import numpy as np
 
 from analysis.class_effects.changes import most_changed
 from analysis.class_effects.metrics import Floats
-from analysis.class_effects.policies import Ops, check_strengths, conditional_policy, space_of, write_strength
+from analysis.class_effects.policies import (
+    Ops,
+    check_strengths,
+    conditional_policy,
+    space_of,
+    write_conditional,
+    write_strength,
+)
 from analysis.exchange_rate.run_cache import Result
 from analysis.exchange_rate.setting import Measurement, Setting, Training
 from augnet import save_policy
@@ -58,21 +65,27 @@ class Study:
             raise ValueError(f"seeds must be at least 2, found {self.seeds}: significance is over seeds.")
 
     @property
+    def policies(self) -> Path:
+        """The folder of the policies that runs are trained with."""
+        return self.folder / "policies"
+
+    @property
     def weights(self) -> Path:
         """The folder of trained weights."""
         return self.folder / "weights"
 
     def settings(self) -> dict[tuple[float, int], Setting]:
         """The runs by (strength, seed), one seed after the other; writes the policies of the strengths."""
-        files = {strength: write_strength(self.ops, strength, self.folder / "policies") for strength in self.strengths}
+        files = {strength: write_strength(self.ops, strength, self.policies) for strength in self.strengths}
         return {
             (strength, seed): self._setting(files[strength], seed)
             for seed in range(self.seeds)
             for strength in self.strengths
         }
 
-    def conditional_settings(self, file: Path) -> list[Setting]:
-        """The runs with a class-conditional policy, by seed."""
+    def conditional_settings(self, strengths: list[float]) -> list[Setting]:
+        """The runs with a strength for each class, by seed; writes their policy."""
+        file = write_conditional(self.ops, strengths, self.policies)
         return [self._setting(file, seed) for seed in range(self.seeds)]
 
     def _setting(self, file: Path, seed: int) -> Setting:
@@ -123,7 +136,10 @@ def find_recipe(runs: Runs, strengths: list[float], count: int, weaker: Weaker =
 
 
 def write_recipe(recipe: Recipe, ops: Ops, file: Path) -> Path | None:
-    """Write the class-conditional policy of a recipe; None, and no file, if no class absorbs others."""
+    """Write the class-conditional policy of a recipe for people; None, and no file, if no class absorbs others.
+
+    What is there from an earlier recipe is replaced.
+    """
     if not recipe.absorbing:
         file.unlink(missing_ok=True)
         file.with_suffix(".safetensors").unlink(missing_ok=True)

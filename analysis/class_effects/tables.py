@@ -1,37 +1,13 @@
 """Tables of class effects, for the terminal and in Markdown."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from rich.table import Table
+from analysis.grid import Grid
 
 _PAIRS = 10
 _GROUPS = {"mean": "all", "worst_class": "worst class", "affected": "affected", "absorbing": "absorbing"}
 _TRUTHS = {"original": "by the label of the image", "multi_label": "by all answers people give"}
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table: a title, the names of the columns, and cells."""
-
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-    def rich(self) -> Table:
-        """For the terminal."""
-        table = Table(title=self.title)
-        for index, column in enumerate(self.header):
-            table.add_column(column, justify="right" if index else "left")
-        for row in self.rows:
-            table.add_row(*row)
-        return table
-
-    def markdown(self) -> str:
-        """Title and table in Markdown."""
-        lines = [self.header, ["---", *["---:"] * (len(self.header) - 1)], *self.rows]
-        return f"{self.title}.\n\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def grids(result: Mapping[str, Any]) -> list[Grid]:

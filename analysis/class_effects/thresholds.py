@@ -20,6 +20,7 @@ class Thresholds:
     significance: float = 0.05
 
     def __post_init__(self) -> None:
-        for name in ("vote_share", "significance"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in (0, 1], found {getattr(self, name)}.")
+        if not 0 < self.vote_share <= 1:
+            raise ValueError(f"vote_share must lie in (0, 1], found {self.vote_share}.")
+        if not 0 < self.significance < 1:
+            raise ValueError(f"significance must lie in (0, 1), found {self.significance}; 0.05 is usual.")

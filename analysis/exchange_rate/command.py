@@ -1,22 +1,21 @@
 """The command `python -m analysis exchange_rate`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from analysis.exchange_rate.corruptions import check_corruptions
 from analysis.exchange_rate.figures import plot_curves, plot_rates
 from analysis.exchange_rate.run_cache import RunCache
-from analysis.exchange_rate.setting import Measurement, Training
+from analysis.exchange_rate.setting import Measurement, Setting, Training
 from analysis.exchange_rate.study import Arm, Study
 from analysis.exchange_rate.sweep import Scheduler, sweep
+from analysis.exchange_rate.tables import grids, notes
+from analysis.exchange_rate.training import data_of
 from analysis.results import write_result
-
-_LACK_OF_FIT = 0.05  # level of the F test
 
 
 def exchange_rate_study(
@@ -69,6 +68,11 @@ def exchange_rate_study(
         ValueError: If an argument makes no sense.
         FileNotFoundError: If there is no such policy file.
     """
+    if not (0 < confidence < 1 and resamples >= 1 and stale_after > 0):
+        raise ValueError(
+            f"expected confidence in (0, 1), resamples >= 1 and stale_after > 0, found {confidence}, {resamples} and "
+            f"{stale_after}."
+        )
     check_corruptions(measurement.corruptions, measurement.severity)
     arms = [Arm(policy, views) for policy in policies for views in (0, *frozen_views)]
     largest = max(sizes, default=0)
@@ -77,67 +81,30 @@ def exchange_rate_study(
     )
     settings = study.settings()
     cache = RunCache(Path(folder).resolve() / "runs", stale_after)
+    _check_data(settings.values(), cache)
     results = sweep(list(settings.values()), cache, workers, threads, scheduler, progress)
     summary = study.summarise(dict(zip(settings, results, strict=True)), confidence, resamples)
     asked = {**asdict(study), "confidence": confidence, "resamples": resamples}
     figures = {"curves": plot_curves(summary), "rates": plot_rates(summary)}
     files = write_result(folder, "exchange_rate", summary, settings=asked, seed=0, figures=figures)
-    _show(summary["in_domain"], files)
+    _show(summary, files)
 
 
-def _show(measure: Mapping[str, Any], files: Sequence[Path]) -> None:
-    """Print the rates, what is wrong with the fits, and where the files are."""
+def _check_data(settings: Iterable[Setting], cache: RunCache) -> None:
+    """Raise ValueError before anything is trained if images are too few, or cannot be corrupted like that."""
+    missing = [setting for setting in settings if not cache.has(setting)]
+    if missing:
+        largest = max(missing, key=lambda setting: setting.size)
+        data, asked = data_of(replace(largest, policy="none", views=0)), largest.measurement
+        check_corruptions(asked.corruptions, asked.severity, data.in_channels)
+
+
+def _show(summary: Mapping[str, Any], files: Sequence[Path]) -> None:
+    """Print the rates, what must be read with them, and where the files are."""
     console = Console()
-    console.print(_table(measure))
-    for warning in poor_fits(measure):
-        console.print(f"Note: {warning}")
+    for grid in grids(summary):
+        console.print(grid.rich())
+    for note in notes(summary):
+        console.print(f"Note: {note}")
     for file in files:
         console.print(f"Written: {file}", soft_wrap=True)
-
-
-def rate_text(point: Mapping[str, Any]) -> str:
-    """An exchange rate with its interval, for tables."""
-    value, low, high = (
-        "infinite" if infinite else None if point[name] is None else f"{point[name]:+,.0f}"
-        for name, infinite in (
-            ("value", point["infinite"]),
-            ("low", point["low_infinite"]),
-            ("high", point["high_infinite"]),
-        )
-    )
-    return f"{value} ({low} to {high})" if low and high else str(value)
-
-
-def interpolated_text(point: Mapping[str, Any]) -> str:
-    """An exchange rate without power laws, for tables."""
-    return "-" if point["interpolated"] is None else f"{point['interpolated']:+,.0f}"
-
-
-def poor_fits(measure: Mapping[str, Any]) -> list[str]:
-    """A sentence for each curve that is no power law.
-
-    Args:
-        measure: From `Study.summarise`.
-    """
-    return [
-        f"the curve of {arm} is no power law (residual {100 * curve['residual']:.1f} points, "
-        f"p = {curve['lack_of_fit']:.2g}): trust the interpolated rates more, or train longer."
-        for arm, curve in measure["curves"].items()
-        if curve["lack_of_fit"] is not None and curve["lack_of_fit"] < _LACK_OF_FIT
-    ]
-
-
-def _table(measure: Mapping[str, Any]) -> Table:
-    table = Table(title="Worth in extra real images")
-    for column in ("policy", "images", "v (interval)", "interpolated", ""):
-        table.add_column(column, justify="left" if column == "policy" else "right")
-    for arm, points in measure["rates"].items():
-        for point in points:
-            table.add_row(
-                arm,
-                f"{point['size']:,}",
-                rate_text(point),
-                interpolated_text(point),
-                "extrapolated" if point["extrapolated"] else "",
-            )
-    return table

@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from analysis.exchange_rate.power_law import PowerLaw
-
-TITLES = {"in_domain": "validation images", "corrupted": "corrupted images"}
+from analysis.exchange_rate.tables import TITLES
 
 
 def plot_curves(summary: Mapping[str, Any]) -> Figure:

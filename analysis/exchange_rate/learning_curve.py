@@ -81,8 +81,11 @@ class LearningCurve:
             Images; None below the mean of the smallest size and above all means.
         """
         points = list(zip(self.sizes, self.means().tolist(), strict=True))
-        if math.isclose(accuracy, points[0][1], rel_tol=1e-12):
-            return float(points[0][0])
+        first, lowest = points[0]
+        if math.isclose(accuracy, lowest, rel_tol=1e-12):
+            return float(first)
+        if accuracy < lowest:
+            return None  # also where the curve dips below it later on
         for (left, below), (right, above) in pairwise(points):
             if below < accuracy <= above:
                 return float(left * (right / left) ** ((accuracy - below) / (above - below)))

@@ -6,12 +6,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.table import Table
 
 from analysis.landscape.directions import Tensors, filter_weights
 from analysis.landscape.flatness import Walk, flatness, random_walks
 from analysis.landscape.gradient_noise import SpreadOfVectors, summarise
 from analysis.landscape.surface import Surface, flat, in_filter_units
+from analysis.landscape.tables import landscape_grid
 from analysis.results import write_result
 from analysis.run_folder import open_run
 from lightning_modules.command_line import progress_bar
@@ -72,7 +72,7 @@ def landscape(
     figures = {"walks": plot_walks(walks, threshold)}
     files = write_result(run, "landscape", result, settings=measured, seed=seed, figures=figures)
     console = Console()
-    console.print(_table(result))
+    console.print(landscape_grid(result).rich())
     for file in files:
         console.print(f"Written: {file}", soft_wrap=True)
 
@@ -123,22 +123,3 @@ def _flatness_facts(walks: list[Walk], weights: Tensors) -> dict[str, Any]:
 def _finite(value: float) -> float | None:
     """What JSON can hold: None for what is infinite or not known."""
     return value if math.isfinite(value) else None
-
-
-def _table(result: dict[str, Any]) -> Table:
-    table = Table(title="Loss landscape, unaugmented training images")
-    table.add_column("measure")
-    table.add_column("value", justify="right")
-    found, noise = result["flatness"], result["gradient_noise"]["parameters"]
-    rows = {
-        "training loss": result["train_loss"],
-        "flatness, in filter norms": found["distance"],
-        "  deviation over directions": found["deviation"],
-        "gradient spread": noise["spread"],
-        "signal to noise": noise["signal_to_noise"],
-        "noise scale, images": noise["noise_scale"],
-    }
-    for name, value in rows.items():
-        unknown = "-" if name.strip().startswith("deviation") else "infinite"
-        table.add_row(name, unknown if value is None else f"{value:.4g}")
-    return table

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from analysis.landscape.directions import Tensors, filter_norms
+from analysis.sampling import draw_rows
 from lightning_modules.classifier import Classifier
 from lightning_modules.data import LabelledImages
 
@@ -42,8 +43,7 @@ class Surface:
             count: Images, at least 1.
             seed: Seed of the draw.
         """
-        rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:count]
-        images, labels = train.__getitems__(rows.tolist())
+        images, labels = train.__getitems__(draw_rows(len(train), count, seed))
         return cls(model, images, labels)
 
     @torch.no_grad()

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -18,6 +17,7 @@ from analysis.moments.policy_influence import capture_of, influence_function, so
 from analysis.moments.study import Precision, measure, summarise
 from analysis.results import write_result
 from analysis.run_folder import OpenedRun, open_run
+from analysis.sampling import draw_rows
 from lightning_modules.command_line import progress_bar
 from lightning_modules.targets import as_probabilities
 
@@ -58,9 +58,8 @@ def moments(
     chosen = _chosen(augmentations_of(opened), augmentations)
     examples = _examples(opened, images, seed)
     compared = min(influence_images, len(examples))
-    total = len(chosen) * len(examples)
     with progress_bar() as bar:
-        task = bar.add_task("moments", total=total)
+        task = bar.add_task("moments", total=len(chosen) * len(examples))
         rows = []
         for name, augmentation in chosen.items():
             measured = []
@@ -70,12 +69,10 @@ def moments(
             rows.append(summarise(name, measured, precision))
         task = bar.add_task("influence", total=compared * len(FAMILIES) * len(STRENGTHS), visible=compared > 0)
         influence = _influence(opened, examples[:compared], budget, lambda: bar.advance(task))
-    epochs = opened.config.get("trainer", {}).get("max_epochs")
+    epochs = (opened.config.get("trainer") or {}).get("max_epochs")
     result = {"epochs": epochs, "augmentations": rows, "influence": influence}
-    figures = {
-        "samples": samples_picture(rows, precision, epochs),
-        "images": image_picture(chosen, examples[0], budget),
-    }
+    figures = {"samples": samples_picture(rows, precision, epochs)}
+    figures["images"] = image_picture(chosen, examples[0], budget)
     if influence:
         figures["influence"] = influence_picture(influence)
     settings = {**asdict(precision), "images": len(examples), "influence_images": compared, "views": views}
@@ -107,10 +104,10 @@ def _chosen(known: dict[str, Augmentation], names: Sequence[str] | None) -> dict
 def _examples(run: OpenedRun, count: int, seed: int) -> list[Example]:
     """Training images drawn at random, each with the next one as its partner."""
     train = run.data.splits.train
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[: min(count, len(train))]
-    images, labels = (part.to(run.model.device) for part in train.__getitems__(order.tolist()))
+    rows = draw_rows(len(train), count, seed)
+    images, labels = (part.to(run.model.device) for part in train.__getitems__(rows))
     targets = as_probabilities(labels, run.data.num_classes)
-    pairs = [[k, (k + 1) % len(order)] for k in range(len(order))]
+    pairs = [[k, (k + 1) % len(rows)] for k in range(len(rows))]
     return [Example(images[pair], labels[pair], targets[pair]) for pair in pairs]
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from analysis.moments.factored import Moments
 from analysis.moments.network import Function, curvature, output_moments
+from analysis.sampling import draw_rows
 from influence import LastLayerHessian, Solution, loss_gradient, solve, upweight_influence
 from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.data import InfluenceDataModule
@@ -90,8 +91,9 @@ def training_hessian(
     capture: FeatureCapture, data: InfluenceDataModule, damping: float, rows: int = 2048
 ) -> LastLayerHessian:
     """H of training images as they are; the arguments are those of `solve_for_influence_set`."""
-    train, _ = data.splits.train.__getitems__(range(min(rows, len(data.splits.train))))
-    return LastLayerHessian(*read_rows(capture, train, data.batch_size), damping=damping)
+    train = data.splits.train
+    images, _ = train.__getitems__(draw_rows(len(train), rows, seed=0))
+    return LastLayerHessian(*read_rows(capture, images, data.batch_size), damping=damping)
 
 
 @torch.no_grad()
@@ -104,7 +106,7 @@ def solve_for_influence_set(
         capture: Of the classifier, in evaluation mode.
         data: What it was trained on.
         damping: Of the Hessian, times its mean eigenvalue, > 0.
-        rows: Training images behind H at most, the first of the split.
+        rows: Training images behind H at most, drawn at random, always the same ones.
     """
     images, labels = data.influence_set()
     hessian = training_hessian(capture, data, damping, rows)

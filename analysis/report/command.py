@@ -49,6 +49,8 @@ def report(
     if images < 0:
         raise ValueError(f"images must be at least 0, found {images}.")
     folders = list(dict.fromkeys(Path(run) for run in runs))
+    target = (folders[0] / "report.html" if len(folders) == 1 else Path("report.html")) if out is None else Path(out)
+    _check_places(target, studies or [])
     opened = [open_run(folder, device, data_path) for folder in folders]
     summaries = [read_summary(folder) for folder in folders]
     arms = comparison.arms_of(opened, summaries)
@@ -59,9 +61,20 @@ def report(
             run_page(*pair, effort, f"run{place}") for place, pair in enumerate(zip(opened, summaries, strict=True))
         ]
         bar.update(task, description="report")
-    target = (folders[0] / "report.html" if len(folders) == 1 else Path("report.html")) if out is None else Path(out)
     write_atomically(target, render(_page(opened, summaries, arms, pages)))
     Console().print(f"Written: {target}", soft_wrap=True)
+
+
+def _check_places(target: Path, studies: Sequence[Path]) -> None:
+    """Raise before anything is computed if the page cannot go there, or a study has nothing to show."""
+    if target.is_dir():
+        raise ValueError(f"out: {target} is a folder; give the name of a file, such as {target / 'report.html'}.")
+    for study in studies:
+        if not any((study / "analysis").glob("*.json")):
+            raise FileNotFoundError(
+                f"studies: there is no result in {study / 'analysis'}; give the folder that an analysis wrote "
+                "into, such as runs/exchange_rate."
+            )
 
 
 def _page(runs: Sequence[OpenedRun], summaries: Sequence[Summary | None], arms: Arms, pages: Sequence[RunPage]) -> Page:
@@ -69,12 +82,12 @@ def _page(runs: Sequence[OpenedRun], summaries: Sequence[Summary | None], arms: 
     overview = _ranges(runs)
     if overview is not None:
         shared.append(overview)
+    names = comparison.names_of(runs)
     chapters = [
-        Chapter(f"run{place}", f"Run {run.name}", page.sections)
-        for place, (run, page) in enumerate(zip(runs, pages, strict=True))
+        Chapter(f"run{place}", f"Run {name}", page.sections)
+        for place, (name, page) in enumerate(zip(names, pages, strict=True))
     ]
-    names = listed([run.name for run in runs])
-    title = f"What the run {names} learned" if len(runs) == 1 else f"What {len(runs)} runs learned: {names}"
+    title = f"What the run {names[0]} learned" if len(runs) == 1 else f"What {len(runs)} runs learned: {listed(names)}"
     said, caveats = _summary(runs, arms, pages)
     return Page(title, said, caveats, shared, chapters, this_page())
 
@@ -82,14 +95,13 @@ def _page(runs: Sequence[OpenedRun], summaries: Sequence[Summary | None], arms: 
 def _summary(runs: Sequence[OpenedRun], arms: Arms, pages: Sequence[RunPage]) -> tuple[list[str], list[str]]:
     """The sentences at the top, and what must be read with them."""
     said: list[str] = []
-    for run, page in zip(runs, pages, strict=True):
-        before = "" if len(runs) == 1 else f"{run.name}: "
+    for name, run, page in zip(comparison.names_of(runs), runs, pages, strict=True):
         words = _learned(run) + ([op_section.sentence(run, page.ops)] if page.ops is not None else [])
-        said += [before + words[0], *words[1:]] if words else []
+        said += words if len(runs) == 1 else [f"Run {name}. {' '.join(words)}"]
     if not arms.by_seed:
         return said, ["There is no test accuracy yet: see below for what to run."]
     caveat = comparison.caveat(arms)
-    compared = comparison.sentences(arms, comparison.count_tested(runs[0]))
+    compared = comparison.sentences(arms, comparison.count_tested(runs))
     return [*compared, *said], [caveat] if caveat else []
 
 

@@ -31,9 +31,7 @@ def arms_of(runs: Sequence[OpenedRun], summaries: Sequence[Summary | None]) -> A
     Raises:
         ValueError: If two runs of one setting have the same arm and seed.
     """
-    settings = [_setting(run.config) for run in runs]
-    first = {repr(setting): run.name for setting, run in zip(reversed(settings), reversed(runs), strict=True)}
-    named = [first[repr(setting)] if len(first) > 1 else "" for setting in settings]
+    named = _settings(runs)
     return gather([(one, name) for one, name in zip(summaries, named, strict=True) if one is not None])
 
 
@@ -55,12 +53,19 @@ def comparison(arms: Arms, runs: Sequence[OpenedRun], summaries: Sequence[Summar
         )
     if not arms.by_seed:
         return Section("accuracy", _TITLE, missing=missing)
-    tested = count_tested(runs[0])
-    rows = {arm: _interval(seeds, tested) for arm, seeds in arms.by_seed.items()}
-    return Section("accuracy", _TITLE, _blocks(arms, rows, tested, summaries), missing)
+    tested = count_tested(runs)
+    rows = {arm: _interval(seeds, tested[arm.setting]) for arm, seeds in arms.by_seed.items()}
+    return Section(
+        "accuracy", _TITLE, _blocks(arms, rows, tested, list(zip(_settings(runs), summaries, strict=True))), missing
+    )
 
 
-def _blocks(arms: Arms, rows: Mapping[Arm, Interval], tested: int, summaries: Sequence[Summary | None]) -> list[Block]:
+def _blocks(
+    arms: Arms,
+    rows: Mapping[Arm, Interval],
+    tested: Mapping[str, int],
+    summaries: Sequence[tuple[str, Summary | None]],
+) -> list[Block]:
     shown = {str(arm): _percent(found) for arm, found in rows.items()}
     with page_style():
         figure = intervals(shown, "test accuracy, %")
@@ -87,32 +92,35 @@ def _blocks(arms: Arms, rows: Mapping[Arm, Interval], tested: int, summaries: Se
     ]
 
 
-def _method(arms: Arms, tested: int) -> str:
+def _method(arms: Arms, tested: Mapping[str, int]) -> str:
     alone = any(len(seeds) == 1 for seeds in arms.by_seed.values())
     several = any(len(seeds) > 1 for seeds in arms.by_seed.values())
-    words = ["All arms are trained with the same data and, in pairs, the same seeds."]
+    whose = "All arms" if len(tested) == 1 else "The arms of each setting"
+    words = [f"{whose} are trained with the same data and, in pairs, the same seeds."]
     if several:
         words.append("Intervals over seeds are Student's t; differences are paired by seed.")
     if alone:
+        counts = listed([f"{count:,}" for count in dict.fromkeys(tested.values())])
         words.append(
-            f"The interval of a single seed is Wilson's, from {tested:,} test images: it holds for other test images "
-            "of the same kind, not for other seeds."
+            f"The interval of a single seed is Wilson's, from {counts} test images: it holds for other test images of "
+            "the same kind, not for other seeds."
         )
     return " ".join(words)
 
 
-def sentences(arms: Arms, tested: int) -> list[str]:
+def sentences(arms: Arms, tested: Mapping[str, int]) -> list[str]:
     """What the comparison says; see `caveat`.
 
     Args:
         arms: At least one.
-        tested: Test images.
+        tested: Test images of each setting.
     """
     said = []
     for arm in arms.own:
         values = list(arms.by_seed[arm].values())
         seeds = f", mean of {len(values)} seeds" if len(values) > 1 else ""
-        said.append(f"Test accuracy ({arm}): {100 * over_seeds(values).value:.1f} % on {tested:,} test images{seeds}.")
+        accuracy = f"{100 * over_seeds(values).value:.1f} % on {tested[arm.setting]:,} test images"
+        said.append(f"Test accuracy ({arm}): {accuracy}{seeds}.")
         for reference in ("plain", "uniform"):
             found = arms.difference(arm, reference)
             if found is not None:
@@ -142,7 +150,10 @@ def _compared(arm: Arm, reference: str, found: Interval, seeds: int) -> str:
 
 def _interval(seeds: Mapping[int, float], tested: int) -> Interval:
     values = list(seeds.values())
-    return over_seeds(values) if len(values) > 1 else wilson(values[0], tested)
+    if len(values) == 1:
+        return wilson(values[0], tested)
+    mean, low, high = over_seeds(values)
+    return Interval(mean, None if low is None else max(low, 0.0), None if high is None else min(high, 1.0))
 
 
 def _difference(arms: Arms, arm: Arm) -> list[str]:
@@ -165,14 +176,29 @@ def _range(found: Interval) -> str:
     return f"{found.value:.1f}" + ("" if found.low is None else f" ({_bounds(found)})")
 
 
-def _seconds(arm: Arm, summaries: Sequence[Summary | None]) -> str:
-    times = [one.seconds[arm.name] for one in summaries if one is not None and arm.name in one.seconds]
+def _seconds(arm: Arm, summaries: Sequence[tuple[str, Summary | None]]) -> str:
+    own = [one.seconds for setting, one in summaries if one is not None and setting == arm.setting]
+    times = [seconds[arm.name] for seconds in own if arm.name in seconds]
     return f"{sum(times) / len(times):,.0f}" if times else DASH
 
 
-def count_tested(run: OpenedRun) -> int:
-    """How many test images a run has; their labels are not looked at."""
-    return len(run.data.test_dataloader().dataset)  # type: ignore[arg-type]
+def count_tested(runs: Sequence[OpenedRun]) -> dict[str, int]:
+    """How many test images the runs of each setting have; their labels are not looked at."""
+    first = dict(zip(reversed(_settings(runs)), reversed(runs), strict=True))
+    return {setting: len(run.data.test_dataloader().dataset) for setting, run in first.items()}  # type: ignore[arg-type]
+
+
+def names_of(runs: Sequence[OpenedRun]) -> list[str]:
+    """What to call each run: its name, or its folder where two have one name."""
+    names = [run.name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
+
+
+def _settings(runs: Sequence[OpenedRun]) -> list[str]:
+    """What tells the setting of each run from others: the name of its first run; empty if all runs are of one."""
+    settings = [repr(_setting(run.config)) for run in runs]
+    first = dict(zip(reversed(settings), reversed(names_of(runs)), strict=True))
+    return [first[setting] if len(first) > 1 else "" for setting in settings]
 
 
 def _setting(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Results of other analyses as tables, whatever is in them: a new field changes the page and never breaks it.
 
-Mappings of mappings and lists of mappings become tables, their numbers columns; what is deeper gets tables of its own.
+Analyses that make tables of their results have those. Of all others, mappings of mappings and lists of mappings become
+tables, their numbers columns; what is deeper gets tables of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 from analysis.report.blocks import DASH, MINUS, Block, Picture, Table, Text, number, spoken
 from analysis.report.drawing import picture_file
+from analysis.report.own_tables import own_tables
 from analysis.results import read_result
 
 _MOST_ROWS = 60
@@ -34,6 +36,12 @@ _CAPTIONS = {
     "moments_samples": "Draws of each augmentation until its averages are right",
     "moments_images": "Mean, standard deviation and first principal direction of one image under each augmentation",
     "moments_influence": "What estimates of the expected influence leave unexplained; below 1 they are of use",
+    "landscape_walks": "The loss along random directions from the trained weights",
+    "exchange_rate_curves": "Accuracy against the number of training images: points are seeds, lines the power laws",
+    "exchange_rate_rates": "Worth of each policy by the power laws, with intervals; hollow points are extrapolated, "
+    "triangles infinite",
+    "class_effects_classes": "Change from the best strength of each class to the strongest; pale is not significant",
+    "class_effects_prediction": "Harm predicted by influence, and what was then measured; a point for each class",
 }
 
 
@@ -57,8 +65,9 @@ def findings(folder: Path, name: str) -> list[Block] | None:
         if path.is_file():
             caption = _CAPTIONS.get(path.stem, f"{spoken(name).capitalize()}: {shown}")
             blocks.append(Picture(picture_file(path, f"{caption}; its numbers are in the tables"), caption, wide=True))
-    blocks += tables(content.get("result"), spoken(name).capitalize())
-    return [*blocks, _how(content)]
+    result = content.get("result")
+    own = own_tables(name, result)
+    return [*blocks, *(tables(result, spoken(name).capitalize()) if own is None else own), _how(content)]
 
 
 def _pictures(content: Mapping[str, Any]) -> list[str]:
@@ -73,10 +82,18 @@ def _how(content: Mapping[str, Any]) -> Text:
     settings, versions = content.get("settings"), content.get("versions")
     parts = [f"seed {content.get('seed')}"]
     if isinstance(settings, Mapping):
-        parts += [f"{spoken(str(key))} {cell(value)}" for key, value in settings.items() if not _is_deep(value)]
+        parts += [_setting(str(key), value) for key, value in settings.items()]
     if isinstance(versions, Mapping):
         parts += [f"{key} {cell(value)}" for key, value in versions.items()]
-    return Text(f"Measured with {', '.join(parts)}.", note=True)
+    return Text(f"Measured with {'; '.join(part for part in parts if part)}.", note=True)
+
+
+def _setting(key: str, value: Any) -> str:
+    """A setting in words, with those inside of it in brackets; nothing for what is empty, or a table."""
+    if not isinstance(value, Mapping):
+        return "" if value in (None, [], "") or _is_deep(value) else f"{spoken(key)} {cell(value)}"
+    inside = [f"{spoken(name)} {text}" for name, text in flatten(value).items() if text not in ("", DASH)]
+    return f"{spoken(key)} ({', '.join(inside)})" if inside else ""
 
 
 def tables(result: Any, title: str) -> list[Block]:
@@ -102,7 +119,9 @@ def _walk(value: Any, title: str, found: list[Block]) -> None:
         numbered = False
     deep = {str(key): one for key, one in value.items() if _is_deep(one)}
     flat = [[spoken(str(key)), cell(one)] for key, one in value.items() if not _is_deep(one)]
-    if flat:
+    if len(flat) == 1 and deep:
+        found.append(Text(f"{flat[0][0].capitalize()}: {flat[0][1]}."))
+    elif flat:
         found.append(Table(title, ["Quantity", "Value"], flat[:_MOST_ROWS]))
     rows = {key: flatten(one) for key, one in deep.items() if isinstance(one, Mapping)}
     if 1 < len(rows) == len(deep) and _alike(list(rows.values())):

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from analysis.run_folder import OpenedRun
+from analysis.sampling import draw_rows
 from lightning_modules.attribution import Precision, Views, attribute_images
 from lightning_modules.data import LabelledImages, MemoryStore
 
@@ -79,20 +79,17 @@ def score_some(run: OpenedRun, images: int, seed: int, shown: int) -> Scores:
         ValueError: If the influence set is trained on.
     """
     train = run.data.splits.train
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:images].sort().values
-    some = _in_memory(train, order)
+    some = _in_memory(train, sorted(draw_rows(len(train), images, seed)))
     precision = Precision(lambda batch: batch, nullcontext)
     table = attribute_images(run.model, run.data, Views(0, False), precision, show_progress=False, images=some)
     rows = [table.row(index) for index in range(len(some))]
     return _scores(rows, some, len(train), shown)
 
 
-def _in_memory(images: LabelledImages, rows: Tensor) -> LabelledImages:
-    pixels, labels = images.__getitems__(rows.tolist())
+def _in_memory(images: LabelledImages, rows: list[int]) -> LabelledImages:
+    pixels, labels = images.__getitems__(rows)
     sources = images.sources()
-    return LabelledImages(
-        MemoryStore((pixels * 255).round().byte()), labels, lambda: [sources[row] for row in rows.tolist()]
-    )
+    return LabelledImages(MemoryStore((pixels * 255).round().byte()), labels, lambda: [sources[row] for row in rows])
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

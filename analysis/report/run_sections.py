@@ -24,8 +24,10 @@ from lightning_modules.targets import as_probabilities
 
 _COLUMNS, _DRAWS = 8, 3  # of the grid
 _WORST = 12  # images
+_OF_A_RUN = ("moments", "landscape")  # the other analyses are of data
 _ANALYSES = {
     "moments": "Moments: how many draws the augmentations need",
+    "landscape": "Landscape: how flat the minimum is, and how noisy the gradients",
     "exchange_rate": "Exchange rate: how many real images an augmentation is worth",
     "class_effects": "Class effects: which classes gain and which pay",
 }
@@ -208,7 +210,7 @@ def _worst(scores: Scores, command: str) -> list[Block]:
     note = f"For {scores.suspects:,} of {len(scores.influence):,} images a head that has not seen them suggests "
     whole = "" if len(scores.influence) == scores.of else f" Scores of all training images: {command}"
     return [
-        Gallery("The images that more weight on would harm most, the worst first", items),
+        Gallery("Images whose greater weight would harm most, the worst first", items),
         Text(f"{note}another class than their label; look at them before leaving any out.{whole}", note=True),
     ]
 
@@ -217,7 +219,7 @@ def _analysis(name: str, folders: list[Path], run: Path) -> Section:
     blocks: list[Block] = []
     for folder in dict.fromkeys(folders):
         blocks += findings(folder, name) or []
-    command = f"python -m analysis {name}" + (f" {run}" if name == "moments" else " (--help says how)")
+    command = f"python -m analysis {name}" + (f" {run}" if name in _OF_A_RUN else " (--help says how)")
     missing = (
         f"Not measured yet: there is no {name}.json in {run / 'analysis'}. To measure it: {command}. Results in "
         'another folder are shown with --studies "[FOLDER]".'

@@ -62,8 +62,8 @@ def odd_run(folder: Path) -> Path:
 
 
 def write_findings(folder: Path) -> None:
-    """Results of three analyses with markup in them and a picture each."""
-    for name in ("moments", "exchange_rate", "class_effects"):
+    """Results of all analyses with markup in them and a picture each."""
+    for name in ("moments", "landscape", "exchange_rate", "class_effects"):
         figure = Figure(figsize=(8, 2))
         figure.subplots().plot([0, 1])
         write_result(folder, name, RESULT, settings={"folder": EVIL}, seed=0, figures={"rates": figure})

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -160,10 +161,55 @@ def test_a_lost_run_alone_is_repeated_to_the_same_numbers(
     assert {**after, "seconds": 0} == {**before, "seconds": 0}
 
 
-def test_the_prediction_is_zero_for_the_policy_the_reference_was_trained_with(images: Path, folder: Path) -> None:
+def test_calls_with_other_arguments_leave_the_policies_of_each_others_runs_alone(
+    images: Path, votes: Path, folder: Path, content: dict[str, Any], tmp_path: Path
+) -> None:
+    """Every run still names a policy file with the content that it was trained with."""
+    shared = Path(shutil.copytree(folder, tmp_path / "study"))
+    shutil.rmtree(shared / "runs")
+    calls = [[], ["--strengths=[0.2,1.0]"], ["--ops={hue: 45.0}", "--retrain=false"], []]
+    weakened = []
+    for others in calls:
+        main(arguments(images, shared, *others))
+        recipe = (read_result(shared, "class_effects") or {})["result"]["recipe"]
+        weakened.append(recipe["absorbing"])
+        described = load_policy(shared / "class_conditional_policy.json").describe()["hue"]
+        expected = [described["bound"] * recipe["absorbing"].get(name, 1.0) for name in CLASSES]
+        assert described["half_widths"] == pytest.approx(expected)  # the one for people is that of the last call
+    assert set(weakened[0].values()) == {0.05}
+    assert set(weakened[1].values()) == {0.2}
+    assert weakened[3] == weakened[0]
+    runs = sorted((shared / "runs").glob("*.json"))
+    assert len(runs) == (4 + 2) + (2 + 2) + 4  # strengths and recipe, twice, and strengths over other ops
+    for run in runs:
+        facts = json.loads(run.read_text())["setting"]
+        parts = {"training": Training(**facts["training"]), "measurement": Measurement(**facts["measurement"])}
+        assert Setting(**{**facts, **parts}).key == run.stem
+
+
+def test_the_prediction_asks_about_images_of_every_class(images: Path, folder: Path) -> None:
+    """The files of an image folder lie in the order of their classes."""
+    study = study_of(images, folder)
+    weak = study.settings()[0.05, 0]
+    asked: list[int] = []
+
+    def note(pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        asked.extend(labels.tolist())
+        return pixels
+
+    predicted_harm(Reference.load(weak, study.weights), note, note, images=24, draws=1)
+    assert len(asked) == 2 * 24
+    assert set(asked) == {0, 1, 2, 3}
+
+
+def study_of(images: Path, folder: Path) -> Study:
     training = Training(steps=12, batch_size=32, precision="32-true", model_kwargs={"width": 4}, accelerator="cpu")
     measurement = Measurement(val_size=40, influence_size=8)
-    study = Study(str(images), folder, OPS, "none", [0.05, 1.0], 64, 2, training, measurement)
+    return Study(str(images), folder, OPS, "none", [0.05, 1.0], 64, 2, training, measurement)
+
+
+def test_the_prediction_is_zero_for_the_policy_the_reference_was_trained_with(images: Path, folder: Path) -> None:
+    study = study_of(images, folder)
     weak, strong = (study.settings()[strength, 0] for strength in study.strengths)
     ask = partial(predicted_harm, Reference.load(weak, study.weights), view_maker(weak))
     before = torch.get_rng_state()
@@ -173,6 +219,18 @@ def test_the_prediction_is_zero_for_the_policy_the_reference_was_trained_with(im
     assert torch.equal(harm, ask(view_maker(strong)))
     assert not torch.equal(harm, ask(view_maker(strong), seed=1))
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_validation_split_without_a_class_is_told_before_anything_is_trained(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(command, "train_and_observe")
+    own = Path(shutil.copytree(images, tmp_path / "images"))
+    shutil.copytree(own / "test", own / "validation")
+    shutil.rmtree(own / "validation" / CLASSES[3])
+    with pytest.raises(SystemExit):
+        main(arguments(own, tmp_path / "study"))
+    assert "no image of class [3]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -186,6 +244,7 @@ def test_the_prediction_is_zero_for_the_policy_the_reference_was_trained_with(im
         (["--damping=0"], "damping > 0"),
         (["--measurement.corruptions=[jpeg]"], "as they are"),
         (["--thresholds.vote_share=0"], "vote_share"),
+        (["--thresholds.significance=1"], "significance"),
         (["--human_counts=nowhere.npy"], "no file nowhere.npy"),
         (["--human_counts={other}"], "expected .images, 4 classes."),
         (["--human_counts={fewer}"], "one row for each of 32 images"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from finished_runs import digits_run
 
-from analysis.class_effects.policies import check_strengths, conditional_policy, write_strength
+from analysis.class_effects.policies import check_strengths, conditional_policy, write_conditional, write_strength
 from analysis.class_effects.study import Recipe, find_recipe, write_recipe
 from augnet import AugNet, load_policy, save_policy
 
@@ -41,6 +41,26 @@ def test_a_class_is_augmented_as_by_the_sweep_at_its_strength(strength: float, t
     swept = augmented(load_policy(write_strength(OPS, strength, tmp_path)), labels)
     found = augmented(conditional_policy(OPS, [1.0, 1.0, strength, 1.0]), labels)
     torch.testing.assert_close(found[labels == 2], swept[labels == 2], rtol=0, atol=1e-6)
+
+
+def test_a_file_of_a_sweep_is_named_after_its_content(tmp_path: Path) -> None:
+    """What differs in anything has a file of its own: strengths that read alike, bounds, the order of ops, classes."""
+    bounds = dict(OPS)
+    files = [
+        write_strength(bounds, 0.5, tmp_path),
+        write_strength(bounds, 0.50000004, tmp_path),
+        write_strength({**bounds, "rotation": 41.0}, 0.5, tmp_path),
+        write_strength({"rotation": 40.0}, 0.5, tmp_path),
+        write_conditional(bounds, [0.5, 1.0], tmp_path),
+        write_conditional(bounds, [1.0, 0.5], tmp_path),
+        write_conditional(bounds, [1.0, 0.5, 1.0], tmp_path),
+    ]
+    assert len(set(files)) == len(files)
+    kept = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    assert write_strength(bounds, 0.5, tmp_path) == files[0]
+    assert write_conditional(bounds, [1.0, 0.5], tmp_path) == files[5]
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == kept
+    assert load_policy(files[5]).describe()["rotation"]["half_widths"] == pytest.approx([40.0, 20.0])
 
 
 def test_strengths_are_fractions_of_the_bounds() -> None:

@@ -49,6 +49,13 @@ def test_interpolation_is_straight_in_the_logarithm_of_the_size() -> None:
     assert curve.interpolated_size(0.71) is None
 
 
+def test_nothing_is_interpolated_below_the_smallest_size_where_a_curve_dips_later_on() -> None:
+    curve = LearningCurve({100: [0.5], 200: [0.4], 400: [0.6]})
+    assert curve.interpolated_size(0.45) is None
+    assert curve.interpolated_size(0.5) == 100
+    assert curve.interpolated_size(0.55) == pytest.approx(200 * 2**0.75)
+
+
 def test_interpolated_rates_need_no_power_law() -> None:
     """Reference with a step: the fit is off, the interpolation between the measured points is not."""
     reference = LearningCurve({100: [0.1], 200: [0.2], 400: [0.3], 800: [0.7], 1600: [0.71]})

@@ -1,10 +1,12 @@
 """`python -m analysis moments` on a finished run of digits: numbers, pictures, and what is said of mistakes."""
 
+import shutil
 from pathlib import Path
 
 import matplotlib.image
 import pytest
 import torch
+import yaml
 from finished_runs import digits_run
 
 from analysis.__main__ import main
@@ -53,6 +55,16 @@ def test_the_command_end_to_end(finished: Path, capsys: pytest.CaptureFixture[st
     printed = capsys.readouterr().out
     assert "horizontal_flip" in printed
     assert "moments.json" in printed
+
+
+def test_a_run_that_says_nothing_of_its_trainer(finished: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump({**config, "trainer": None}))
+    main(["moments", str(run), "--images=2", "--influence_images=0", "--augmentations=[horizontal_flip]"])
+    content = read_result(run, "moments")
+    assert content is not None
+    assert content["result"]["epochs"] is None
 
 
 def test_the_numbers_of_a_flip_are_those_of_its_two_views(finished: Path) -> None:

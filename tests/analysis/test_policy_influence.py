@@ -17,6 +17,7 @@ from analysis.moments.policy_influence import (
     solve_for_influence_set,
 )
 from analysis.run_folder import OpenedRun, open_run
+from analysis.sampling import draw_rows
 from influence import LastLayerHessian, loss_gradient
 from lightning_modules.feature_capture import FeatureCapture
 
@@ -80,10 +81,11 @@ def test_the_solution_is_that_of_the_dense_system(opened: OpenedRun) -> None:
     capture = capture_of(opened.model, opened.data)
     solution = solve_for_influence_set(capture, opened.data, damping=0.1, rows=300)
     with torch.no_grad():
-        train = capture(opened.data.splits.train.__getitems__(range(300))[0])
+        train = opened.data.splits.train
+        rows = capture(train.__getitems__(draw_rows(len(train), 300, seed=0))[0])
         images, labels = opened.data.influence_set()
         held_out = capture(images)
-    hessian = LastLayerHessian(*train, damping=0.1).dense()
+    hessian = LastLayerHessian(*rows, damping=0.1).dense()
     gradient = loss_gradient(*held_out, labels)
     expected = torch.linalg.solve(hessian.double(), gradient.flatten().double()).view_as(gradient)
     assert float((solution.value.double() - expected).norm() / expected.norm()) < 1e-3  # features are float32

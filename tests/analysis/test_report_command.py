@@ -15,7 +15,7 @@ from analysis.__main__ import main
 
 SECTIONS = (
     "accuracy", "run0-learned", "run0-pictures", "run0-ops", "run0-influence", "run0-harmful", "run0-moments",
-    "run0-exchange_rate", "run0-class_effects", "run0-provenance",
+    "run0-landscape", "run0-exchange_rate", "run0-class_effects", "run0-provenance",
 )  # fmt: skip
 
 
@@ -42,6 +42,12 @@ class Outline(HTMLParser):
 def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("seeds")
     return [evaluated_run(folder, f"--seed_everything={seed}", "--run.compare=[plain]") for seed in (0, 1)]
+
+
+def page_plot(page: Outline, beginning: str) -> str:
+    """The alternative text of a drawing."""
+    labels = [attributes.get("aria-label") or "" for tag, attributes in page.tags if tag == "svg"]
+    return next(label for label in labels if label.startswith(beginning))
 
 
 def page_of(*arguments: str | Path) -> Outline:
@@ -99,6 +105,9 @@ def test_several_seeds_give_means_and_paired_differences(
     found = [json.loads((run / "summary.json").read_text())["test_accuracy"] for run in seeds]
     mean = 100 * sum(one["learned"] for one in found) / 2
     assert f"{mean:.1f} % on 397 test images, mean of 2 seeds" in page.words
+    bounds = re.findall(r"(\d+\.\d) \((\d+\.\d) to (\d+\.\d)\)", page_plot(page, "Test accuracy in percent"))
+    assert bounds
+    assert all(0 <= float(low) <= float(value) <= float(high) <= 100 for value, low, high in bounds)
     assert "over 2 paired seeds (95 % interval" in page.words
     assert {"policies", "run0", "run1", "run0-ops", "run1-ops"} <= set(page.ids())
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
@@ -122,6 +131,28 @@ def test_runs_of_other_settings_stand_beside_each_other(seeds: list[Path], tmp_p
     assert "policies" not in page.ids()
     assert "The mixture takes these most often" in page.words
     assert "How often each op is taken, and how strongly" in page.words
+
+
+def test_runs_of_one_name_and_other_settings_are_told_apart(seeds: list[Path], tmp_path: Path) -> None:
+    """Each has its own times and, in the plot and the table, its own name."""
+    other = evaluated_run(tmp_path, "--model.policy=mixture", "--seed_everything=1", "--run.compare=[plain]")
+    assert other.name == seeds[0].name
+    times: list[Path] = []
+    for run, seconds in ((seeds[0], 11.0), (other, 222.0)):
+        summary = json.loads((run / "summary.json").read_text())
+        summary["seconds_by_arm"] = dict.fromkeys(summary["test_accuracy"], seconds)
+        copy = Path(shutil.copytree(run, tmp_path / f"timed{len(times)}" / run.name))
+        (copy / "summary.json").write_text(json.dumps(summary))
+        times.append(copy)
+    page = page_of(*times, f"--out={tmp_path / 'both.html'}")
+    for run in times:
+        assert f"Test accuracy (learned ({run}))" in page.words
+    assert page.words.count(f"What 2 runs learned: {times[0]} and {times[1]}") == 2  # title and heading
+    assert all(page.words.count(f"Run {run}") >= 2 for run in times)  # summary, contents and chapter
+    text = (tmp_path / "both.html").read_text()
+    for run, shown in zip(times, ("11", "222"), strict=True):
+        row = text.split(f">learned ({run})</th>")[1].split("</tr>")[0]
+        assert row.endswith(f">{shown}</td>")
 
 
 def test_a_run_without_policy(tmp_path: Path) -> None:
@@ -200,6 +231,8 @@ def test_damaged_files_are_one_line(
         (["nowhere"], "there is no run nowhere"),
         ([], "are required"),
         (["nowhere", "--images=-1"], "images must be at least 0"),
+        (["nowhere", "--studies=[nothing]"], "there is no result in nothing/analysis"),
+        (["nowhere", "--out=."], "out: . is a folder"),
     ],
 )
 def test_mistakes_are_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,5 +261,5 @@ def test_what_comes_from_data_is_text(tmp_path: Path) -> None:
     assert not [a for _, a in page.tags if any(name.startswith("on") for name in a)]
     for name in NAMES:
         assert name in page.words
-    assert sum(tag == "img" and a.get("class") == "plot" for tag, a in page.tags) == 6
+    assert sum(tag == "img" and a.get("class") == "plot" for tag, a in page.tags) == 8
     assert "Not measured yet" not in page.words

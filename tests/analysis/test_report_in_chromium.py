@@ -16,6 +16,7 @@ SECTIONS = (
     "Summary", "Contents", "Accuracy, controls and baselines", "What was learned", "Before and after",
     "Which ops help which classes: a prediction", "Influence of the training images",
     "The most harmful training images", "Moments: how many draws the augmentations need",
+    "Landscape: how flat the minimum is, and how noisy the gradients",
     "Exchange rate: how many real images an augmentation is worth",
     "Class effects: which classes gain and which pay", "Provenance",
 )  # fmt: skip

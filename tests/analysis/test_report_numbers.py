@@ -19,7 +19,8 @@ from analysis.report.blocks import DASH, MINUS, Table, Text
 from analysis.report.comparison import caveat, sentences
 from analysis.report.drawing import COLOURS
 from analysis.report.findings import findings, tables
-from analysis.report.op_influence import WHOLE, class_solutions, magnitudes_alone, measure_ops
+from analysis.report.op_influence import WHOLE, _means, class_solutions, magnitudes_alone, measure_ops
+from analysis.report.own_tables import own_tables
 from analysis.results import write_result
 from analysis.run_folder import OpenedRun, open_run
 from augnet import AugNet
@@ -78,7 +79,7 @@ def test_a_seed_counts_once_and_settings_are_kept_apart() -> None:
 
 def test_the_sentences_say_how_sure_they_are() -> None:
     one = gather([(_summary(0, learned=0.989924, plain=0.415617), "")])
-    assert sentences(one, 397)[:2] == [
+    assert sentences(one, {"": 397})[:2] == [
         "Test accuracy (learned): 99.0 % on 397 test images.",
         "Learned minus plain (41.6 %): +57.4 points.",
     ]
@@ -87,9 +88,9 @@ def test_the_sentences_say_how_sure_they_are() -> None:
     def over(*learned: float) -> Arms:
         return gather([(_summary(seed, learned=one, plain=0.8), "") for seed, one in enumerate(learned)])
 
-    assert "clearly above zero" in sentences(over(0.9, 0.91, 0.92, 0.9, 0.9), 397)[1]
-    assert "which includes zero" in sentences(over(0.9, 0.7, 0.92, 0.7), 397)[1]
-    assert "clearly below zero" in sentences(over(0.7, 0.71, 0.72), 397)[1]
+    assert "clearly above zero" in sentences(over(0.9, 0.91, 0.92, 0.9, 0.9), {"": 397})[1]
+    assert "which includes zero" in sentences(over(0.9, 0.7, 0.92, 0.7), {"": 397})[1]
+    assert "clearly below zero" in sentences(over(0.7, 0.71, 0.72), {"": 397})[1]
     assert caveat(over(0.9, 0.91, 0.92, 0.9, 0.9)) is None
     assert "3 seeds" in (caveat(over(0.7, 0.71, 0.72)) or "")
 
@@ -222,6 +223,29 @@ def test_an_op_alone_is_drawn_as_in_the_policy_with_all_others_left_out() -> Non
     assert set(fields) == {WHOLE}
 
 
+def test_a_mean_of_few_images_must_be_further_from_zero() -> None:
+    """Each is held to the p-value of the t-test times the number of means."""
+    generator = torch.Generator().manual_seed(0)
+    rows = {f"op{count}": 3 + torch.randn(count, 2, generator=generator) for count in (2, 3, 5, 400)}
+    rows["none"] = torch.full((30, 2), 0.0)
+    found = _means(rows, torch.ones(2, dtype=torch.int64), True)
+    expected = [
+        [stats.ttest_1samp(values[:, k].numpy(), 0).pvalue * 10 <= 0.05 for k in range(2)] for values in rows.values()
+    ]
+    assert found.clear.tolist() == expected
+    normal = found.mean.abs() > stats.norm.isf(0.0025) * found.error
+    assert bool(normal[0].any())  # a normal distribution would have believed two images
+    assert not bool(found.clear[0].any())
+    assert bool(found.clear[3].all())
+
+
+def test_accuracies_of_other_data_have_intervals_of_their_own() -> None:
+    small, large = _summary(0, learned=0.9, plain=0.8), _summary(0, learned=0.9, plain=0.7)
+    said = sentences(gather([(small, "digits"), (large, "photos")]), {"digits": 397, "photos": 10_000})
+    assert "Test accuracy (learned (digits)): 90.0 % on 397 test images." in said
+    assert "Test accuracy (learned (photos)): 90.0 % on 10,000 test images." in said
+
+
 def test_results_become_tables_whatever_they_hold() -> None:
     result = {
         "share": 0.25,
@@ -243,6 +267,64 @@ def test_results_become_tables_whatever_they_hold() -> None:
 def test_no_result_breaks_the_page(result: Any) -> None:
     for one in tables(result, "Study"):
         assert not isinstance(one, Table) or all(len(row) == len(one.columns) for row in one.rows)
+
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "results"
+
+
+def test_analyses_show_the_tables_that_they_make_themselves() -> None:
+    measured = {
+        name: json.loads((BENCHMARKS / f"{name}.json").read_text())["result"]
+        for name in ("class_effects", "exchange_rate")
+    }
+    shown = {name: own_tables(name, result) or [] for name, result in measured.items()}
+    tables = {one.caption: one for blocks in shown.values() for one in blocks if isinstance(one, Table)}
+    for one in tables.values():
+        assert all(len(row) == len(one.columns) for row in one.rows)
+        assert not any("-0" in cell or "-1" in cell or cell == "-" for row in one.rows for cell in row)
+    worth = tables["Worth in extra real images, on validation images"]
+    point = measured["exchange_rate"]["in_domain"]["rates"]["flip_crop"][-1]
+    (row,) = [row for row in worth.rows if row[:2] == ["flip_crop", "4,000"]]
+    assert row[3].startswith(f"+{point['value']:,.0f} (+")
+    assert row[4] == f"{point['interpolated']:,.0f}".replace("-", MINUS)
+    corrupted = tables["Accuracy in % under each corruption, 4,000 images"]
+    by_arm = measured["exchange_rate"]["corruptions"]["gaussian_blur"]
+    assert [row[2] for row in corrupted.rows] == [f"{100 * sizes['4000']:.1f}" for sizes in by_arm.values()]
+    said = " ".join(one.words for blocks in shown.values() for one in blocks if isinstance(one, Text))
+    assert "Validation images: the curve of none is no power law" in said
+    assert "Chosen on the validation split" in said
+    pairs = next(one for caption, one in tables.items() if caption.startswith("Confusions"))
+    assert {pairs.columns[place] for place in pairs.words} == {"Pair", "Category"}
+
+
+@pytest.mark.parametrize("name", ["class_effects", "exchange_rate", "landscape"])
+@pytest.mark.parametrize("result", [None, 3, [], {}, {"in_domain": {"curves": {"none": 1}}}, {"flatness": []}])
+def test_a_result_of_another_shape_is_shown_as_it_is(name: str, result: Any, tmp_path: Path) -> None:
+    assert own_tables(name, result) is None
+    write_result(tmp_path, name, {"a": result}, settings={}, seed=0)
+    assert findings(tmp_path, name)
+
+
+def test_a_landscape_that_is_infinitely_flat_says_so() -> None:
+    noise = {"spread": 1.5, "signal_to_noise": 0.25, "noise_scale": None}
+    flatness = {"distance": None, "deviation": None, "reached": 1, "distances": [0.5, None]}
+    result = {"train_loss": 0.1, "flatness": flatness, "gradient_noise": {"parameters": noise, "filter_units": noise}}
+    blocks = own_tables("landscape", result)
+    assert blocks is not None
+    (table,) = [one for one in blocks if isinstance(one, Table)]
+    rows = {row[0]: row[1] for row in table.rows}
+    assert rows["flatness, in filter norms"] == rows["noise scale, images"] == "infinite"
+    assert (rows["deviation over directions"], rows["directions that reach the threshold"]) == (DASH, "1 of 2")
+    assert rows["gradient spread"] == "1.5"
+
+
+def test_the_settings_of_a_measurement_are_put_in_words(tmp_path: Path) -> None:
+    settings = {"seeds": 3, "sizes": [500, 1000], "training": {"steps": 5, "model_kwargs": {"width": 8}, "none": None}}
+    write_result(tmp_path, "moments", {"a": 1}, settings={**settings, "empty": [], "arms": [{"b": 1}]}, seed=5)
+    (*_, how) = findings(tmp_path, "moments") or []
+    assert isinstance(how, Text)
+    expected = "Measured with seed 5; seeds 3; sizes 500, 1,000; training (steps 5, model kwargs, width 8); augfluence"
+    assert how.words.startswith(expected)
 
 
 def test_a_long_result_is_cut_and_says_so(tmp_path: Path) -> None:

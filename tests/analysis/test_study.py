@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from analysis_images import write_images
+from PIL import Image
 
 from analysis.__main__ import main
-from analysis.exchange_rate.command import poor_fits, rate_text
 from analysis.exchange_rate.figures import plot_curves, plot_rates
 from analysis.exchange_rate.power_law import PowerLaw
 from analysis.exchange_rate.setting import Measurement, Training
 from analysis.exchange_rate.study import Arm, Study
+from analysis.exchange_rate.tables import poor_fits, rate_text
 from analysis.results import read_result
 
 LAWS = {"none": PowerLaw(-2.5, 0.3, 0.8), "cutout": PowerLaw(-2.0, 0.3, 0.8), "flip_crop": PowerLaw(-2.0, 0.3, 0.9)}
@@ -97,10 +98,13 @@ def test_a_worth_beyond_all_bounds_can_be_written_and_drawn() -> None:
 def test_the_worth_of_a_policy_is_put_in_words() -> None:
     point = {"infinite": False, "value": 1234.4, "low": -10.0, "high": 2000.0, "low_infinite": False}
     point["high_infinite"] = False
+    point["extrapolated"] = False
     assert rate_text(point) == "+1,234 (-10 to +2,000)"
     assert rate_text({**point, "high": None, "high_infinite": True}) == "+1,234 (-10 to infinite)"
     assert rate_text({**point, "low": None, "high": None}) == "+1,234"
-    nothing = {"value": None, "low": None, "high": None}
+    assert rate_text({**point, "value": -0.4, "low": -1.2, "high": 0.3}) == "+0 (-1 to +0)"
+    assert rate_text({**point, "extrapolated": True}) == "+1,234 (-10 to +2,000) *"
+    nothing = {"value": None, "low": None, "high": None, "extrapolated": False}
     both = {**nothing, "infinite": True, "low_infinite": True, "high_infinite": True}
     assert rate_text(both) == "infinite (infinite to infinite)"
 
@@ -162,14 +166,40 @@ def test_the_command_trains_writes_and_goes_on(tmp_path: Path, capsys: pytest.Ca
     assert read_result(folder, "exchange_rate") == result  # the missing run was repeated to the bit
 
 
-def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_mistake_is_told_in_one_line_before_anything_is_trained(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    images = write_images(tmp_path / "images")
+    arguments = ["exchange_rate", str(images), f"--folder={tmp_path / 'study'}", "--sizes=[10,20,30]"]
+    arguments += [
+        "--reference_sizes=[10,20,40]",
+        "--measurement.val_size=10",
+        "--measurement.influence_size=4",
+        "--progress=false",
+    ]
     for argument, words in (
         ("--policies=[flip_corp]", "did you mean flip_crop"),
         ("--measurement.corruptions=[fog]", "unknown 'fog'"),
         ("--sizes=[1,2]", "at least three sizes"),
         ("--workers=0", "workers and threads must be at least 1"),
+        ("--confidence=95", "confidence in (0, 1)"),
+        ("--resamples=0", "resamples >= 1"),
+        ("--stale_after=0", "stale_after > 0"),
+        ("--reference_sizes=[10,20,3000]", "train_size=3000"),
     ):
         with pytest.raises(SystemExit) as stopped:
-            main(["exchange_rate", "nowhere", f"--folder={tmp_path}", argument, "--progress=false"])
+            main([*arguments, argument])
         assert stopped.value.code == 2
         assert words in capsys.readouterr().err
+        assert not list((tmp_path / "study").glob("runs/*.json"))
+
+
+def test_grey_images_cannot_lose_their_colour(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for file in write_images(tmp_path / "images").rglob("*.png"):
+        Image.open(file).convert("L").save(file)
+    arguments = ["exchange_rate", str(tmp_path / "images"), f"--folder={tmp_path / 'study'}", "--sizes=[10,20,30]"]
+    arguments += ["--reference_sizes=[10,20,40]", "--measurement.val_size=10", "--measurement.influence_size=4"]
+    with pytest.raises(SystemExit):
+        main([*arguments, "--measurement.corruptions=[saturation]", "--progress=false"])
+    assert "saturation needs RGB images" in capsys.readouterr().err
+    assert not list((tmp_path / "study").glob("runs/*.json"))

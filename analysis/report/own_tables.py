@@ -1,0 +1,64 @@
+"""The tables that analyses make of their results themselves, as blocks of a page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from analysis.class_effects.tables import grids as class_grids
+from analysis.class_effects.tables import recipe_text
+from analysis.exchange_rate.tables import grids as exchange_grids
+from analysis.exchange_rate.tables import notes
+from analysis.grid import Grid
+from analysis.landscape.tables import LEGEND, landscape_grid
+from analysis.report.blocks import DASH, MINUS, Block, Table, Text
+
+_MOST_OPEN = 20  # rows of a table that is not folded away
+
+
+def own_tables(name: str, result: Any) -> list[Block] | None:
+    """The tables of an analysis, and what must be read with them.
+
+    Args:
+        name: Of the analysis.
+        result: What it found.
+
+    Returns:
+        None if it makes no tables, or if the result is of another shape: from another version, or not from it.
+    """
+    makers: dict[str, Callable[[Any], list[Block]]] = {
+        "class_effects": _class_effects,
+        "exchange_rate": _exchange_rate,
+        "landscape": _landscape,
+    }
+    if name not in makers:
+        return None
+    try:
+        return makers[name](result)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, StopIteration):
+        return None
+
+
+def _class_effects(result: Mapping[str, Any]) -> list[Block]:
+    return [*map(_table, class_grids(result)), Text(_typeset(recipe_text(result["recipe"])))]
+
+
+def _exchange_rate(result: Mapping[str, Any]) -> list[Block]:
+    return [*(Text(_typeset(note)) for note in notes(result)), *map(_table, exchange_grids(result))]
+
+
+def _landscape(result: Mapping[str, Any]) -> list[Block]:
+    return [Text(LEGEND), _table(landscape_grid(result))]
+
+
+def _table(grid: Grid) -> Table:
+    rows = [[_typeset(cell) for cell in row] for row in grid.rows]
+    words = {place for place in range(len(grid.header)) if rows and all(row[place][:1].isalpha() for row in rows)}
+    heads = [head[:1].upper() + head[1:] for head in grid.header]
+    return Table(_typeset(grid.title), heads, rows, frozenset({0} | words), folded=len(rows) >= _MOST_OPEN)
+
+
+def _typeset(text: str) -> str:
+    """With a real minus, and a dash where nothing is known; without the marks of Markdown."""
+    return DASH if text == "-" else re.sub(r"(?<!\w)-(?=\d)", MINUS, text).replace("`", "")
