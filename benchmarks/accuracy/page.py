@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis.class_effects.tables import Grid
+from analysis.grid import Grid
 from analysis.report.accuracy import Interval
 from benchmarks.accuracy.comparison import Recovery, Row, TaskTable, compare, recoveries
 from benchmarks.accuracy.study import Cell, Result, Study
