@@ -57,8 +57,8 @@ def accuracy(
     Raises:
         ValueError: If an argument makes no sense.
     """
-    study = study if seeds is None else replace(study, seeds=seeds)
-    wanted = study.settings(tasks, arms)
+    wanted = (study if seeds is None else replace(study, seeds=seeds)).settings(tasks, arms)
+    study = replace(study, seeds=max(study.seeds, seeds or 0))  # what there is of other seeds is shown too
     cache = RunCache(folder.resolve())
     folder.mkdir(parents=True, exist_ok=True)
     results_file = output / f"{name}.json"

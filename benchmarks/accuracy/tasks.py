@@ -114,20 +114,47 @@ def dirt(splits: Splits, seed: int, imbalance: float, noise: float) -> Splits:
 
 def quarter_turns(splits: Splits, seed: int) -> Splits:
     """The class of an image is how often it is turned by a quarter; what it shows says nothing."""
+
+    def turn(image: Tensor, label: int) -> Tensor:
+        return torch.rot90(image, label, (1, 2))
+
+    return _classes_of(splits, seed, ("0", "90", "180", "270"), turn)
+
+
+def colour_cast(splits: Splits, seed: int, stops: float) -> Splits:
+    """The class of an image is its cast: one of the three channels is brighter or darker; what it shows says nothing.
+
+    Args:
+        splits: As they are, RGB.
+        seed: Of the draws.
+        stops: How much.
+    """
+
+    def cast(image: Tensor, label: int) -> Tensor:
+        channel, darker = divmod(label, 2)
+        gains = torch.ones(3)
+        gains[channel] = 2 ** (-stops if darker else stops)
+        return (image * gains[:, None, None]).clamp(max=1)
+
+    return _classes_of(splits, seed, ("red", "cyan", "green", "magenta", "blue", "yellow"), cast)
+
+
+def _classes_of(splits: Splits, seed: int, names: tuple[str, ...], change: Callable[[Tensor, int], Tensor]) -> Splits:
+    """Give every image of every split a class of its own draw, as many of each, and change it accordingly."""
+
+    def changed(dataset: LabelledImages, draw: int) -> LabelledImages:
+        images, _ = dataset.everything()
+        labels = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed + draw)) % len(names)
+        shown = [change(image, int(label)) for image, label in zip(images, labels, strict=True)]
+        return _in_memory(torch.stack(shown), labels)
+
     return Splits(
-        train=_turned(splits.train, seed),
-        influence=_turned(splits.influence, seed + 1),
-        validation=_turned(splits.validation, seed + 2),
-        load_test=lambda: _turned(splits.load_test(), seed + 3),
-        class_names=("0", "90", "180", "270"),
+        train=changed(splits.train, 0),
+        influence=changed(splits.influence, 1),
+        validation=changed(splits.validation, 2),
+        load_test=lambda: changed(splits.load_test(), 3),
+        class_names=names,
     )
-
-
-def _turned(dataset: LabelledImages, seed: int) -> LabelledImages:
-    images, _ = dataset.everything()
-    turns = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)) % 4
-    turned = torch.stack([torch.rot90(image, int(turn), (1, 2)) for image, turn in zip(images, turns, strict=True)])
-    return _in_memory(turned, turns)
 
 
 def _in_memory(images: Tensor, labels: Tensor) -> LabelledImages:
@@ -135,6 +162,12 @@ def _in_memory(images: Tensor, labels: Tensor) -> LabelledImages:
 
 
 CHANGES: Mapping[str, Change] = MappingProxyType(
-    {"nothing": nothing, "deployment": deployment, "dirt": dirt, "quarter_turns": quarter_turns}
+    {
+        "nothing": nothing,
+        "deployment": deployment,
+        "dirt": dirt,
+        "quarter_turns": quarter_turns,
+        "colour_cast": colour_cast,
+    }
 )
 """What a task may do to the splits, by name."""

@@ -20,7 +20,7 @@ from benchmarks.accuracy.page import page, tables_of, verdicts
 from benchmarks.accuracy.settings import Arm, Data, Setting, Task
 from benchmarks.accuracy.shifts import shifted
 from benchmarks.accuracy.study import Cell, Study
-from benchmarks.accuracy.tasks import TaskData, data_set, dirt
+from benchmarks.accuracy.tasks import TaskData, colour_cast, data_set, dirt
 from benchmarks.accuracy.training import train_and_test
 from lightning_modules.data import LabelledImages, MemoryStore, Splits
 
@@ -116,6 +116,18 @@ def test_quarter_turns_turn_back_to_the_images() -> None:
     assert turns.bincount().max() - turns.bincount().min() <= 1
     back = torch.stack([torch.rot90(image, -int(turn), (1, 2)) for image, turn in zip(images, turns, strict=True)])
     assert torch.allclose(back, before.train.everything()[0], atol=1 / 255)
+
+
+def test_a_cast_is_a_gain_of_one_channel() -> None:
+    grey = LabelledImages(MemoryStore(torch.full((60, 3, 2, 2), 100, dtype=torch.uint8)), torch.zeros(60).long())
+    cast = colour_cast(Splits(grey, grey, grey, lambda: grey, ("any",)), 0, stops=0.5)
+    assert len(cast.class_names) == 6
+    images, labels = cast.train.everything()
+    assert labels.bincount().tolist() == [10] * 6
+    for image, label in zip(images, labels.tolist(), strict=True):
+        expected = torch.full((3,), 100 / 255)
+        expected[label // 2] *= 2 ** (-0.5 if label % 2 else 0.5)
+        assert torch.allclose(image[:, 0, 0], expected, atol=1 / 255)
 
 
 def test_differences_are_paired_t_intervals() -> None:
