@@ -4,6 +4,7 @@
                                   training loss there, from the latest augmented batches
     J = mean_i c_i                c_i: the bounded influence I_i = -(p_i - q_i)^T S [h_i; 1] of an augmented image, and
                                   what holds the policy near the originals: see `lightning_modules.objective`
+                                  (there too what the policy itself costs, which J has in addition)
     policy <- Adam step along -dJ/dpolicy
 
 The gradient of J reaches the policy through the images, or, for a mixture, by the score function: what each image cost
@@ -41,6 +42,7 @@ from lightning_modules.objective import (
     feature_spread,
     label_costs,
     pixel_change,
+    policy_cost,
     strength_costs,
 )
 from lightning_modules.policy_average import WINDOW, PolicyAverage
@@ -338,10 +340,9 @@ class PolicyLearner:
         else:
             chosen = self.mixture.log_prob(self.ranks.gather(seen.choices))
             score_function(chosen, self.ranks.gather(costs)).backward()
-        if self.mixture is not None:
-            (self.settings.kl * self.mixture.kl()).backward()
-        elif self.settings.sparsity:
-            (self.settings.sparsity * self.augnet.policy.extent()).backward()
+        cost = policy_cost(self.augnet.policy, self.settings)
+        if cost is not None:
+            cost.backward()
         finite = all(bool(gradient.isfinite().all()) for gradient in self._gradients())
         if finite:
             self.optimizer.step()

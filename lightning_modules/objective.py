@@ -5,6 +5,8 @@
         + identity mean (x~_i - x_i)^2 + label CE(F(x~_i), y_i)             identity and label retention
         + max(0, rms(x~ - x) / budget - 1) mean (x~_i - x_i)^2 / budget^2   budget of strength, over the batch
 
+The policy itself costs `sparsity sum_p w_p / bound_p` (ranges) or `kl KL(mixture, prior)`, once an update.
+
 The influence has no lower bound: it is linear in the features of a confidently wrong image, and its prediction holds
 only near the original (at a feature move above the spread of a class the true loss rises while the predicted one goes
 on falling). The first line bounds what an image can promise, the second how far it can go for it; the weights of the
@@ -16,6 +18,7 @@ Axes: B images, D features, K classes. Source of the influence: Lee, Park, Pham 
 import torch
 from torch import Tensor, nn
 
+from augnet.policies import ClassConditionalPolicy, MixturePolicy, Policy, RangePolicy
 from lightning_modules.learner_settings import LearnerSettings
 
 
@@ -92,3 +95,19 @@ def strength_costs(change: Tensor, mean: Tensor, settings: LearnerSettings) -> T
 def label_costs(logits: Tensor, targets: Tensor, weight: float) -> Tensor:
     """Cross-entropy `[B]` of the augmented images against targets `[B]` or `[B, K]`, weighted; carries gradient."""
     return weight * nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+
+
+def policy_cost(policy: Policy, settings: LearnerSettings) -> Tensor | None:
+    """What the policy itself costs, a scalar that carries gradient to it; None where nothing of it is weighted.
+
+    It is not part of what a control spoils.
+
+    Args:
+        policy: A mixture pays for its divergence from its prior, ranges for their share of their bounds.
+        settings: `kl` and `sparsity`.
+    """
+    if isinstance(policy, MixturePolicy) and settings.kl:
+        return settings.kl * policy.kl()
+    if isinstance(policy, RangePolicy | ClassConditionalPolicy) and settings.sparsity:
+        return settings.sparsity * policy.extent()
+    return None

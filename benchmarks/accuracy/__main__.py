@@ -1,8 +1,6 @@
 """The command `python -m benchmarks.accuracy --config FILE`."""
 
 import json
-import os
-import platform
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +16,7 @@ from augnet.atomic_file import write_atomically
 from benchmarks.accuracy.page import page, picture
 from benchmarks.accuracy.study import Cell, Result, Study, of_study
 from benchmarks.accuracy.training import train_and_test
-from benchmarks.environment import processor, versions
 from lightning_modules.command_line import mistakes_in_one_line, quieten
-
-_PACKAGES = ("torch", "torchvision", "kornia", "pytorch-lightning")
 
 
 def accuracy(
@@ -58,15 +53,19 @@ def accuracy(
         ValueError: If an argument makes no sense.
     """
     wanted = (study if seeds is None else replace(study, seeds=seeds)).settings(tasks, arms)
-    study = replace(study, seeds=max(study.seeds, seeds or 0))  # what there is of other seeds is shown too
+    for arm in {cell.arm for cell in wanted}:
+        study.arms[arm].check(arm)
+    known = _runs_of(output / f"{name}.json")
+    study = replace(study, seeds=max([study.seeds, seeds or 0, *(run["seed"] + 1 for run in known)]))
     cache = RunCache(folder.resolve())
     folder.mkdir(parents=True, exist_ok=True)
-    results_file = output / f"{name}.json"
-    for setting, result in of_study(study, _runs_of(results_file)):
+    for setting, result in of_study(study, known):
         if not cache.has(setting):
             cache.write(setting, result)
-    sweep(list(wanted.values()), cache, workers, threads, show_progress=progress, train=train_and_test)
-    write(name, study, cache, output)
+    try:
+        sweep(list(wanted.values()), cache, workers, threads, show_progress=progress, train=train_and_test)
+    finally:
+        write(name, study, cache, output)
     Console(width=160).print(Markdown((output / f"{name}.md").read_text()))
 
 
@@ -81,13 +80,11 @@ def write(name: str, study: Study, cache: RunCache, output: Path) -> None:
     """
     cells = study.settings()
     results = {cell: result for cell, setting in cells.items() if (result := cache.read(setting)) is not None}
-    setting = {"machine": f"{processor()}, {os.cpu_count()} cores", "python": platform.python_version()}
-    setting |= versions(_PACKAGES)
     runs = [{**cell._asdict(), "key": cells[cell].key, "result": result} for cell, result in results.items()]
-    content = {"setting": setting, "study": asdict(study), "runs": runs}
+    content = {"study": asdict(study), "runs": runs}
     output.mkdir(parents=True, exist_ok=True)
     write_atomically(output / f"{name}.json", json.dumps(content, indent=1) + "\n")
-    write_atomically(output / f"{name}.md", page(study, results, setting, command_of(name)))
+    write_atomically(output / f"{name}.md", page(study, results, command_of(name)))
     drawn = output / f".{name}.png"
     picture(study, results).savefig(drawn, dpi=130)
     drawn.replace(output / f"{name}.png")
@@ -104,6 +101,11 @@ def study_of(file: Path) -> Study:
     parser.add_function_arguments(accuracy, as_positional=False)
     study: Study = parser.instantiate(parser.parse_object(yaml.safe_load(file.read_text()))).study
     return study
+
+
+def seeds_of(file: Path) -> int:
+    """The number of seeds of the study in a results file."""
+    return int(json.loads(file.read_text())["study"]["seeds"])
 
 
 def results_of(file: Path) -> dict[Cell, Result]:

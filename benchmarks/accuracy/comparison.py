@@ -21,8 +21,9 @@ class Row:
         test: Test accuracy in %.
         clean: Of the test images before the task changed them; None where it left them.
         against: Test accuracy minus that of the best fixed arm, in points, paired by seed; None for that arm itself.
+        against_rival: The same against the rival of the study.
         training: Accuracy of the training images as they are, in %.
-        train_loss: On augmented images, in the last epoch.
+        train_loss: On augmented images, in the last epoch; None if it diverged.
         seconds: Of training.
     """
 
@@ -32,8 +33,9 @@ class Row:
     test: Interval
     clean: Interval | None
     against: Interval | None
+    against_rival: Interval | None
     training: float
-    train_loss: float
+    train_loss: float | None
     seconds: float
 
 
@@ -43,7 +45,8 @@ class TaskTable:
 
     Attributes:
         task: Its name.
-        best_fixed: The fixed arm with the highest mean: it is chosen in hindsight, which favours it.
+        best_fixed: The fixed arm with the highest mean of those with most seeds: it is chosen in hindsight, which
+            favours it.
         rows: In the order of the study.
     """
 
@@ -55,10 +58,12 @@ class TaskTable:
 def compare(study: Study, results: Mapping[Cell, Result], task: str) -> TaskTable:
     """Compare all arms that have results on a task."""
     found = study.rows(results, task)
-    fixed = {arm: over_seeds(_values(runs, "test")).value for arm, runs in found.items() if study.kind(arm) == "fixed"}
-    best = max(fixed, key=fixed.__getitem__) if fixed else None
-    rows = [_row(study, arm, runs, None if best in (None, arm) else found[str(best)]) for arm, runs in found.items()]
-    return TaskTable(task, best, rows)
+    fixed = {arm: runs for arm, runs in found.items() if study.kind(arm) == "fixed"}
+    most = max((len(runs) for runs in fixed.values()), default=0)
+    means = {arm: over_seeds(_values(runs, "test")).value for arm, runs in fixed.items() if len(runs) == most}
+    best = max(means, key=means.__getitem__) if means else None
+    rivals = found.get(str(best)), found.get(study.rival)
+    return TaskTable(task, best, [_row(study, arm, runs, *rivals) for arm, runs in found.items()])
 
 
 def paired(one: Mapping[int, Result], other: Mapping[int, Result]) -> Interval | None:
@@ -118,7 +123,14 @@ def _groups(op: str, planted: float, spared: Sequence[int]) -> list[tuple[str, f
     ]
 
 
-def _row(study: Study, arm: str, runs: Mapping[int, Result], rival: Mapping[int, Result] | None) -> Row:
+def _row(
+    study: Study,
+    arm: str,
+    runs: Mapping[int, Result],
+    best: Mapping[int, Result] | None,
+    rival: Mapping[int, Result] | None,
+) -> Row:
+    losses = _values(runs, "train_loss")
     clean = _values(runs, "clean") if all(run["clean"] is not None for run in runs.values()) else None
     return Row(
         arm=arm,
@@ -126,9 +138,10 @@ def _row(study: Study, arm: str, runs: Mapping[int, Result], rival: Mapping[int,
         seeds=len(runs),
         test=_percent(_values(runs, "test")),
         clean=None if clean is None else _percent(clean),
-        against=None if rival is None else paired(runs, rival),
+        against=None if best is None or best is runs else paired(runs, best),
+        against_rival=None if rival is None or rival is runs else paired(runs, rival),
         training=100 * over_seeds(_values(runs, "training")).value,
-        train_loss=over_seeds(_values(runs, "train_loss")).value,
+        train_loss=None if None in losses else over_seeds(losses).value,
         seconds=over_seeds(_values(runs, "seconds")).value,
     )
 

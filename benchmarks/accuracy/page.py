@@ -1,7 +1,6 @@
 """The tables of a study in Markdown, and its picture."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -14,32 +13,34 @@ _COLOURS = {"fixed": "#767b83", "learned": "#2f7fc1", "control": "#c2600f"}
 _WIDTH = 3.4  # inches of one task
 
 
-def page(study: Study, results: Mapping[Cell, Result], setting: Mapping[str, Any], command: str) -> str:
+def page(study: Study, results: Mapping[Cell, Result], command: str) -> str:
     """Everything that is known so far.
 
     Args:
         study: What was asked.
         results: What has been run.
-        setting: Machine and versions.
         command: What makes it.
     """
-    training, words = study.training, "; ".join(f"{name}: {value}" for name, value in setting.items())
+    training = study.training
+    made = dict.fromkeys(", ".join(f"{k} {v}" for k, v in run["versions"].items()) for run in results.values())
     model = " ".join([training.model.rpartition(".")[2], *(f"{k} {v}" for k, v in training.model_kwargs.items())])
     wanted = len(study.settings())
     parts = [
         f"# {study.question}",
-        f"`{command}`. {words}.",
-        f"{model}, {training.steps:,} steps of {training.batch_size} for every arm, SGD, one cycle to {training.lr:g}, "
-        f"{training.precision}. {len(results)} of {wanted} runs. Mean and 95 % interval (Student's t) over the seeds; "
-        "differences are paired by seed and set against the fixed arm with the highest mean, which is chosen in "
-        "hindsight. The test images are read once a run. Fixed arms train on the influence images too.",
+        f"`{command}`. Made with {'; and with '.join(made)}.",
+        f"{model}, {training.steps:,} steps of {training.batch_size} for every classifier, SGD, one cycle to "
+        f"{training.lr:g}, {training.precision}. {len(results)} of {wanted} runs. Mean and 95 % interval (Student's t) "
+        f"over the seeds; differences are paired by seed, and set against {study.rival} and against the fixed arm with "
+        "the highest mean of those with most seeds, which is chosen in hindsight. The test images are read once a run, "
+        "as deployed and as they were. Fixed arms train on the influence images too. Seconds are those of training on "
+        "one thread, with other jobs beside it.",
         *(f"{name}: the best of {', '.join(arms)} by validation accuracy." for name, arms in study.tuned.items()),
     ]
     tables = tables_of(study, results)
     if len(tables) > 1:
         parts.append(verdicts(tables).markdown())
     for table in tables:
-        parts.append(grid(table).markdown())
+        parts.append(grid(table, study.rival).markdown())
         found = recoveries(study, results, table.task)
         parts += [recovery_grid(table.task, found).markdown()] if found else []
     return "\n\n".join(parts) + "\n"
@@ -50,9 +51,19 @@ def tables_of(study: Study, results: Mapping[Cell, Result]) -> list[TaskTable]:
     return [compare(study, results, task) for task in study.tasks if any(cell.task == task for cell in results)]
 
 
-def grid(table: TaskTable) -> Grid:
-    """One row an arm."""
-    header = ["arm", "seeds", "test, %", "minus best fixed", "before the shift, %", "training images, %", "loss", "s"]
+def grid(table: TaskTable, rival: str) -> Grid:
+    """One row an arm; `rival` is the name of the study's."""
+    header = [
+        "arm",
+        "seeds",
+        "test, %",
+        "minus best fixed",
+        f"minus {rival}",
+        "before the shift, %",
+        "training images, %",
+        "loss",
+        "s",
+    ]
     if all(row.clean is None for row in table.rows):
         header.remove("before the shift, %")
     return Grid(table.task, header, [_cells(row, header) for row in table.rows])
@@ -61,8 +72,10 @@ def grid(table: TaskTable) -> Grid:
 def _cells(row: Row, header: Sequence[str]) -> list[str]:
     clean = [_interval(row.clean)] if "before the shift, %" in header else []
     name = f"**{row.arm}**" if row.kind == "learned" else row.arm
-    numbers = [f"{row.training:.1f}", f"{row.train_loss:.3f}", f"{row.seconds:.0f}"]
-    return [name, str(row.seeds), _interval(row.test), _difference(row.against), *clean, *numbers]
+    loss = "diverged" if row.train_loss is None else f"{row.train_loss:.3f}"
+    numbers = [f"{row.training:.1f}", loss, f"{row.seconds:.0f}"]
+    differences = [_difference(row.against), _difference(row.against_rival)]
+    return [name, str(row.seeds), _interval(row.test), *differences, *clean, *numbers]
 
 
 def verdicts(tables: Sequence[TaskTable]) -> Grid:

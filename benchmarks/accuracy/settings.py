@@ -56,7 +56,7 @@ class Arm:
 
     Args:
         model: Arguments of `AugmentedClassifier`; what it takes from data and training is left out.
-        influence_set: Where the influence set comes from. Arms that learn nothing should `train` on it.
+        influence_set: Where the influence set comes from. Arms that learn nothing `train` on it.
         folds: Of `cross_fit`.
         fold_epochs: Of `cross_fit`.
         retrain: Train a fresh classifier behind the policy that was learned, on all images; costs twice the time.
@@ -68,8 +68,18 @@ class Arm:
     fold_epochs: int = 1
     retrain: bool = False
 
-    def check(self) -> None:
-        """Raise ValueError if the model would refuse its arguments, whatever the data."""
+    def check(self, name: str) -> None:
+        """Raise ValueError if an arm cannot be trained, or not fairly.
+
+        Args:
+            name: Of the arm.
+        """
+        if (self.kind == "fixed") != (self.influence_set == "train"):
+            raise ValueError(f"arm {name!r}: fixed arms, and they alone, train on the influence set (influence_set).")
+        if self.retrain and self.kind == "fixed":
+            raise ValueError(f"arm {name!r}: retrain is for arms that learn a policy.")
+        if "policy_file" in self.model:
+            raise ValueError(f"arm {name!r}: the content of a policy_file is not part of a run's key; leave it out.")
         small = {"model": "lightning_modules.models.SmallConvNet", "num_classes": 10, "in_channels": 3}
         arguments: dict[str, Any] = {"ops": ["rotation"], **self.model, **small}
         AugmentedClassifier(**arguments)

@@ -29,6 +29,7 @@ class Study:
         arms: By name.
         training: How every arm is trained.
         seeds: Number of seeds, from 0; every arm has the same splits and draws of the task for one seed.
+        rival: The arm, fixed or tuned, that all others are set against, beside the best fixed one.
         tuned: Name -> arms, of which it takes, for each task and seed, the one with the best validation accuracy; in
             tables it stands for them.
     """
@@ -38,6 +39,7 @@ class Study:
     tasks: dict[str, Task]
     arms: dict[str, Arm]
     training: Training
+    rival: str
     seeds: int = 5
     tuned: dict[str, list[str]] = field(default_factory=dict)
 
@@ -47,9 +49,14 @@ class Study:
         unknown = [arm for arms in self.tuned.values() for arm in arms if arm not in self.arms]
         if unknown:
             raise ValueError(f"tuned: there is no arm {unknown[0]!r}; arms are {', '.join(self.arms)}.")
+        variants = [arm for arms in self.tuned.values() for arm in arms]
+        if len(set(variants)) < len(variants) or not all(self.tuned.values()) or set(self.tuned) & set(self.arms):
+            raise ValueError("tuned: give each a name of its own and at least one arm, and no arm twice.")
+        if self.rival not in {*self.arms, *self.tuned} - set(variants):
+            raise ValueError(f"rival: there is no arm {self.rival!r}, or it is one of several that are tuned.")
 
     def settings(self, tasks: Sequence[str] = (), arms: Sequence[str] = ()) -> dict[Cell, Setting]:
-        """The runs: all seeds of the first task last, so that every task is soon seen whole with few seeds.
+        """The runs, one seed after the other, so that every task is soon seen whole with few seeds.
 
         Args:
             tasks: Only these; all if empty.
@@ -69,17 +76,16 @@ class Study:
 
     def rows(self, results: Mapping[Cell, Result], task: str) -> dict[str, dict[int, Result]]:
         """Arm -> seed -> result, with tuned arms in the place of their variants; an arm without results is left out."""
+        by_arm = {
+            arm: {c.seed: run for c, run in results.items() if (c.task, c.arm) == (task, arm)} for arm in self.arms
+        }
+        name_of = {arm: name for name, arms in self.tuned.items() for arm in arms}
         found: dict[str, dict[int, Result]] = {}
-        for cell, result in results.items():
-            if cell.task == task:
-                found.setdefault(cell.arm, {})[cell.seed] = result
-        for name, variants in self.tuned.items():
-            options = [found.pop(variant, {}) for variant in variants]
-            shared = set.intersection(*(set(option) for option in options))
-            best = {seed: max((o[seed] for o in options), key=lambda run: run["validation"]) for seed in sorted(shared)}
-            if best:
-                found[name] = best
-        return found
+        for arm in self.arms:
+            name = name_of.get(arm, arm)
+            if name not in found:
+                found[name] = by_arm[arm] if name == arm else _best([by_arm[variant] for variant in self.tuned[name]])
+        return {name: runs for name, runs in found.items() if runs}
 
     def kind(self, arm: str) -> str:
         """`fixed`, `learned` or `control`, also of a tuned arm."""
@@ -87,6 +93,17 @@ class Study:
 
     def _setting(self, task: str, arm: str, seed: int) -> Setting:
         return Setting(replace(self.tasks[task], truth={}), self.data, self.arms[arm], self.training, seed)
+
+
+def _best(variants: Sequence[Mapping[int, Result]]) -> dict[int, Result]:
+    """For each seed that all variants have the one with the best validation accuracy; its cost is that of them all."""
+    shared = set.intersection(*(set(runs) for runs in variants))
+    found = {}
+    for seed in sorted(shared):
+        options = [runs[seed] for runs in variants]
+        chosen = max(options, key=lambda run: run["validation"])
+        found[seed] = {**chosen, "seconds": sum(run["seconds"] for run in options)}
+    return found
 
 
 def _check(what: str, names: Sequence[str], known: Mapping[str, Any]) -> None:

@@ -1,9 +1,8 @@
 """One run: train an arm on a task, and test it once."""
 
+import math
 import tempfile
 import time
-from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,12 @@ from analysis.exchange_rate.training import predict, sgd_of, trainer_of
 from augnet import save_policy
 from benchmarks.accuracy.settings import Arm, Setting
 from benchmarks.accuracy.tasks import TaskData, data_set
+from benchmarks.environment import processor, versions
 from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.data import LabelledImages
 from lightning_modules.trainer import AugfluenceTrainer
+
+PACKAGES = ("torch", "torchvision", "kornia", "pytorch-lightning")
 
 
 def train_and_test(setting: Setting) -> dict[str, Any]:
@@ -28,9 +30,9 @@ def train_and_test(setting: Setting) -> dict[str, Any]:
     Returns:
         Accuracies in [0, 1]: `test`; `clean`, of the test images before the task changed them, None where it changed
         nothing of them; `validation`, which a choice between variants may look at; `training`, of the training images
-        as they are. `train_loss`: of the last epoch, on augmented images. `policy`: what was learned, as `describe`
-        says it; None where nothing was. `rollbacks`: how often the guard stepped in. `seconds`: of training;
-        `torch`: its version.
+        as they are. `train_loss`: of the last epoch, on augmented images; None if it is no number. `policy`: what was
+        learned, as `describe` says it; None where nothing was. `rollbacks`: how often the guard stepped in. `seconds`:
+        of training. `versions`: of what made it.
 
     Raises:
         ValueError: If arm and task do not go together.
@@ -55,11 +57,11 @@ def train_and_test(setting: Setting) -> dict[str, Any]:
         "clean": _accuracy(trainer, model, data.base.splits.load_test()) if changes_test else None,
         "validation": _accuracy(trainer, model, splits.validation),
         "training": _accuracy(trainer, model, data.training_images),
-        "train_loss": train_loss,
+        "train_loss": train_loss if math.isfinite(train_loss) else None,
         "policy": policy,
         "rollbacks": rollbacks,
         "seconds": round(seconds, 1),
-        "torch": version("torch"),
+        "versions": {"processor": processor(), **versions(PACKAGES)},
     }
 
 
@@ -69,7 +71,7 @@ def _fit(setting: Setting, arm: Arm) -> tuple[AugfluenceTrainer, AugmentedClassi
     pl.seed_everything(setting.seed, verbose=False)
     data = TaskData(
         data_set(setting.data, setting.seed),
-        replace(setting.task, truth={}),
+        setting.task,
         batch_size=training.batch_size,
         seed=setting.seed,
         influence_set=arm.influence_set,
@@ -88,7 +90,7 @@ def _fit(setting: Setting, arm: Arm) -> tuple[AugfluenceTrainer, AugmentedClassi
         pixel_std=training.pixel_std,
     )
     trainer = trainer_of(training)
-    torch.manual_seed(setting.seed)  # whatever an arm drew to be built
+    torch.manual_seed(setting.seed)  # an encoder is drawn before the classifier; the draws of training are the same
     started = time.perf_counter()
     trainer.fit(model, datamodule=data)
     return trainer, model, data, time.perf_counter() - started

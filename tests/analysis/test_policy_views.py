@@ -209,3 +209,8 @@ def test_the_cube_is_filled_evenly(dimensions: int) -> None:
     assert bool(((points >= 0) & (points < 1)).all())
     torch.testing.assert_close(points.mean(0), torch.full((dimensions,), 0.5).double(), atol=3e-3, rtol=0)
     torch.testing.assert_close(points.var(0), torch.full((dimensions,), 1 / 12).double(), atol=3e-3, rtol=0)
+
+
+def test_what_is_drawn_before_the_mixing_is_refused() -> None:
+    with pytest.raises(ValueError, match="take the policy without the baseline before it"):
+        mixed_views(Mixup(before=FlipCrop()), PAIR, TARGETS)

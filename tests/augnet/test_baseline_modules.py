@@ -112,6 +112,7 @@ def test_mixing_comes_after_the_others() -> None:
     found = make_baseline("flip_crop+mixup")(images, labels, both)
     assert torch.equal(found[0], expected[0])
     assert torch.equal(found[1], expected[1])
+    assert make_baseline("flip_crop+mixup").eval()(images, labels)[0] is images
 
 
 def test_registry_names_every_baseline_once() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torchvision.transforms.v2 import functional
 import benchmarks.accuracy.__main__ as command
 from analysis.exchange_rate.run_cache import RunCache
 from analysis.exchange_rate.setting import Training
+from benchmarks.accuracy import training
 from benchmarks.accuracy.comparison import compare, paired, recoveries
 from benchmarks.accuracy.page import page, tables_of, verdicts
 from benchmarks.accuracy.settings import Arm, Data, Setting, Task
@@ -35,12 +37,14 @@ def digits(change: str, **options: Any) -> TaskData:
 
 
 def result(test: float, **others: Any) -> dict[str, Any]:
-    blank = {"clean": None, "validation": 0.5, "training": 1.0, "train_loss": 0.1, "policy": None, "seconds": 1.0}
+    blank: dict[str, Any] = {"clean": None, "validation": 0.5, "training": 1.0, "train_loss": 0.1, "policy": None}
+    blank |= {"seconds": 1.0, "versions": {"torch": "2"}}
     return {**blank, "test": test, **others}
 
 
 def study_of(arms: Mapping[str, Arm], **others: Any) -> Study:
-    return Study("?", DIGITS, {"task": Task(**others.pop("task", {}))}, dict(arms), BRIEF, **others)
+    task = Task(**others.pop("task", {}))
+    return Study("?", DIGITS, {"task": task}, dict(arms), BRIEF, **{"rival": next(iter(arms)), **others})
 
 
 FIXED, LEARNED = Arm({"control": "plain"}), Arm({"ops": ["rotation"]}, "held_out")
@@ -147,7 +151,7 @@ def test_seeds_that_one_arm_lacks_are_left_out_of_the_difference() -> None:
 
 
 def test_a_tuned_arm_is_chosen_by_validation_not_by_test() -> None:
-    study = study_of({"weak": FIXED, "strong": FIXED}, tuned={"best": ["weak", "strong"]}, seeds=1)
+    study = study_of({"weak": FIXED, "strong": FIXED}, tuned={"best": ["weak", "strong"]}, rival="best", seeds=1)
     runs = {
         Cell("task", "weak", 0): result(0.9, validation=0.1),
         Cell("task", "strong", 0): result(0.2, validation=0.8),
@@ -155,6 +159,8 @@ def test_a_tuned_arm_is_chosen_by_validation_not_by_test() -> None:
     (row,) = compare(study, runs, "task").rows
     assert row.arm == "best"
     assert row.test.value == pytest.approx(20.0)
+    assert row.seconds == 2.0  # both were trained
+    assert row.against is row.against_rival is None
 
 
 def test_the_rival_is_the_best_fixed_arm() -> None:
@@ -183,21 +189,78 @@ def test_what_was_planted_is_looked_for_in_its_classes() -> None:
     assert turning.largest_other == pytest.approx(0.2)
 
 
-def test_arms_train_on_what_they_may_and_are_tested_before_and_after_the_shift() -> None:
+def test_arms_train_on_what_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    fits: list[tuple[int, bool]] = []
+
+    def spy(setting: Setting, arm: Arm) -> Any:
+        trainer, model, data, seconds = fit(setting, arm)
+        fits.append((len(data.training_images), model.learns))
+        return trainer, model, data, seconds
+
+    fit = training._fit
+    monkeypatch.setattr(training, "_fit", spy)
     task = Task("deployment", {"planted": "rotation", "magnitude": 45.0})
-    found = {
-        name: train_and_test(Setting(task, DIGITS, arm, BRIEF, 0))
-        for name, arm in {
-            "fixed": Arm({"control": "plain", "base_policy": "flip_crop"}),
-            "learned": Arm({"ops": ["rotation"], "learner": {"warmup": 2, "interval": 2}}, "held_out", retrain=True),
-        }.items()
-    }
-    assert found["fixed"]["policy"] is None
-    assert found["learned"]["policy"]["rotation"]["half_width"] != pytest.approx(9.0)  # where it starts
-    for run in found.values():
-        assert 0 <= run["test"] <= 1
-        assert run["clean"] != run["test"]
-    assert found["learned"]["seconds"] > 0
+    learned = Arm({"ops": ["rotation"], "learner": {"warmup": 2, "interval": 2}}, "held_out", retrain=True)
+    found = [train_and_test(Setting(task, DIGITS, arm, BRIEF, 0)) for arm in (FIXED, learned)]
+    rest = 1797 - 100 - 100 - 200
+    assert fits == [(rest + 100, False), (rest, True), (rest + 100, False)]
+    assert found[0]["policy"] is None
+    assert found[1]["policy"]["rotation"]["half_width"] != pytest.approx(9.0)  # where it starts
+    assert all(0 <= run[name] <= 1 for run in found for name in ("test", "clean", "validation", "training"))
+
+
+def test_all_arms_of_a_seed_start_from_the_same_weights() -> None:
+    starts = []
+    for arm in (FIXED, LEARNED, Arm({"ops": ["rotation", "scale"], "policy": "mixture"}, "held_out")):
+        _, model, _, _ = training._fit(Setting(Task(), DIGITS, arm, replace(BRIEF, steps=1, lr=1e-30), 4), arm)
+        starts.append(next(model.network.parameters()).detach().clone())
+    assert torch.equal(starts[0], starts[1])
+    assert torch.equal(starts[0], starts[2])
+
+
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [
+        (Arm({"control": "plain"}, "held_out"), "fixed arms, and they alone, train on the influence set"),
+        (Arm({"ops": ["rotation"]}), "fixed arms, and they alone, train on the influence set"),
+        (Arm({"control": "plain"}, retrain=True), "retrain is for arms that learn"),
+        (Arm({"policy_file": "x.json"}, "held_out"), "leave it out"),
+    ],
+)
+def test_arms_that_would_not_be_fair(arm: Arm, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        arm.check("new")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tuned": {"x": []}}, "at least one arm"),
+        ({"tuned": {"a": ["b"]}}, "a name of its own"),
+        ({"tuned": {"x": ["a"], "y": ["a"]}}, "no arm twice"),
+        ({"tuned": {"x": ["c"]}}, "there is no arm 'c'"),
+        ({"rival": "c"}, "rival: there is no arm 'c'"),
+        ({"rival": "a", "tuned": {"x": ["a"]}}, "one of several that are tuned"),
+    ],
+)
+def test_studies_that_make_no_sense(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        study_of({"a": FIXED, "b": FIXED}, **options)
+
+
+def test_a_failure_leaves_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = study_of({"a": FIXED, "b": FIXED}, seeds=1)
+
+    def fail(setting: Setting) -> dict[str, Any]:
+        if setting.arm.model.get("base_policy"):
+            raise RuntimeError("lost")
+        return result(0.5)
+
+    study = replace(study, arms={"a": FIXED, "b": Arm({"control": "plain", "base_policy": "flip_crop"})})
+    monkeypatch.setattr(command, "train_and_test", fail)
+    with pytest.raises(RuntimeError, match="lost"):
+        command.accuracy("toy", study, folder=tmp_path / "runs", output=tmp_path / "out", workers=1, progress=False)
+    assert [run["arm"] for run in json.loads((tmp_path / "out" / "toy.json").read_text())["runs"]] == ["a"]
 
 
 def test_a_second_call_trains_nothing_not_even_in_a_fresh_copy(
@@ -208,6 +271,7 @@ def test_a_second_call_trains_nothing_not_even_in_a_fresh_copy(
         "question": "Toy?",
         "data": {"image_size": 8, "influence_size": 100, "val_size": 100, "test_size": 200},
         "seeds": 2,
+        "rival": "none",
         "training": {"steps": 5, "batch_size": 64, "precision": "32-true", "accelerator": "cpu"},
         "tasks": {"as they are": {}},
         "arms": {
@@ -271,7 +335,7 @@ def test_studies_can_be_built(file: Path) -> None:
     assert {study.kind(arm) for arm in study.arms} >= {"fixed", "learned"}
     for cell, setting in study.settings().items():
         if cell.seed == 0:
-            setting.arm.check()
+            setting.arm.check(cell.arm)
 
 
 RESULTS = sorted((ROOT / "benchmarks" / "results" / "accuracy").glob("*.json"))
@@ -280,7 +344,7 @@ RESULTS = sorted((ROOT / "benchmarks" / "results" / "accuracy").glob("*.json"))
 @pytest.mark.parametrize("file", RESULTS, ids=lambda file: file.stem)
 def test_the_page_of_a_study_is_made_from_its_json(file: Path) -> None:
     study = command.study_of(ROOT / "benchmarks" / "accuracy" / "studies" / f"{file.stem}.yaml")
-    content = json.loads(file.read_text())
-    made = page(study, command.results_of(file), content["setting"], command.command_of(file.stem))
+    study = replace(study, seeds=command.seeds_of(file))
+    made = page(study, command.results_of(file), command.command_of(file.stem))
     assert file.with_suffix(".md").read_text() == made
     assert tables_of(study, command.results_of(file))

@@ -186,11 +186,20 @@ def test_straight_through_needs_the_gradient_of_the_images() -> None:
         PolicyLearner(net, FeatureCapture(model, model.head), INFLUENCE_SET, settings)
 
 
+@pytest.mark.parametrize("policy", ["ranges", "mixture", "conditional", "class_conditional", "field"])
+def test_the_default_settings_are_for_every_policy(policy: PolicyName) -> None:
+    learner = make(policy=policy, sparsity=LearnerSettings().sparsity, radius=LearnerSettings().radius)
+    before = copy.deepcopy(learner.augnet.policy.state_dict())
+    learner.update(*BATCH)
+    assert any(not torch.equal(before[name], value) for name, value in learner.augnet.policy.state_dict().items())
+
+
+@pytest.mark.parametrize("corruption", ["none", "flipped"])
 @pytest.mark.parametrize("policy", ["ranges", "class_conditional"])
-def test_every_range_pays_for_its_share_of_its_bound(policy: PolicyName) -> None:
+def test_every_range_pays_for_its_share_of_its_bound(policy: PolicyName, corruption: Corruption) -> None:
     found = []
     for sparsity in (0.0, 0.5):
-        learner = make(policy=policy, double=True, sparsity=sparsity)
+        learner = make(corruption, policy=policy, double=True, sparsity=sparsity)
         theta = learner.augnet.policy.theta
         share = torch.sigmoid(theta.detach())
         learner.update(BATCH[0].double(), BATCH[1])

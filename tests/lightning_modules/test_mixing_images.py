@@ -54,7 +54,7 @@ def test_every_policy_learns_behind_and_among_mixing(policy: Any, base: Any) -> 
     assert ((targets > 0.01) & (targets < 0.99)).any()
 
 
-@pytest.mark.parametrize("arguments", [{"ops": MIXING}, {"base_policy": "mixup"}, {"base_policy": "cutmix"}])
+@pytest.mark.parametrize("arguments", [{"ops": MIXING}, {"base_policy": "mixup"}, {"base_policy": "crop+cutmix"}])
 def test_the_classifier_is_trained_on_the_mixed_labels(
     arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from torch.multiprocessing.spawn import spawn
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 from toys import CLASSES, ToyData, blobs, toy_classifier, toy_trainer
 
-from augnet.baselines import FlipCrop
+from augnet.baselines import FlipCrop, Mixup
 from lightning_modules.ranks import Ranks
 
 STEPS = 50
@@ -25,6 +25,8 @@ CASES: dict[str, dict[str, Any]] = {
     "conditional": {"policy": "conditional"},
     "class_conditional": {"policy": "class_conditional"},
     "flipped": {"corruption": "flipped"},
+    "sparse": {"sparsity": 0.5},
+    "mixing in front": {"base": Mixup(before=FlipCrop())},
 }
 
 
