@@ -17,8 +17,8 @@ class Row:
     Attributes:
         arm: Its name.
         kind: `fixed`, `learned` or `control`.
-        seeds: How many.
-        test: Test accuracy in %.
+        by_seed: Test accuracy of each seed, in %.
+        test: Its mean and interval.
         clean: Of the test images before the task changed them; None where it left them.
         against: Test accuracy minus that of the best fixed arm, in points, paired by seed; None for that arm itself.
         against_rival: The same against the rival of the study.
@@ -29,7 +29,7 @@ class Row:
 
     arm: str
     kind: str
-    seeds: int
+    by_seed: Sequence[float]
     test: Interval
     clean: Interval | None
     against: Interval | None
@@ -135,7 +135,7 @@ def _row(
     return Row(
         arm=arm,
         kind=study.kind(arm),
-        seeds=len(runs),
+        by_seed=[100 * value for value in _values(runs, "test")],
         test=_percent(_values(runs, "test")),
         clean=None if clean is None else _percent(clean),
         against=None if best is None or best is runs else paired(runs, best),

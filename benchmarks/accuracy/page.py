@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.grid import Grid
@@ -11,6 +12,7 @@ from benchmarks.accuracy.study import Cell, Result, Study
 
 _COLOURS = {"fixed": "#767b83", "learned": "#2f7fc1", "control": "#c2600f"}
 _WIDTH = 3.4  # inches of one task
+_ENOUGH = 3  # seeds for an interval in the picture
 
 
 def page(study: Study, results: Mapping[Cell, Result], command: str) -> str:
@@ -75,7 +77,7 @@ def _cells(row: Row, header: Sequence[str]) -> list[str]:
     loss = "diverged" if row.train_loss is None else f"{row.train_loss:.3f}"
     numbers = [f"{row.training:.1f}", loss, f"{row.seconds:.0f}"]
     differences = [_difference(row.against), _difference(row.against_rival)]
-    return [name, str(row.seeds), _interval(row.test), *differences, *clean, *numbers]
+    return [name, str(len(row.by_seed)), _interval(row.test), *differences, *clean, *numbers]
 
 
 def verdicts(tables: Sequence[TaskTable]) -> Grid:
@@ -110,27 +112,36 @@ def recovery_grid(task: str, found: Sequence[Recovery]) -> Grid:
 
 
 def picture(study: Study, results: Mapping[Cell, Result]) -> Figure:
-    """Test accuracy of every arm on every task, with intervals."""
+    """Test accuracy of every arm on every task: a dot for each seed, the mean, and from three seeds on its interval."""
     tables = tables_of(study, results)
+    names = [arm for arm in _names(study) if any(row.arm == arm for table in tables for row in table.rows)]
     columns = min(len(tables), 4) or 1
     lines = -(-len(tables) // columns) or 1
-    arms = max((len(table.rows) for table in tables), default=1)
-    figure = Figure(figsize=(1.6 + _WIDTH * columns, (1 + 0.27 * arms) * lines), layout="constrained")
-    axes = figure.subplots(lines, columns, squeeze=False)
+    figure = Figure(figsize=(1.6 + _WIDTH * columns, (1 + 0.27 * len(names)) * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False, sharey=True)
     for axis in axes.flat[len(tables) :]:
         axis.set_visible(False)
-    for place, (axis, table) in enumerate(zip(axes.flat, tables, strict=False)):
-        for height, row in enumerate(table.rows):
-            low, high = (row.test.value if end is None else end for end in row.test[1:])
-            axis.plot([low, high], [height, height], color=_COLOURS[row.kind], linewidth=2)
-            axis.plot([row.test.value], [height], "o", color=_COLOURS[row.kind], markersize=4)
-        names = [row.arm for row in table.rows] if place % columns == 0 else []
-        axis.set(yticks=range(len(table.rows)), ylim=(len(table.rows) - 0.5, -0.5), title=table.task)
-        axis.set_yticklabels(names or [""] * len(table.rows))
+    for axis, table in zip(axes.flat, tables, strict=False):
+        for row in table.rows:
+            _draw(axis, row, names.index(row.arm))
+        axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), title=table.task)
         axis.set_xlabel("test accuracy, %")
         axis.grid(axis="x", alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _names(study: Study) -> list[str]:
+    """All arms in the order of tables."""
+    return list(study.rows({Cell("", arm, 0): {"validation": 0.0, "seconds": 0.0} for arm in study.arms}, ""))
+
+
+def _draw(axis: Axes, row: Row, height: int) -> None:
+    colour = _COLOURS[row.kind]
+    if len(row.by_seed) >= _ENOUGH and row.test.low is not None and row.test.high is not None:
+        axis.plot([row.test.low, min(row.test.high, 100)], [height, height], color=colour, linewidth=2)
+    axis.plot(row.by_seed, [height] * len(row.by_seed), ".", color=colour, alpha=0.5, markersize=5)
+    axis.plot([row.test.value], [height], "|", color=colour, markersize=11, markeredgewidth=2)
 
 
 def _interval(found: Interval | None, digits: int = 1) -> str:
