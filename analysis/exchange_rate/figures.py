@@ -92,4 +92,4 @@ def _label_sizes(axis: Axes, curves: Any) -> None:
 
 def _legend(figure: Figure, panels: Mapping[str, Axes]) -> None:
     handles, labels = next(iter(panels.values())).get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(panels), frameon=False)

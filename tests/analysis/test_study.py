@@ -37,7 +37,7 @@ def made_up(asked: Study) -> dict:
     """Results that follow `LAWS`; frozen views are worth as much as no augmentation."""
     results = {}
     for (arm, size, seed), setting in asked.settings().items():
-        law = LAWS["none" if arm.views else arm.policy]
+        law = LAWS["none" if arm.views else arm.policy.partition("+")[0]]
         accuracy = float(law.accuracy(size)) + 0.002 * np.random.default_rng([size, seed]).standard_normal()
         corrupted = {"jpeg": accuracy - 0.1, "contrast": accuracy - 0.2}
         results[arm, size, seed] = {"accuracy": accuracy, "corrupted": corrupted}
@@ -93,6 +93,17 @@ def test_a_worth_beyond_all_bounds_can_be_written_and_drawn() -> None:
     for figure in (plot_curves(summary), plot_rates(summary)):
         assert len(figure.axes) == 2
         figure.savefig(Path("/dev/null"), format="png")
+
+
+@pytest.mark.parametrize("measures", [("in_domain",), ("in_domain", "corrupted")])
+def test_long_names_of_policies_fit_into_the_picture(measures: tuple[str, ...]) -> None:
+    asked = study(arms=[Arm("flip_crop+trivial_augment"), Arm("flip_crop+trivial_augment", 4)])
+    summary = asked.summarise(made_up(asked), draws=20)
+    figure = plot_curves({name: summary[name] for name in measures})
+    figure.savefig(Path("/dev/null"), format="png")
+    legend = figure.legends[0].get_window_extent()
+    assert figure.bbox.x0 <= legend.x0
+    assert legend.x1 <= figure.bbox.x1
 
 
 def test_the_worth_of_a_policy_is_put_in_words() -> None:
