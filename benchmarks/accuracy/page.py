@@ -72,12 +72,12 @@ def grid(table: TaskTable, rival: str) -> Grid:
 
 
 def _cells(row: Row, header: Sequence[str]) -> list[str]:
-    clean = [_interval(row.clean)] if "before the shift, %" in header else []
+    clean = [interval_text(row.clean)] if "before the shift, %" in header else []
     name = f"**{row.arm}**" if row.kind == "learned" else row.arm
     loss = "diverged" if row.train_loss is None else f"{row.train_loss:.3f}"
     numbers = [f"{row.training:.1f}", loss, f"{row.seconds:.0f}"]
-    differences = [_difference(row.against), _difference(row.against_rival)]
-    return [name, str(len(row.by_seed)), _interval(row.test), *differences, *clean, *numbers]
+    differences = [difference_text(row.against), difference_text(row.against_rival)]
+    return [name, str(len(row.by_seed)), interval_text(row.test), *differences, *clean, *numbers]
 
 
 def verdicts(tables: Sequence[TaskTable]) -> Grid:
@@ -102,7 +102,7 @@ def recovery_grid(task: str, found: Sequence[Recovery]) -> Grid:
             one.arm,
             one.op,
             f"{one.truth:g}",
-            _interval(one.found, 2),
+            interval_text(one.found, 2),
             f"{100 * (one.found.value / one.truth - 1):+.0f} %" if one.truth else f"{one.found.value:+.2f}",
             f"{100 * one.largest_other:.0f}",
         ]
@@ -144,7 +144,8 @@ def _draw(axis: Axes, row: Row, height: int) -> None:
     axis.plot([row.test.value], [height], "|", color=colour, markersize=11, markeredgewidth=2)
 
 
-def _interval(found: Interval | None, digits: int = 1) -> str:
+def interval_text(found: Interval | None, digits: int = 1) -> str:
+    """Mean and half the interval, where there is one."""
     if found is None:
         return "-"
     if found.low is None or found.high is None:
@@ -152,7 +153,8 @@ def _interval(found: Interval | None, digits: int = 1) -> str:
     return f"{found.value:.{digits}f} ± {(found.high - found.low) / 2:.{digits}f}"
 
 
-def _difference(found: Interval | None) -> str:
+def difference_text(found: Interval | None) -> str:
+    """Mean and interval with their signs."""
     if found is None:
         return "-"
     if found.low is None or found.high is None:

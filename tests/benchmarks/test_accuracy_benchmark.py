@@ -18,7 +18,7 @@ from analysis.exchange_rate.run_cache import RunCache
 from analysis.exchange_rate.setting import Training
 from benchmarks.accuracy import training
 from benchmarks.accuracy.comparison import compare, paired, recoveries
-from benchmarks.accuracy.page import page, tables_of, verdicts
+from benchmarks.accuracy.page import difference_text, interval_text, page, tables_of, verdicts
 from benchmarks.accuracy.settings import Arm, Data, Setting, Task
 from benchmarks.accuracy.shifts import shifted
 from benchmarks.accuracy.study import Cell, Study
@@ -348,3 +348,42 @@ def test_the_page_of_a_study_is_made_from_its_json(file: Path) -> None:
     made = page(study, command.results_of(file), command.command_of(file.stem))
     assert file.with_suffix(".md").read_text() == made
     assert tables_of(study, command.results_of(file))
+
+
+EVIDENCE = (ROOT / "docs" / "evidence.md").read_text()
+SHOWN = {
+    "planted": ["none", "TrivialAugment-Wide", "learned class ranges", "learned ranges"],
+    "shift": ["flip + crop", "TrivialAugment-Wide", "learned ranges"],
+    "hostile": ["none", "TrivialAugment-Wide", "learned ranges"],
+}
+FOUND = ["learned ranges", "learned class ranges", "learned ranges, sparsity 0"]
+
+
+def measured(name: str) -> tuple[Study, dict[Cell, dict[str, Any]]]:
+    file = ROOT / "benchmarks" / "results" / "accuracy" / f"{name}.json"
+    study = command.study_of(ROOT / "benchmarks" / "accuracy" / "studies" / f"{name}.yaml")
+    return replace(study, seeds=command.seeds_of(file)), command.results_of(file)
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_accuracies_of_the_evidence_are_those_that_were_measured(name: str) -> None:
+    for table in tables_of(*measured(name)):
+        rows = {row.arm: row for row in table.rows}
+        last = rows[SHOWN[name][-1]]
+        cells = [table.task, str(len(last.by_seed)), *(interval_text(rows[arm].test) for arm in SHOWN[name])]
+        assert f"| {' | '.join(cells)} | {difference_text(last.against)} |" in EVIDENCE
+
+
+def test_the_ranges_of_the_evidence_are_those_that_were_found() -> None:
+    study, results = measured("planted")
+    for task in study.tasks:
+        for one in recoveries(study, results, task):
+            cells = [
+                task,
+                one.arm,
+                one.op,
+                f"{one.truth:g}",
+                interval_text(one.found, 2),
+                f"{100 * one.largest_other:.0f}",
+            ]
+            assert one.arm not in FOUND or f"| {' | '.join(cells)} |" in EVIDENCE
