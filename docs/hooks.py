@@ -22,9 +22,9 @@ RESULTS = "benchmarks/results"
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the measured tables, their pictures and their JSON files, outside of the navigation."""
-    for path in sorted((ROOT / RESULTS).iterdir()):
+    for path in sorted((ROOT / RESULTS).rglob("*")):
         if path.suffix in (".md", ".png", ".json"):
-            uri = f"{RESULTS}/{path.name}"
+            uri = path.relative_to(ROOT).as_posix()
             added = File.generated(config, uri, abs_src_path=str(path), inclusion=InclusionLevel.NOT_IN_NAV)
             files.append(added)
     return files

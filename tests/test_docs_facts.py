@@ -14,6 +14,7 @@ from docs_pages import PAGES, ROOT
 from analysis.__main__ import ANALYSES
 from analysis.class_effects.thresholds import Thresholds
 from analysis.exchange_rate.setting import Measurement, Training
+from benchmarks.accuracy.__main__ import accuracy
 from lightning_modules.cli import AugfluenceCLI, main
 from lightning_modules.dashboard import dashboard
 from lightning_modules.guard import GuardSettings
@@ -38,7 +39,7 @@ def test_every_option_exists(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     of_data = help_of("fit", capsys, "--data.help=ImageDataModule")
     exist |= {f"--data.{name.removeprefix('--').split('.')[-1]}" for name in of_data}
     exist |= {"--model.optimizer.help", "--data.help"}
-    functions = [*ANALYSES.values(), dashboard]
+    functions = [*ANALYSES.values(), dashboard, accuracy]
     exist |= {f"--{name}" for function in functions for name in function.__annotations__}
     parts = {"thresholds": Thresholds, "training": Training, "measurement": Measurement}  # of the studies
     exist |= {f"--{name}.{field.name}" for name, part in parts.items() for field in dataclasses.fields(part)}
