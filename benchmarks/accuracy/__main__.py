@@ -57,16 +57,22 @@ def accuracy(
         study.arms[arm].check(arm)
     known = _runs_of(output / f"{name}.json")
     study = replace(study, seeds=max([study.seeds, seeds or 0, *(run["seed"] + 1 for run in known)]))
-    cache = RunCache(folder.resolve())
-    folder.mkdir(parents=True, exist_ok=True)
-    for setting, result in of_study(study, known):
-        if not cache.has(setting):
-            cache.write(setting, result)
+    cache = _cache_with(folder, study, known)
     try:
         sweep(list(wanted.values()), cache, workers, threads, show_progress=progress, train=train_and_test)
     finally:
         write(name, study, cache, output)
     Console(width=160).print(Markdown((output / f"{name}.md").read_text()))
+
+
+def _cache_with(folder: Path, study: Study, known: list[dict[str, Any]]) -> RunCache:
+    """The runs in a folder, with those of a results file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cache = RunCache(folder.resolve())
+    for setting, result in of_study(study, known):
+        if not cache.has(setting):
+            cache.write(setting, result)
+    return cache
 
 
 def write(name: str, study: Study, cache: RunCache, output: Path) -> None:

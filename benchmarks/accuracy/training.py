@@ -4,13 +4,13 @@ import math
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 
 from analysis.exchange_rate.training import predict, sgd_of, trainer_of
-from augnet import save_policy
+from augnet import AugNet, save_policy
 from benchmarks.accuracy.settings import Arm, Setting
 from benchmarks.accuracy.tasks import TaskData, data_set
 from benchmarks.environment import processor, versions
@@ -40,15 +40,10 @@ def train_and_test(setting: Setting) -> dict[str, Any]:
     arm = setting.arm
     trainer, model, data, seconds = _fit(setting, arm)
     policy = None if model.learned is None else model.learned.describe()
-    rollbacks = 0 if model.learner is None or model.learner.guard is None else model.learner.guard.rollbacks
-    if arm.retrain and model.learned is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "policy.json"
-            save_policy(model.learned, file)
-            kept = {name: value for name, value in arm.model.items() if name in ("base_policy", "policy_probability")}
-            again = Arm({**kept, "ops": arm.model["ops"], "policy_file": str(file)}, "train")
-            trainer, model, data, more = _fit(setting, again)
-            seconds += more
+    rollbacks = 0 if model.learner is None else model.learner.guard.rollbacks
+    if arm.retrain:
+        trainer, model, data, more = _fit_behind(model, setting)
+        seconds += more
     train_loss = float(trainer.callback_metrics["train/loss"])  # predicting clears it
     splits = data.splits
     changes_test = setting.task.change == "deployment"
@@ -94,6 +89,17 @@ def _fit(setting: Setting, arm: Arm) -> tuple[AugfluenceTrainer, AugmentedClassi
     started = time.perf_counter()
     trainer.fit(model, datamodule=data)
     return trainer, model, data, time.perf_counter() - started
+
+
+def _fit_behind(
+    learned: AugmentedClassifier, setting: Setting
+) -> tuple[AugfluenceTrainer, AugmentedClassifier, TaskData, float]:
+    """The same for a fresh classifier behind a policy that was learned, frozen, on the influence images too."""
+    kept = {name: value for name, value in setting.arm.model.items() if name in ("base_policy", "policy_probability")}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "policy.json"
+        save_policy(cast(AugNet[Any, Any], learned.learned), file)
+        return _fit(setting, Arm({**kept, "policy_file": str(file)}, "train"))
 
 
 def _accuracy(trainer: AugfluenceTrainer, model: AugmentedClassifier, images: LabelledImages) -> float:
