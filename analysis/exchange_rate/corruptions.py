@@ -22,7 +22,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_noise
 
 from lightning_modules.data import LabelledImages
-from lightning_modules.data.store import MemoryStore
+from lightning_modules.data.store import MemoryStore, as_bytes
 
 Corruption = Callable[[Tensor, float], Tensor]
 _CHUNK = 512
@@ -61,7 +61,7 @@ def _pixelate(images: Tensor, factor: float) -> Tensor:
 
 
 def _jpeg(images: Tensor, quality: float) -> Tensor:
-    pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    pixels = as_bytes(images).permute(0, 2, 3, 1).numpy()
     decoded = [_through_jpeg(image, int(quality)) for image in pixels]
     return torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).float() / 255
 
@@ -127,6 +127,5 @@ def corrupted_copy(dataset: LabelledImages, name: str, severity: int, seed: int)
     parts = []
     for start in range(0, len(dataset), _CHUNK):
         images, _ = dataset.__getitems__(range(start, min(start + _CHUNK, len(dataset))))
-        corrupted = corrupt(images, name, severity, seed + start)
-        parts.append((corrupted * 255).round().to(torch.uint8))
+        parts.append(as_bytes(corrupt(images, name, severity, seed + start)))
     return LabelledImages(MemoryStore(torch.cat(parts)), dataset.labels)

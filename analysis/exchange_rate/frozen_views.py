@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lightning_modules.data import ImageDataModule, LabelledImages, Splits
-from lightning_modules.data.store import MemoryStore
+from lightning_modules.data.store import MemoryStore, as_bytes
 
 Augment = Callable[[Tensor, Tensor], Tensor]  # images [B, C, H, W] and labels [B] -> images
 _CHUNK = 512
@@ -42,7 +42,7 @@ def freeze_views(dataset: LabelledImages, augment: Augment, views: int, seed: in
         for _ in range(views):
             for start in range(0, len(dataset), _CHUNK):
                 images, labels = dataset.__getitems__(range(start, min(start + _CHUNK, len(dataset))))
-                parts.append((augment(images, labels).clamp(0, 1) * 255).round().to(torch.uint8))
+                parts.append(as_bytes(augment(images, labels)))
     return LabelledImages(MemoryStore(torch.cat(parts)), dataset.labels.repeat(views))
 
 

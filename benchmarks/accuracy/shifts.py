@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional
 
 from analysis.exchange_rate.corruptions import CORRUPTIONS, corrupt
 from lightning_modules.data import LabelledImages
-from lightning_modules.data.store import MemoryStore
+from lightning_modules.data.store import MemoryStore, as_bytes
 
 Planted = Callable[[Tensor, Tensor, float], Tensor]  # images [B, C, H, W], u [B, 2] in [-1, 1], largest magnitude
 
@@ -81,7 +81,7 @@ def shifted(
         else:
             changed = corrupt(images[rows], kind, severity, seed + number) if len(rows) else images[rows]
         images[rows] = changed.to(images)
-    return LabelledImages(MemoryStore((images.clamp(0, 1) * 255).round().to(torch.uint8)), labels)
+    return LabelledImages(MemoryStore(as_bytes(images)), labels)
 
 
 def _plant(name: str, images: Tensor, draws: Tensor, magnitude: float) -> Tensor:

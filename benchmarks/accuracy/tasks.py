@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from benchmarks.accuracy.settings import Data, Task
 from benchmarks.accuracy.shifts import shifted
 from lightning_modules.data import DigitsDataModule, ImageDataModule, InfluenceDataModule, LabelledImages, Splits
-from lightning_modules.data.store import MemoryStore
+from lightning_modules.data.store import MemoryStore, as_bytes
 
 Change = Callable[..., Splits]
 _DIGITS_TEST = 397
@@ -33,7 +34,13 @@ class TaskData(InfluenceDataModule):
 
     def load_splits(self) -> Splits:
         """Load the splits and change them."""
-        return CHANGES[self.task.change](self.base.splits, self.seed, **self.task.options)
+        splits = replace(self.base.splits, load_test=lambda: self.unchanged_test)
+        return CHANGES[self.task.change](splits, self.seed, **self.task.options)
+
+    @cached_property
+    def unchanged_test(self) -> LabelledImages:
+        """The test images before the task changes them, loaded at first use."""
+        return self.base.splits.load_test()
 
 
 def data_set(data: Data, seed: int) -> InfluenceDataModule:
@@ -158,7 +165,7 @@ def _classes_of(splits: Splits, seed: int, names: tuple[str, ...], change: Calla
 
 
 def _in_memory(images: Tensor, labels: Tensor) -> LabelledImages:
-    return LabelledImages(MemoryStore((images * 255).round().to(torch.uint8)), labels)
+    return LabelledImages(MemoryStore(as_bytes(images)), labels)
 
 
 CHANGES: Mapping[str, Change] = MappingProxyType(

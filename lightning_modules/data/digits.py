@@ -13,7 +13,7 @@ from lightning_modules.data.base import InfluenceDataModule, InfluenceSet, Split
 from lightning_modules.data.checks import require_at_least
 from lightning_modules.data.labelled_images import LabelledImages
 from lightning_modules.data.splits import Indices, partition
-from lightning_modules.data.store import MemoryStore
+from lightning_modules.data.store import MemoryStore, as_bytes
 
 _LARGEST_VALUE = 16.0
 
@@ -96,7 +96,7 @@ def _render(images: Tensor, labels: Tensor, angles: Tensor | None, side: int, ro
         pixels = torch.stack(
             [functional.rotate(image, angle, InterpolationMode.BILINEAR, fill=0) for image, angle in pairs]
         )
-    store = MemoryStore(pixels.mul(255).round().clamp(0, 255).to(torch.uint8))
+    store = MemoryStore(as_bytes(pixels))
     return LabelledImages(store, labels, partial(_sources, rows))
 
 

@@ -102,6 +102,11 @@ class FileStore(ImageStore):
             yield from chunk["image"]
 
 
+def as_bytes(images: Tensor) -> Tensor:
+    """Images as uint8, for a `MemoryStore`; rounded, and what lies outside [0, 1] cut off."""
+    return images.clamp(0, 1).mul(255).round().to(torch.uint8)
+
+
 def check_no_overlap(influence: FileStore, splits: dict[str, ImageStore]) -> None:
     """Raise when the influence set shares an image with another split.
 
