@@ -1,7 +1,6 @@
 """One run of a sweep: train a classifier, and measure its accuracy in the domain and out of it."""
 
 import time
-from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from typing import Any, cast
@@ -46,11 +45,11 @@ def train_and_measure(setting: Setting) -> dict[str, Any]:
     train_loss = float(trainer.callback_metrics["train/loss"])  # predicting clears it
     validation = data.splits.validation
     corrupted = {
-        name: _accuracy(trainer, model, corrupted_copy(validation, name, measured.severity, setting.run_seed))
+        name: accuracy_of(trainer, model, corrupted_copy(validation, name, measured.severity, setting.run_seed))
         for name in measured.corruptions
     }
     return {
-        "accuracy": _accuracy(trainer, model, validation),
+        "accuracy": accuracy_of(trainer, model, validation),
         "corrupted": corrupted,
         "train_loss": train_loss,
         "seconds": round(time.perf_counter() - started, 2),
@@ -114,27 +113,37 @@ def predict(trainer: AugfluenceTrainer, model: AugmentedClassifier, images: Labe
 
 def model_of(setting: Setting, data: InfluenceDataModule) -> AugmentedClassifier:
     """A classifier behind the fixed policy, or behind none where the views are frozen already."""
-    training = setting.training
     policy_file = None if setting.views else setting.policy_file
-    return AugmentedClassifier(
-        ops=["rotation"],  # a control without a learned policy, or a policy file, replaces them
+    return classifier_of(
+        setting.training,
+        data,
         base_policy="none" if setting.views else setting.base,
         policy_file=policy_file,
         control="plain" if policy_file is None else "none",
+    )
+
+
+def classifier_of(training: Training, data: InfluenceDataModule, **policy: Any) -> AugmentedClassifier:
+    """An untrained classifier for the images of some data.
+
+    Args:
+        training: Its network and optimiser.
+        data: The images.
+        **policy: See `AugmentedClassifier`; without `ops`, a control without a policy or a policy file replaces them.
+    """
+    return AugmentedClassifier(
+        **{"ops": ["rotation"], **policy},
         image_size=data.image_size,
         num_classes=data.num_classes,
         in_channels=data.in_channels,
         model=training.model,
         model_kwargs=dict(training.model_kwargs),
-        optimizer=sgd_of(training),
+        optimizer=partial(
+            torch.optim.SGD, lr=training.lr, momentum=0.9, nesterov=True, weight_decay=training.weight_decay
+        ),
         pixel_mean=training.pixel_mean,
         pixel_std=training.pixel_std,
     )
-
-
-def sgd_of(training: Training) -> Callable[[Any], torch.optim.Optimizer]:
-    """What makes the optimiser of a classifier's parameters."""
-    return partial(torch.optim.SGD, lr=training.lr, momentum=0.9, nesterov=True, weight_decay=training.weight_decay)
 
 
 def trainer_of(training: Training) -> AugfluenceTrainer:
@@ -153,5 +162,6 @@ def trainer_of(training: Training) -> AugfluenceTrainer:
     )
 
 
-def _accuracy(trainer: AugfluenceTrainer, model: AugmentedClassifier, images: LabelledImages) -> float:
+def accuracy_of(trainer: AugfluenceTrainer, model: AugmentedClassifier, images: LabelledImages) -> float:
+    """Accuracy in [0, 1] on images as they are."""
     return float((predict(trainer, model, images).argmax(dim=1) == images.labels).double().mean())

@@ -114,7 +114,7 @@ def recovery_grid(task: str, found: Sequence[Recovery]) -> Grid:
 def picture(study: Study, results: Mapping[Cell, Result]) -> Figure:
     """Test accuracy of every arm on every task: a dot for each seed, the mean, and from three seeds on its interval."""
     tables = tables_of(study, results)
-    names = [arm for arm in _names(study) if any(row.arm == arm for table in tables for row in table.rows)]
+    names = [arm for arm in study.names if any(row.arm == arm for table in tables for row in table.rows)]
     columns = min(len(tables), 4) or 1
     lines = -(-len(tables) // columns) or 1
     figure = Figure(figsize=(1.6 + _WIDTH * columns, (1 + 0.27 * len(names)) * lines), layout="constrained")
@@ -129,11 +129,6 @@ def picture(study: Study, results: Mapping[Cell, Result]) -> Figure:
         axis.grid(axis="x", alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def _names(study: Study) -> list[str]:
-    """All arms in the order of tables."""
-    return list(study.rows({Cell("", arm, 0): {"validation": 0.0, "seconds": 0.0} for arm in study.arms}, ""))
 
 
 def _draw(axis: Axes, row: Row, height: int) -> None:

@@ -74,17 +74,21 @@ class Study:
             for arm in arms or self.arms
         }
 
+    @property
+    def names(self) -> list[str]:
+        """What tables show, in their order: the arms, a tuned one in the place of the first of its variants."""
+        tuned = {arm: name for name, arms in self.tuned.items() for arm in arms}
+        return list(dict.fromkeys(tuned.get(arm, arm) for arm in self.arms))
+
     def rows(self, results: Mapping[Cell, Result], task: str) -> dict[str, dict[int, Result]]:
         """Arm -> seed -> result, with tuned arms in the place of their variants; an arm without results is left out."""
         by_arm = {
             arm: {c.seed: run for c, run in results.items() if (c.task, c.arm) == (task, arm)} for arm in self.arms
         }
-        name_of = {arm: name for name, arms in self.tuned.items() for arm in arms}
-        found: dict[str, dict[int, Result]] = {}
-        for arm in self.arms:
-            name = name_of.get(arm, arm)
-            if name not in found:
-                found[name] = by_arm[arm] if name == arm else _best([by_arm[variant] for variant in self.tuned[name]])
+        found = {
+            name: _best([by_arm[arm] for arm in self.tuned[name]]) if name in self.tuned else by_arm[name]
+            for name in self.names
+        }
         return {name: runs for name, runs in found.items() if runs}
 
     def kind(self, arm: str) -> str:

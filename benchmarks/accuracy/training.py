@@ -9,13 +9,12 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 
-from analysis.exchange_rate.training import predict, sgd_of, trainer_of
+from analysis.exchange_rate.training import accuracy_of, classifier_of, trainer_of
 from augnet import AugNet, save_policy
 from benchmarks.accuracy.settings import Arm, Setting
 from benchmarks.accuracy.tasks import TaskData, data_set
 from benchmarks.environment import processor, versions
 from lightning_modules.augmented_classifier import AugmentedClassifier
-from lightning_modules.data import LabelledImages
 from lightning_modules.trainer import AugfluenceTrainer
 
 PACKAGES = ("torch", "torchvision", "kornia", "pytorch-lightning")
@@ -48,10 +47,10 @@ def train_and_test(setting: Setting) -> dict[str, Any]:
     splits = data.splits
     changes_test = setting.task.change == "deployment"
     return {
-        "test": _accuracy(trainer, model, splits.load_test()),
-        "clean": _accuracy(trainer, model, data.base.splits.load_test()) if changes_test else None,
-        "validation": _accuracy(trainer, model, splits.validation),
-        "training": _accuracy(trainer, model, data.training_images),
+        "test": accuracy_of(trainer, model, splits.load_test()),
+        "clean": accuracy_of(trainer, model, data.unchanged_test) if changes_test else None,
+        "validation": accuracy_of(trainer, model, splits.validation),
+        "training": accuracy_of(trainer, model, data.training_images),
         "train_loss": train_loss if math.isfinite(train_loss) else None,
         "policy": policy,
         "rollbacks": rollbacks,
@@ -73,17 +72,7 @@ def _fit(setting: Setting, arm: Arm) -> tuple[AugfluenceTrainer, AugmentedClassi
         folds=arm.folds,
         fold_epochs=arm.fold_epochs,
     )
-    model = AugmentedClassifier(
-        **{"ops": ["rotation"], **arm.model},  # without a policy they are not looked at
-        image_size=data.image_size,
-        num_classes=data.num_classes,
-        in_channels=data.in_channels,
-        model=training.model,
-        model_kwargs=dict(training.model_kwargs),
-        optimizer=sgd_of(training),
-        pixel_mean=training.pixel_mean,
-        pixel_std=training.pixel_std,
-    )
+    model = classifier_of(training, data, **arm.model)
     trainer = trainer_of(training)
     torch.manual_seed(setting.seed)  # an encoder is drawn before the classifier; the draws of training are the same
     started = time.perf_counter()
@@ -100,7 +89,3 @@ def _fit_behind(
         file = Path(folder) / "policy.json"
         save_policy(cast(AugNet[Any, Any], learned.learned), file)
         return _fit(setting, Arm({**kept, "policy_file": str(file)}, "train"))
-
-
-def _accuracy(trainer: AugfluenceTrainer, model: AugmentedClassifier, images: LabelledImages) -> float:
-    return float((predict(trainer, model, images).argmax(dim=1) == images.labels).double().mean())
