@@ -2,7 +2,14 @@
 
 from augnet.field_space import FieldSpace
 from augnet.network import AugNet
-from augnet.policies import ClassConditionalPolicy, ConditionalPolicy, FieldPolicy, MixturePolicy, RangePolicy
+from augnet.policies import (
+    ClassConditionalPolicy,
+    ConditionalPolicy,
+    FieldPolicy,
+    IntervalPolicy,
+    MixturePolicy,
+    RangePolicy,
+)
 from augnet.policy_file import load_policy, save_policy
 from augnet.space import TransformSpace
 
@@ -12,6 +19,7 @@ __all__ = [
     "ConditionalPolicy",
     "FieldPolicy",
     "FieldSpace",
+    "IntervalPolicy",
     "MixturePolicy",
     "RangePolicy",
     "TransformSpace",

@@ -53,7 +53,8 @@ class AugmentedClassifier(Classifier):
     Args:
         ops: What the learned policy may do: a list of op names, or a mapping from op name to its bound, the largest
             magnitude in the op's unit. Units and names: see the README.
-        policy: What is learned. `ranges`: one range for each op, all ops on every image. `mixture`: how often each op
+        policy: What is learned. `ranges`: one range for each op, all ops on every image. `intervals`: the same with two
+            ends, for a deployment that lies on one side, as one that is always brighter. `mixture`: how often each op
             is taken and how strongly, from uniform over `ops` on; `trivial_augment_mixture`: the same from
             TrivialAugment-Wide on, whose ops replace `ops`. `conditional`: ranges for each image, from an encoder
             network. `class_conditional`: ranges for each class. `field`: the paper's own network, a displacement and a

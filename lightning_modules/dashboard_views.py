@@ -22,6 +22,8 @@ RUN: Sections = {
     "What was learned": {
         "Ranges": ("range/OP",),
         "Centres of ranges (conditional)": ("shift/OP",),
+        "Lowest magnitudes (intervals)": ("lowest/OP",),
+        "Highest magnitudes (intervals)": ("highest/OP",),
         "Probabilities (mixture)": ("probability/OP",),
         "Strengths (mixture)": ("strength/OP",),
         "Field": ("field/FACT",),

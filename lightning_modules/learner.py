@@ -346,6 +346,7 @@ class PolicyLearner:
         finite = all(bool(gradient.isfinite().all()) for gradient in self._gradients())
         if finite:
             self.optimizer.step()
+            self.augnet.policy.hold_open(self.settings.floor)
         buffers = [buffer for buffer in self.augnet.buffers() if buffer.is_floating_point()]
         self.ranks.average(*buffers)  # what a policy keeps of its latest batches, for `describe`
         self.average.update(self.augnet.policy, self.augnet.space)

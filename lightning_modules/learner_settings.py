@@ -36,7 +36,9 @@ class LearnerSettings:
             variance, biased, needs the gradient of the images).
         kl: Weight of a mixture's divergence from its prior, >= 0; 0 lets it forget the prior up to its floor.
         sparsity: What each range costs for its share of its bound, >= 0, against an influence of typical size 1, so
-            that one that brings nothing shrinks; 0 lets it drift. For `ranges` and `class_conditional`.
+            that one that brings nothing shrinks; 0 lets it drift. For `ranges`, `intervals` and `class_conditional`.
+        floor: Smallest share of its bound that a range shrinks to, in [0, 1). The gradient of a nearly closed range
+            vanishes: without a floor an op that brings nothing early in training does not come back. For the same.
         ema: Share of the past in the policy's moving average over its updates, in [0, 1). The average is what is
             saved; training draws from the latest. 0 saves the latest.
         freeze: The policy stays at its average, and costs nothing more, once no strength of the average has moved by
@@ -60,24 +62,26 @@ class LearnerSettings:
     estimator: Estimator = "score_function"
     kl: float = 0.02
     sparsity: float = 0.05
+    floor: float = 0.0
     ema: float = 0.95
     freeze: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("interval", "hessian_rows", "max_iterations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"learner.{name} must be at least 1, found {getattr(self, name)}.")
+        at_least = {1: ("interval", "hessian_rows", "max_iterations")}
+        at_least[0] = ("warmup", "refresh", "kl", "sparsity", "identity", "label", "freeze")
+        for least, names in at_least.items():
+            for name in names:
+                if not least <= getattr(self, name) < math.inf:
+                    raise ValueError(f"learner.{name} must be at least {least}, found {getattr(self, name)}.")
         for name in ("lr", "damping", "tol", "clip", "radius", "budget"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"learner.{name} must be a positive number, found {value}.")
-        for name in ("warmup", "refresh", "kl", "sparsity", "identity", "label", "freeze"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"learner.{name} must be at least 0, found {getattr(self, name)}.")
         if not 0 < self.until <= 1:
             raise ValueError(f"learner.until is a share of the run in (0, 1], found {self.until}.")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"learner.ema must lie in [0, 1), found {self.ema}; 0.95 averages some 20 updates.")
+        for name in ("floor", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"learner.{name} must lie in [0, 1), found {getattr(self, name)}.")
         if self.estimator not in get_args(Estimator):
             raise ValueError(
                 f"learner.estimator must be one of {', '.join(get_args(Estimator))}, found {self.estimator!r}."

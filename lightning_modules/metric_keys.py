@@ -136,6 +136,22 @@ METRICS: tuple[MetricKey, ...] = (
         "Larger than the range: the policy moves all images to one side; compare with `policy: ranges`.",
     ),
     MetricKey(
+        "lowest/OP",
+        "Lowest magnitude an op is drawn from (`policy: intervals`)",
+        "the op's",
+        _UPDATE,
+        "Near 0 where deployment lies on the other side of it; about minus `highest/OP` where it lies on both.",
+        "As for `range/OP`.",
+    ),
+    MetricKey(
+        "highest/OP",
+        "Highest magnitude an op is drawn from (`policy: intervals`)",
+        "the op's",
+        _UPDATE,
+        "As for `lowest/OP`.",
+        "As for `range/OP`.",
+    ),
+    MetricKey(
         "probability/OP",
         "How often a mixture takes an op",
         "share",

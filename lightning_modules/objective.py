@@ -18,7 +18,7 @@ Axes: B images, D features, K classes. Source of the influence: Lee, Park, Pham 
 import torch
 from torch import Tensor, nn
 
-from augnet.policies import ClassConditionalPolicy, MixturePolicy, Policy, RangePolicy
+from augnet.policies import MixturePolicy, Policy, RangeTable
 from lightning_modules.learner_settings import LearnerSettings
 
 
@@ -108,6 +108,6 @@ def policy_cost(policy: Policy, settings: LearnerSettings) -> Tensor | None:
     """
     if isinstance(policy, MixturePolicy) and settings.kl:
         return settings.kl * policy.kl()
-    if isinstance(policy, RangePolicy | ClassConditionalPolicy) and settings.sparsity:
+    if isinstance(policy, RangeTable) and settings.sparsity:
         return settings.sparsity * policy.extent()
     return None

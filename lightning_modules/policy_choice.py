@@ -8,6 +8,7 @@ from augnet import (
     ClassConditionalPolicy,
     ConditionalPolicy,
     FieldSpace,
+    IntervalPolicy,
     MixturePolicy,
     RangePolicy,
     TransformSpace,
@@ -15,7 +16,9 @@ from augnet import (
 from augnet.classic import classic_space
 from augnet.policies import Policy
 
-PolicyName = Literal["ranges", "mixture", "trivial_augment_mixture", "conditional", "class_conditional", "field"]
+PolicyName = Literal[
+    "ranges", "intervals", "mixture", "trivial_augment_mixture", "conditional", "class_conditional", "field"
+]
 _MIXTURES: tuple[PolicyName, ...] = ("mixture", "trivial_augment_mixture")
 
 
@@ -66,6 +69,8 @@ def build_policy(
         policy = ConditionalPolicy(space, in_channels, initial=initial_range)
     elif name == "class_conditional":
         policy = ClassConditionalPolicy(space, num_classes, initial_range)
+    elif name == "intervals":
+        policy = IntervalPolicy(space, initial_range)
     else:
         policy = RangePolicy(space.bounds, initial_range, space.signed)
     return AugNet(space, policy)

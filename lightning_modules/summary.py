@@ -136,7 +136,8 @@ def ranges_table(arm: ArmResult) -> Table:
         table.add_column(column, justify="left" if column in ("op", "unit") else "right")
     for op, facts in arm.ranges.items():
         half_width, bound = float(facts["half_width"]), float(facts["bound"])
-        table.add_row(op, f"+-{half_width:.3g}", f"{100 * half_width / bound:.0f} %", str(facts["unit"]))
+        ends = f"{facts['lowest']:.3g} to {facts['highest']:.3g}" if "lowest" in facts else f"+-{half_width:.3g}"
+        table.add_row(op, ends, f"{100 * half_width / bound:.0f} %", str(facts["unit"]))
     return table
 
 

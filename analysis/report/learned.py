@@ -34,7 +34,11 @@ def _ranges(facts: Facts) -> list[str]:
     shares = {op: found["half_width"] / found["bound"] for op, found in facts.items()}
     order = sorted(shares, key=lambda op: -shares[op])
     notable = [op for op in order if shares[op] >= _NOTABLE][:_NAMED]
-    said = [f"{spoken(op)} up to {_in_words(op, facts)} ({100 * shares[op]:.0f} % of its bound)" for op in notable]
+    said = [
+        f"{spoken(op)} {'from' if 'lowest' in facts[op] else 'up to'} {_in_words(op, facts)} "
+        f"({100 * shares[op]:.0f} % of its bound)"
+        for op in notable
+    ]
     first = f"Learned: {listed(said)}." if said else ""
     off = [spoken(op) for op in order if shares[op] < _OFF]
     words = [first or "No op was learned beyond a tenth of its bound."]
@@ -56,21 +60,29 @@ def _fields(facts: Facts) -> list[str]:
 
 
 def _width(op: str, facts: Facts) -> str:
-    """The end of a range; both signs where the op has two."""
-    return _end(op, facts[op]["half_width"])
+    """The ends of an interval, or the end of a range; both signs where the op has two."""
+    found = facts[op]
+    if "lowest" in found:
+        return f"{_digits(found['lowest'])} to {_digits(found['highest'])}"
+    return _end(op, found["half_width"])
 
 
 def _end(op: str, value: float) -> str:
-    digits = "0.000" if value < _NOTHING else f"{value:#.3g}".rstrip(".") if value < 1000 else number(value)
-    return f"{'±' if find_op(op).signed else ''}{digits}"
+    return f"{'±' if find_op(op).signed else ''}{_digits(value)}"
+
+
+def _digits(value: float) -> str:
+    size = abs(value)
+    return "0.000" if size < _NOTHING else f"{value:#.3g}".rstrip(".") if size < 1000 else number(value)
 
 
 def _in_words(op: str, facts: Facts) -> str:
-    """The end of a range with its unit; fractions in percent."""
-    width, unit = facts[op]["half_width"], str(facts[op]["unit"])
-    if unit.startswith("fraction of"):
-        return f"{_end(op, 100 * width)} % {unit.removeprefix('fraction ')}"
-    return f"{_end(op, width)} {unit}"
+    """The range with its unit; fractions in percent."""
+    unit = str(facts[op]["unit"])
+    if not unit.startswith("fraction of"):
+        return f"{_width(op, facts)} {unit}"
+    percent = {fact: 100 * facts[op][fact] for fact in ("half_width", "lowest", "highest") if fact in facts[op]}
+    return f"{_width(op, {op: percent})} % {unit.removeprefix('fraction ')}"
 
 
 def learned_table(facts: Facts) -> Table:

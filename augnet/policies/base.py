@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
@@ -83,6 +84,9 @@ class Policy(nn.Module, ABC):
         """Parameters that are weights of a network, which a step size for logits would upset; none by default."""
         return []
 
+    def hold_open(self, floor: float) -> None:
+        """Keep every range that is learned at or above this share of its bound; others have nothing to hold."""
+
     def config(self) -> dict[str, Any]:
         """What `from_config` needs besides the space; plain values, for JSON."""
         return {}
@@ -145,6 +149,38 @@ class BoundedPolicy(Policy):
             }
             for index, (op, bound) in enumerate(zip(space.ops, self.bounds.tolist(), strict=True))
         }
+
+
+class RangeTable(BoundedPolicy):
+    """Ranges that are a table of numbers, no network: each is its op's bound times the sigmoid of an entry.
+
+    Args:
+        bounds: As for `BoundedPolicy`.
+        signed: As for `BoundedPolicy`.
+        initial: The ranges at the start, as a fraction of the bounds, in (0, 1]. At 0 there would be no gradient: the
+            loss is even in the magnitude there. 1 is the uniform policy over the whole space.
+        rows: Shape of the table before the axis of the ops.
+
+    Raises:
+        ValueError: If `initial` is outside (0, 1].
+    """
+
+    def __init__(self, bounds: Sequence[float], signed: Sequence[bool], initial: float, *rows: int) -> None:
+        super().__init__(bounds, signed)
+        self.theta = nn.Parameter(start_of(initial, *rows, len(bounds)))  # 40 at 1: exactly the bounds, no gradient
+
+    def reaches(self) -> Tensor:
+        """The table `[..., P]` in the ops' units; carries gradient to the policy."""
+        return self.bounds * torch.sigmoid(self.theta)
+
+    def extent(self) -> Tensor:
+        """Sum over the ops of range / bound, the mean over the rows; a scalar in (0, P] that carries gradient."""
+        return torch.sigmoid(self.theta).reshape(-1, self.theta.shape[-1]).mean(dim=0).sum()
+
+    @torch.no_grad()
+    def hold_open(self, floor: float) -> None:
+        """Keep every range at or above this share of its bound, in [0, 1): what is nearly closed has no gradient."""
+        self.theta.clamp_(min=math.log(floor / (1 - floor)) if floor else -math.inf)
 
 
 def start_of(initial: float, *shape: int) -> Tensor:

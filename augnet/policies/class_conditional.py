@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from augnet.encoder import class_weights
-from augnet.policies.base import BoundedPolicy, Description, start_of
+from augnet.policies.base import Description, RangeTable
 from augnet.space import TransformSpace
 
 
-class ClassConditionalPolicy(BoundedPolicy):
+class ClassConditionalPolicy(RangeTable):
     """A range for each op and each class: a table, no network.
 
     The random numbers of an image do not depend on its class, so what is learned for one class changes no other.
@@ -30,19 +30,14 @@ class ClassConditionalPolicy(BoundedPolicy):
     kind = "class_conditional"
 
     def __init__(self, space: TransformSpace, num_classes: int, initial: float = 0.1) -> None:
-        super().__init__(space.bounds, space.signed)
         if num_classes < 1:
             raise ValueError(f"num_classes: expected at least 1, found {num_classes}")
+        super().__init__(space.bounds, space.signed, initial, num_classes)
         self.num_classes = num_classes
-        self.theta = nn.Parameter(start_of(initial, num_classes, len(space)))
 
     def half_widths(self) -> Tensor:
         """Half-widths `[K, P]` in the ops' units; carry gradient to the policy."""
-        return self.bounds * torch.sigmoid(self.theta)
-
-    def extent(self) -> Tensor:
-        """Sum over the ops of half-width / bound, the mean over the classes; carries gradient to the policy."""
-        return torch.sigmoid(self.theta).mean(dim=0).sum()
+        return self.reaches()
 
     def magnitudes(self, images: Tensor, labels: Tensor | None, uniform: Tensor) -> Tensor:
         """Magnitudes `[B, P]`; an image of mixed label `[B, K]` has the mixed range. See `Policy.magnitudes`.

@@ -11,19 +11,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from augnet.policies.base import BoundedPolicy, Description, start_of
+from augnet.policies.base import Description, RangeTable
 from augnet.space import TransformSpace
 
 
-class RangePolicy(BoundedPolicy):
+class RangePolicy(RangeTable):
     """One learned half-width per op, shared by all images; every image has its own draw.
 
     Args:
         bounds: The largest half-width of each of the P ops, > 0, in the ops' units.
-        initial: Half-widths at the start, as a fraction of the bounds, in (0, 1]. At 0 there would be no gradient: the
-            loss is even in the magnitude there. 1 is the uniform policy over the whole space.
+        initial: Half-widths at the start, as a fraction of the bounds, in (0, 1]; see `RangeTable`.
         signed: For each op, whether it has negative magnitudes; by default all have.
 
     Raises:
@@ -33,16 +32,11 @@ class RangePolicy(BoundedPolicy):
     kind = "range"
 
     def __init__(self, bounds: Sequence[float], initial: float = 0.1, signed: Sequence[bool] | None = None) -> None:
-        super().__init__(bounds, signed or [True] * len(bounds))
-        self.theta = nn.Parameter(start_of(initial, len(bounds)))  # 40 at 1: exactly the bounds, and no gradient
+        super().__init__(bounds, signed or [True] * len(bounds), initial)
 
     def half_widths(self) -> Tensor:
         """Half-widths `[P]` in the ops' units; carry gradient to the policy."""
-        return self.bounds * torch.sigmoid(self.theta)
-
-    def extent(self) -> Tensor:
-        """Sum over the ops of half-width / bound, a scalar in (0, P]; carries gradient to the policy."""
-        return torch.sigmoid(self.theta).sum()
+        return self.reaches()
 
     def magnitudes(self, images: Tensor, labels: Tensor | None, uniform: Tensor) -> Tensor:
         """Magnitudes `[B, P]`, carrying gradient to the policy; images and labels are not looked at."""

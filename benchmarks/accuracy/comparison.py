@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from analysis.report.accuracy import Interval, over_seeds
@@ -24,7 +25,7 @@ class Row:
         against_rival: The same against the rival of the study.
         training: Accuracy of the training images as they are, in %.
         train_loss: On augmented images, in the last epoch; None if it diverged.
-        seconds: Of training.
+        seconds: Of training, the median over the seeds.
     """
 
     arm: str
@@ -142,7 +143,7 @@ def _row(
         against_rival=None if rival is None or rival is runs else paired(runs, rival),
         training=100 * over_seeds(_values(runs, "training")).value,
         train_loss=None if None in losses else over_seeds(losses).value,
-        seconds=over_seeds(_values(runs, "seconds")).value,
+        seconds=median(_values(runs, "seconds")),
     )
 
 

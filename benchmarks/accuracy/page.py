@@ -27,6 +27,7 @@ def page(study: Study, results: Mapping[Cell, Result], command: str) -> str:
     made = dict.fromkeys(", ".join(f"{k} {v}" for k, v in run["versions"].items()) for run in results.values())
     model = " ".join([training.model.rpartition(".")[2], *(f"{k} {v}" for k, v in training.model_kwargs.items())])
     wanted = len(study.settings())
+    selections = [*study.tuned.items(), *study.chosen.items()]
     parts = [
         f"# {study.question}",
         f"`{command}`. Made with {'; and with '.join(made)}.",
@@ -34,9 +35,9 @@ def page(study: Study, results: Mapping[Cell, Result], command: str) -> str:
         f"{training.lr:g}, {training.precision}. {len(results)} of {wanted} runs. Mean and 95 % interval (Student's t) "
         f"over the seeds; differences are paired by seed, and set against {study.rival} and against the fixed arm with "
         "the highest mean of those with most seeds, which is chosen in hindsight. The test images are read once a run, "
-        "as deployed and as they were. Fixed arms train on the influence images too. Seconds are those of training on "
-        "one thread, with other jobs beside it.",
-        *(f"{name}: the best of {', '.join(arms)} by validation accuracy." for name, arms in study.tuned.items()),
+        "as deployed and as they were. Fixed arms train on the influence images too. Seconds are the median of "
+        "those of training on one thread, with other jobs beside it.",
+        *(f"{name}: the best of {', '.join(arms)} by validation accuracy." for name, arms in selections),
     ]
     tables = tables_of(study, results)
     if len(tables) > 1:

@@ -45,7 +45,7 @@ class Task:
         truth: What was planted, to be found: op -> range; all other ops should stay near the identity.
     """
 
-    change: Literal["nothing", "deployment", "dirt", "quarter_turns", "colour_cast"] = "nothing"
+    change: Literal["nothing", "deployment", "dirt", "quarter_turns", "colour_cast", "noise_level"] = "nothing"
     options: dict[str, Any] = field(default_factory=dict)
     truth: dict[str, float] = field(default_factory=dict)
 

@@ -32,6 +32,8 @@ class Study:
         rival: The arm, fixed or tuned, that all others are set against, beside the best fixed one.
         tuned: Name -> arms, of which it takes, for each task and seed, the one with the best validation accuracy; in
             tables it stands for them.
+        chosen: The same, but beside its arms: what a user does who trains several, with and without a learned policy,
+            and keeps the one that the validation images prefer. Its first arm says what kind it is.
     """
 
     question: str
@@ -42,16 +44,20 @@ class Study:
     rival: str
     seeds: int = 5
     tuned: dict[str, list[str]] = field(default_factory=dict)
+    chosen: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.seeds < 1 or not self.tasks or not self.arms:
             raise ValueError("a study needs at least one task, one arm and one seed.")
-        unknown = [arm for arms in self.tuned.values() for arm in arms if arm not in self.arms]
+        unknown = [arm for arms in self._selections.values() for arm in arms if arm not in self.arms]
         if unknown:
-            raise ValueError(f"tuned: there is no arm {unknown[0]!r}; arms are {', '.join(self.arms)}.")
+            raise ValueError(f"tuned, chosen: there is no arm {unknown[0]!r}; arms are {', '.join(self.arms)}.")
         variants = [arm for arms in self.tuned.values() for arm in arms]
-        if len(set(variants)) < len(variants) or not all(self.tuned.values()) or set(self.tuned) & set(self.arms):
-            raise ValueError("tuned: give each a name of its own and at least one arm, and no arm twice.")
+        names = [*self.arms, *self.tuned, *self.chosen]
+        if len(set(variants)) < len(variants) or not all(self._selections.values()) or len(set(names)) < len(names):
+            raise ValueError(
+                "tuned, chosen: give each a name of its own and at least one arm, and `tuned` no arm twice."
+            )
         if self.rival not in {*self.arms, *self.tuned} - set(variants):
             raise ValueError(f"rival: there is no arm {self.rival!r}, or it is one of several that are tuned.")
 
@@ -76,9 +82,13 @@ class Study:
 
     @property
     def names(self) -> list[str]:
-        """What tables show, in their order: the arms, a tuned one in the place of the first of its variants."""
+        """What tables show, in their order: the arms, a tuned one in place of its variants, and what is chosen."""
         tuned = {arm: name for name, arms in self.tuned.items() for arm in arms}
-        return list(dict.fromkeys(tuned.get(arm, arm) for arm in self.arms))
+        return [*dict.fromkeys(tuned.get(arm, arm) for arm in self.arms), *self.chosen]
+
+    @property
+    def _selections(self) -> dict[str, list[str]]:
+        return {**self.tuned, **self.chosen}
 
     def rows(self, results: Mapping[Cell, Result], task: str) -> dict[str, dict[int, Result]]:
         """Arm -> seed -> result, with tuned arms in the place of their variants; an arm without results is left out."""
@@ -86,14 +96,14 @@ class Study:
             arm: {c.seed: run for c, run in results.items() if (c.task, c.arm) == (task, arm)} for arm in self.arms
         }
         found = {
-            name: _best([by_arm[arm] for arm in self.tuned[name]]) if name in self.tuned else by_arm[name]
+            name: by_arm[name] if name in by_arm else _best([by_arm[arm] for arm in self._selections[name]])
             for name in self.names
         }
         return {name: runs for name, runs in found.items() if runs}
 
     def kind(self, arm: str) -> str:
-        """`fixed`, `learned` or `control`, also of a tuned arm."""
-        return self.arms[self.tuned[arm][0] if arm in self.tuned else arm].kind
+        """`fixed`, `learned` or `control`, also of one that is tuned or chosen."""
+        return self.arms[self._selections.get(arm, [arm])[0]].kind
 
     def _setting(self, task: str, arm: str, seed: int) -> Setting:
         return Setting(replace(self.tasks[task], truth={}), self.data, self.arms[arm], self.training, seed)

@@ -146,6 +146,22 @@ def colour_cast(splits: Splits, seed: int, stops: float) -> Splits:
     return _classes_of(splits, seed, ("red", "cyan", "green", "magenta", "blue", "yellow"), cast)
 
 
+def noise_level(splits: Splits, seed: int, levels: list[float]) -> Splits:
+    """The class of an image is how noisy it is; what it shows says nothing.
+
+    Args:
+        splits: As they are.
+        seed: Of the draws.
+        levels: Standard deviation of the white noise of each class, as a fraction of the full range.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def add(image: Tensor, label: int) -> Tensor:
+        return (image + levels[label] * torch.randn(image.shape, generator=generator)).clamp(0, 1)
+
+    return _classes_of(splits, seed, tuple(f"{level:g}" for level in levels), add)
+
+
 def _classes_of(splits: Splits, seed: int, names: tuple[str, ...], change: Callable[[Tensor, int], Tensor]) -> Splits:
     """Give every image of every split a class of its own draw, as many of each, and change it accordingly."""
 
@@ -175,6 +191,7 @@ CHANGES: Mapping[str, Change] = MappingProxyType(
         "dirt": dirt,
         "quarter_turns": quarter_turns,
         "colour_cast": colour_cast,
+        "noise_level": noise_level,
     }
 )
 """What a task may do to the splits, by name."""

@@ -113,6 +113,9 @@ def test_a_policy_in_words() -> None:
     assert "translate x up to ±5.00 % of the shorter side (25 % of its bound)" in said
     assert "switched off (under 5 % of the bound) is blur." in said
     assert learned.learned_table(facts).rows[-1][:2] == ["blur", "0.00100"]  # one-sided: no sign
+    facts["translate_x"].update(lowest=-0.01, highest=0.1)
+    assert "translate x from -1.00 to 10.0 % of the shorter side" in " ".join(learned.sentences(facts))
+    assert ["translate x", "-0.0100 to 0.100"] in [row[:2] for row in learned.learned_table(facts).rows]
     space = TransformSpace(["rotation", "brightness"])
     mixture = AugNet(space, MixturePolicy.over(space)).describe()
     assert "an even choice would be 33 %" in learned.sentences(mixture)[0]

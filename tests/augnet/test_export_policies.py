@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 import torch
 
-from augnet import AugNet, ClassConditionalPolicy, ConditionalPolicy, MixturePolicy, TransformSpace
+from augnet import AugNet, ClassConditionalPolicy, ConditionalPolicy, IntervalPolicy, MixturePolicy, TransformSpace
 from augnet.classic import classic_space
 from augnet.export import export_onnx, to_torchvision
 
@@ -18,6 +18,7 @@ NETS: dict[str, Callable[[], AugNet[Any, Any]]] = {
     "mixture": lambda: AugNet(SPACE, MixturePolicy.over(SPACE, ops_per_image=2)),
     "trivial_augment": lambda: AugNet(classic_space(), MixturePolicy.trivial_augment()),
     "conditional": lambda: AugNet(SPACE, ConditionalPolicy(SPACE, 3)),
+    "interval": lambda: AugNet(SPACE, IntervalPolicy(SPACE)),
     "class_conditional": lambda: AugNet(SPACE, ClassConditionalPolicy(SPACE, CLASSES)),
     "field": lambda: AugNet.from_fields(3, 16, 16),
 }

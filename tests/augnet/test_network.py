@@ -7,6 +7,7 @@ from augnet import (
     AugNet,
     ClassConditionalPolicy,
     ConditionalPolicy,
+    IntervalPolicy,
     MixturePolicy,
     RangePolicy,
     TransformSpace,
@@ -141,7 +142,7 @@ def test_mixing_needs_labels_that_can_be_mixed() -> None:
     assert net.eval()(images) is images
 
 
-@pytest.mark.parametrize("kind", ["ranges", "mixture", "conditional", "class_conditional"])
+@pytest.mark.parametrize("kind", ["ranges", "intervals", "mixture", "conditional", "class_conditional"])
 def test_an_empty_batch_leaves_a_policy_as_it_was(kind: str) -> None:
     space = TransformSpace(["rotation", "brightness"])
     policies: dict[str, Policy] = {
@@ -149,6 +150,7 @@ def test_an_empty_batch_leaves_a_policy_as_it_was(kind: str) -> None:
         "mixture": MixturePolicy.over(space, ops_per_image=2),
         "conditional": ConditionalPolicy(space, 3),
         "class_conditional": ClassConditionalPolicy(space, 4),
+        "intervals": IntervalPolicy(space),
     }
     net = AugNet(space, policies[kind])
     before = net.describe()

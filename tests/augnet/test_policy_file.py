@@ -16,6 +16,7 @@ from augnet import (
     AugNet,
     ClassConditionalPolicy,
     ConditionalPolicy,
+    IntervalPolicy,
     MixturePolicy,
     RangePolicy,
     TransformSpace,
@@ -48,6 +49,7 @@ def of_every_kind() -> dict[str, AugNet[Any, Any]]:
     """A learned policy of each kind, and TrivialAugment's mixture."""
     kinds: dict[str, AugNet[Any, Any]] = {
         "range": AugNet(SPACE, RangePolicy(SPACE.bounds, signed=SPACE.signed)),
+        "interval": AugNet(SPACE, IntervalPolicy(SPACE)),
         "mixture": AugNet(SPACE, MixturePolicy.over(SPACE, 7, levels=2, ops_per_image=2, floor=0.2)),
         "trivial_augment": AugNet(classic_space(), MixturePolicy.trivial_augment()),
         "conditional": AugNet(SPACE, ConditionalPolicy(SPACE, 3, num_classes=2, width=2)),

@@ -99,7 +99,7 @@ def test_a_last_batch_of_one_image_is_left_out(name: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("change", [one_image, one_class])
-@pytest.mark.parametrize("policy", ["ranges", "mixture", "conditional", "class_conditional", "field"])
+@pytest.mark.parametrize("policy", ["ranges", "intervals", "mixture", "conditional", "class_conditional", "field"])
 def test_updates_on_small_batches(policy: Any, change: Change) -> None:
     """The classifier is in evaluation mode: batch normalisation takes one image."""
     learner = make(policy=policy)
@@ -136,7 +136,7 @@ def knows_nothing(learner: PolicyLearner) -> None:
     network(learner).scale.data.zero_()
 
 
-@pytest.mark.parametrize("policy", ["ranges", "mixture", "conditional", "class_conditional", "field"])
+@pytest.mark.parametrize("policy", ["ranges", "intervals", "mixture", "conditional", "class_conditional", "field"])
 @pytest.mark.parametrize("spoil", [certain, outgrown, of_many_sizes, knows_nothing])
 def test_hessians_that_cannot_be_inverted(spoil: Callable[[PolicyLearner], None], policy: Any) -> None:
     learner = make(policy=policy)

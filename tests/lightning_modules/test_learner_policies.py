@@ -71,7 +71,7 @@ def test_score_function_gradient_is_that_of_the_formula(kl: float) -> None:
 
 
 @pytest.mark.parametrize("estimator", ["score_function", "straight_through"])
-@pytest.mark.parametrize("policy", ["mixture", "conditional", "class_conditional", "field"])
+@pytest.mark.parametrize("policy", ["intervals", "mixture", "conditional", "class_conditional", "field"])
 def test_flipped_is_the_opposite_for_every_policy(policy: PolicyName, estimator: Estimator) -> None:
     first, second = (make(c, policy=policy, estimator=estimator, kl=0.0) for c in ("none", "flipped"))
     first.update(*BATCH)
@@ -82,7 +82,7 @@ def test_flipped_is_the_opposite_for_every_policy(policy: PolicyName, estimator:
 
 
 @pytest.mark.parametrize("corruption", ["none", "shuffled", "identity_hessian"])
-@pytest.mark.parametrize("policy", ["mixture", "conditional", "class_conditional", "field"])
+@pytest.mark.parametrize("policy", ["intervals", "mixture", "conditional", "class_conditional", "field"])
 def test_state_of_every_policy_goes_through_a_file(policy: PolicyName, corruption: Corruption) -> None:
     learner, resumed = make(corruption, policy=policy), make(corruption, policy=policy)
     before = copy.deepcopy(learner.augnet.state_dict())
@@ -186,7 +186,7 @@ def test_straight_through_needs_the_gradient_of_the_images() -> None:
         PolicyLearner(net, FeatureCapture(model, model.head), INFLUENCE_SET, settings)
 
 
-@pytest.mark.parametrize("policy", ["ranges", "mixture", "conditional", "class_conditional", "field"])
+@pytest.mark.parametrize("policy", ["ranges", "intervals", "mixture", "conditional", "class_conditional", "field"])
 def test_the_default_settings_are_for_every_policy(policy: PolicyName) -> None:
     learner = make(policy=policy, sparsity=LearnerSettings().sparsity, radius=LearnerSettings().radius)
     before = copy.deepcopy(learner.augnet.policy.state_dict())
@@ -218,3 +218,27 @@ def test_a_range_that_brings_nothing_shrinks_and_the_planted_one_stays() -> None
         ends[sparsity] = augnet.policy.shares(augnet.space)
     assert ends[0.05]["brightness"] < 0.2 * ends[0.0]["brightness"]
     assert ends[0.05]["translate_y"] > 0.2
+
+
+@pytest.mark.parametrize("policy", ["ranges", "intervals", "class_conditional"])
+def test_no_range_falls_below_the_floor(policy: PolicyName) -> None:
+    """A cost of ten per range closes them all; the floor is where they stop."""
+    lowest = {}
+    for floor in (0.0, 0.05):
+        learner = make(policy=policy, sparsity=10.0, floor=floor, lr=0.5)
+        for _ in range(8):
+            learner.update(*BATCH)
+        lowest[floor] = float(torch.sigmoid(learner.augnet.policy.theta).min())
+    assert lowest[0.0] < 0.02
+    assert lowest[0.05] == pytest.approx(0.05, rel=1e-5)
+
+
+def test_with_a_floor_a_range_comes_back_that_was_closed_too_early() -> None:
+    """The planted op starts nearly closed beside a cost: held open it is found, otherwise it stays closed."""
+    ends = {}
+    for floor in (0.0, 0.1):
+        augnet = AugNet.from_ops(OPS, 0.001).requires_grad_(False)
+        train_with(augnet, "none", 0, 120, sparsity=0.05, floor=floor)
+        ends[floor] = augnet.policy.shares(augnet.space)["translate_y"]
+    assert ends[0.0] < 0.01
+    assert ends[0.1] > 0.2

@@ -21,6 +21,7 @@ from lightning_modules.policy_choice import PolicyName, build_policy
 OPS = {"rotation": 90.0, "scale": 0.7, "translate_x": 0.3, "brightness": 0.5, "noise": 0.2, "horizontal_flip": 1.0}
 POLICIES: tuple[PolicyName, ...] = (
     "ranges",
+    "intervals",
     "mixture",
     "trivial_augment_mixture",
     "conditional",

@@ -111,9 +111,10 @@ def test_adapt_logs_its_loss(runs: Path, tmp_path: Path) -> None:
 
 def test_each_policy_logs_what_it_learns(runs: Path) -> None:
     groups = {policy: {key.split("/")[0] for key in columns(runs, policy)} for policy in POLICIES}
-    own = {"range", "shift", "probability", "strength", "field", "samples"}
+    own = {"range", "lowest", "highest", "shift", "probability", "strength", "field", "samples"}
     assert {policy: found & own for policy, found in groups.items()} == {
         "ranges": {"range", "samples"},
+        "intervals": {"range", "lowest", "highest"},
         "mixture": {"probability", "strength"},
         "trivial_augment_mixture": {"probability", "strength"},
         "conditional": {"range", "shift"},

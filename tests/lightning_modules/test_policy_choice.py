@@ -160,7 +160,7 @@ def test_labels_reach_the_policy() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"policy": "mixtures"}, "policy must be one of ranges, mixture, .*, found 'mixtures'"),
+        ({"policy": "mixtures"}, "policy must be one of ranges, intervals, mixture, .*, found 'mixtures'"),
         ({"policy": "mixture", "ops_per_image": 3}, "ops_per_image: expected 1 or 2, found 3"),
         ({"policy": "trivial_augment_mixture"}, r"saturation need images with 3 channels .*, found 1"),
         ({"policy": "class_conditional", "initial_range": 0.0}, "initial: expected a fraction of the bounds"),
@@ -245,6 +245,7 @@ def test_table_of_a_mixture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         ("mixture", "rotation", "probability/rotation"),
         ("conditional", "rotation", "range/rotation"),
         ("class_conditional", "rotation", "range/rotation"),
+        ("intervals", "rotation", "lowest/rotation"),
         ("field", "Left out: control uniform", "field/displacement"),
     ],
 )

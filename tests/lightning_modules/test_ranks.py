@@ -24,6 +24,7 @@ CASES: dict[str, dict[str, Any]] = {
     "mixture": {"policy": "mixture"},
     "conditional": {"policy": "conditional"},
     "class_conditional": {"policy": "class_conditional"},
+    "intervals": {"policy": "intervals"},
     "flipped": {"corruption": "flipped"},
     "sparse": {"sparsity": 0.5},
     "mixing in front": {"base": Mixup(before=FlipCrop())},
