@@ -67,8 +67,10 @@ class LearnerSettings:
     freeze: float = 0.0
 
     def __post_init__(self) -> None:
-        at_least = {1: ("interval", "hessian_rows", "max_iterations")}
-        at_least[0] = ("warmup", "refresh", "kl", "sparsity", "identity", "label", "freeze")
+        at_least: dict[int, tuple[str, ...]] = {
+            0: ("warmup", "refresh", "kl", "sparsity", "identity", "label", "freeze"),
+            1: ("interval", "hessian_rows", "max_iterations"),
+        }
         for least, names in at_least.items():
             for name in names:
                 if not least <= getattr(self, name) < math.inf:
