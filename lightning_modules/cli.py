@@ -20,7 +20,7 @@ from lightning_modules.interruption import Interrupted, interruptible
 from lightning_modules.policy_choice import has_uniform
 from lightning_modules.ranks import own_rank
 from lightning_modules.retraining import retrain_from
-from lightning_modules.run_setup import RunSettings, atomic_plugins, in_folder
+from lightning_modules.run_setup import RunSettings, atomic_plugins, in_folder, warn_of_emulated_precision
 from lightning_modules.summary import (
     ArmResult,
     next_free_folder,
@@ -91,7 +91,8 @@ class AugfluenceCLI(LightningCLI):
             raise
 
     def before_fit(self) -> None:
-        """Start the clock."""
+        """Warn of what would be slow, and start the clock."""
+        warn_of_emulated_precision(self.trainer)
         self._started = time.perf_counter()
 
     def after_fit(self) -> None:
@@ -115,12 +116,12 @@ class AugfluenceCLI(LightningCLI):
         """The run itself first, then what it is compared with."""
         name, wanted = _arm_name(self.model.control), [*settings.compare]
         if self.model.staged is None:
-            self.arms.append(_result(name, self.trainer, self.model, self.datamodule, seconds))
+            self.arms.append(_result(name, self.trainer, self.model, self.datamodule, seconds, self.run_folder))
             _close(self.trainer)
         else:
             plain = []
             if settings.test:  # the classifier that the policy was learned against has trained without it
-                plain = [_result("plain", self.trainer, self.model, self.datamodule, seconds)]
+                plain = [_result("plain", self.trainer, self.model, self.datamodule, seconds, self.run_folder)]
             _close(self.trainer)
             Console().print("Training a fresh classifier behind the learned policy")
             self._train_behind(name, self.run_folder, settings, seconds)
@@ -154,7 +155,7 @@ class AugfluenceCLI(LightningCLI):
         seconds += time.perf_counter() - started
         staged = objects["model"].staged is not None
         if settings.test and not staged:
-            self.arms.append(_result(name, trainer, objects["model"], objects["data"], seconds))
+            self.arms.append(_result(name, trainer, objects["model"], objects["data"], seconds, folder))
         _close(trainer)
         if staged:
             self._train_behind(name, folder, settings, seconds)
@@ -190,11 +191,15 @@ def _arm_name(control: Control) -> str:
     return "learned" if control == "none" else control
 
 
-def _result(name: str, trainer: pl.Trainer, model: AugmentedClassifier, data: Any, seconds: float) -> ArmResult:
+def _result(
+    name: str, trainer: pl.Trainer, model: AugmentedClassifier, data: Any, seconds: float, folder: Path
+) -> ArmResult:
     """Read the test split once."""
+    validation = trainer.callback_metrics.get("val/acc")  # testing clears it
     metrics = trainer.test(model, datamodule=data, verbose=False)[0]
     ranges = {} if model.learned is None else model.learned.describe()
-    return ArmResult(name, metrics["test/acc"], seconds, ranges)
+    validated = None if validation is None else float(validation)
+    return ArmResult(name, metrics["test/acc"], seconds, ranges, validated, folder)
 
 
 def _close(trainer: pl.Trainer) -> None:

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from augnet.atomic_file import write_atomically
 
+_USABLE = ("learned", "plain", "uniform")
+
 
 @dataclass(frozen=True)
 class ArmResult:
@@ -25,12 +27,16 @@ class ArmResult:
         test_accuracy: On the test split, in [0, 1].
         seconds: Training time.
         ranges: What was learned, `AugNet.describe()`; empty without a policy.
+        validation_accuracy: At the last validation, in [0, 1]; None if there was none.
+        folder: Of the arm's files.
     """
 
     name: str
     test_accuracy: float
     seconds: float
     ranges: dict[str, dict[str, Any]]
+    validation_accuracy: float | None = None
+    folder: Path | None = None
 
 
 def next_free_folder(wanted: Path) -> Path:
@@ -55,15 +61,36 @@ def write_summary(path: Path, run: str, seed: int, arms: Sequence[ArmResult]) ->
         seed: Its seed.
         arms: The run itself first, then what it was compared with.
     """
+    validated = {arm.name: arm.validation_accuracy for arm in arms}
+    best = preferred(arms)
     content = {
         "run": run,
         "seed": seed,
         "test_accuracy": {arm.name: round(arm.test_accuracy, 6) for arm in arms},
+        "validation_accuracy": {name: None if value is None else round(value, 6) for name, value in validated.items()},
+        "preferred": None if best is None else best.name,
         "ranges": arms[0].ranges,
         "seconds": round(sum(arm.seconds for arm in arms), 2),
         "seconds_by_arm": {arm.name: round(arm.seconds, 2) for arm in arms},
     }
     write_atomically(path, json.dumps(content, indent=2) + "\n")
+
+
+def preferred(arms: Sequence[ArmResult]) -> ArmResult | None:
+    """The arm with the best validation accuracy; the test images have no say, and `plain` wins a tie.
+
+    Controls that spoil the influence are not there to be used, and not looked at.
+
+    Args:
+        arms: The run itself first, then what it was compared with.
+
+    Returns:
+        None if there is nothing to choose between: fewer than two arms, or one without a validation.
+    """
+    usable = [arm for arm in arms if arm.name in _USABLE]
+    if len(usable) < 2 or any(arm.validation_accuracy is None for arm in usable):
+        return None
+    return max(usable, key=lambda arm: (arm.validation_accuracy, arm.name == "plain"))
 
 
 def write_predictions(path: Path, probabilities: Tensor, class_names: Sequence[str]) -> None:
@@ -84,14 +111,19 @@ def write_predictions(path: Path, probabilities: Tensor, class_names: Sequence[s
 
 
 def print_summary(folder: Path, arms: Sequence[ArmResult]) -> None:
-    """Print the table of arms, the learned ranges, and where the files are."""
-    table = Table(title="Test accuracy")
-    for column in ("arm", "test accuracy", "seconds"):
+    """Print the table of arms, which of them to keep, the learned ranges, and where the files are."""
+    table = Table(title="Accuracy")
+    for column in ("arm", "validation", "test", "seconds"):
         table.add_column(column, justify="left" if column == "arm" else "right")
     for arm in sorted(arms, key=lambda arm: arm.test_accuracy):
-        table.add_row(arm.name, f"{100 * arm.test_accuracy:.1f} %", f"{arm.seconds:.0f}")
+        validation = "-" if arm.validation_accuracy is None else f"{100 * arm.validation_accuracy:.1f} %"
+        table.add_row(arm.name, validation, f"{100 * arm.test_accuracy:.1f} %", f"{arm.seconds:.0f}")
     console = Console()
     console.print(table)
+    best = preferred(arms)
+    if best is not None:
+        where = "" if best.folder is None else f": {best.folder / 'checkpoints'}"
+        console.print(f"The validation images prefer {best.name}{where}", soft_wrap=True, highlight=False)
     if arms[0].ranges:
         console.print(policy_table(arms[0]))
     print_files(folder)

@@ -146,10 +146,13 @@ def test_files_of_a_run(run: Path) -> None:
 
 def test_summary_of_a_run(run: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
-    assert set(summary) == {"run", "seed", "test_accuracy", "ranges", "seconds", "seconds_by_arm"}
+    accuracies = {"test_accuracy", "validation_accuracy", "preferred"}
+    assert set(summary) == {"run", "seed", "ranges", "seconds", "seconds_by_arm"} | accuracies
     assert (summary["run"], summary["seed"]) == ("digits", 0)
     assert set(summary["test_accuracy"]) == {"learned", "plain"}
     assert all(0 < value < 1 for value in summary["test_accuracy"].values())
+    validated = summary["validation_accuracy"]
+    assert summary["preferred"] == ("learned" if validated["learned"] > validated["plain"] else "plain")
     assert summary["ranges"] == load_policy(run / "policy.json").describe()
     for facts in summary["ranges"].values():
         assert set(facts) == {"half_width", "unit", "bound"}
@@ -163,6 +166,8 @@ def test_metrics_of_a_run(run: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     for key in ("range/rotation", "influence/ihvp_residual", "influence/cg_iters", "policy/retention", "val/acc"):
         assert any(row[key] for row in rows), key
+    validated = [float(row["val/acc"]) for row in rows if row["val/acc"]]
+    assert validated[-1] == pytest.approx(summary["validation_accuracy"]["learned"], abs=1e-6)
     (tested,) = [float(row["test/acc"]) for row in rows if row["test/acc"]]
     assert tested == pytest.approx(summary["test_accuracy"]["learned"], abs=1e-6)
 

@@ -6,6 +6,7 @@ import pytest
 from lightning_modules.summary import (
     ArmResult,
     next_free_folder,
+    preferred,
     print_files,
     print_summary,
     ways_to_look,
@@ -17,8 +18,8 @@ RANGES: dict[str, dict[str, float | str]] = {
     "brightness": {"half_width": 0.0123, "unit": "fraction of the full range", "bound": 0.3},
 }
 ARMS = [
-    ArmResult("learned", 0.98765432, 20.25, RANGES),
-    ArmResult("plain", 0.5, 5.5, {}),
+    ArmResult("learned", 0.98765432, 20.25, RANGES, 0.12345678, Path("runs/digits")),
+    ArmResult("plain", 0.5, 5.5, {}, 0.75, Path("runs/digits/plain")),
     ArmResult("uniform", 0.75, 10.004, {"rotation": {"half_width": 90.0, "unit": "degrees", "bound": 90.0}}),
 ]
 
@@ -44,6 +45,8 @@ def test_summary_file(tmp_path: Path) -> None:
         "run": "digits",
         "seed": 7,
         "test_accuracy": {"learned": 0.987654, "plain": 0.5, "uniform": 0.75},
+        "validation_accuracy": {"learned": 0.123457, "plain": 0.75, "uniform": None},
+        "preferred": None,
         "ranges": RANGES,
         "seconds": 35.75,
         "seconds_by_arm": {"learned": 20.25, "plain": 5.5, "uniform": 10.0},
@@ -57,9 +60,9 @@ def test_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = text.splitlines()
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
     assert cells == [
-        ["plain", "50.0 %", "6"],
-        ["uniform", "75.0 %", "10"],
-        ["learned", "98.8 %", "20"],
+        ["plain", "75.0 %", "50.0 %", "6"],
+        ["uniform", "-", "75.0 %", "10"],
+        ["learned", "12.3 %", "98.8 %", "20"],
         ["rotation", "+-45", "50 %", "degrees"],
         ["brightness", "+-0.0123", "4 %", "fraction of the full range"],
     ]
@@ -71,6 +74,38 @@ def test_table_without_a_policy(tmp_path: Path, capsys: pytest.CaptureFixture[st
     text = capsys.readouterr().out
     assert "50.0 %" in text
     assert "Ranges" not in text
+
+
+# Which arm to keep
+
+
+def arms(**validation: float | None) -> list[ArmResult]:
+    return [ArmResult(name, 0.1, 1.0, {}, value, Path("runs") / name) for name, value in validation.items()]
+
+
+@pytest.mark.parametrize(
+    ("validation", "kept"),
+    [
+        ({"learned": 0.6, "plain": 0.5, "uniform": 0.4}, "learned"),
+        ({"learned": 0.4, "plain": 0.5, "uniform": 0.4}, "plain"),
+        ({"learned": 0.5, "plain": 0.5}, "plain"),  # what was learned must earn its place
+        ({"learned": 0.4, "plain": 0.3, "shuffled": 0.9}, "learned"),  # a control is not there to be used
+        ({"learned": 0.4, "shuffled": 0.3}, None),
+        ({"learned": 0.4, "plain": None}, None),
+        ({"learned": 0.4}, None),
+    ],
+)
+def test_the_validation_images_choose(validation: dict[str, float | None], kept: str | None) -> None:
+    found = preferred(arms(**validation))
+    assert (None if found is None else found.name) == kept
+
+
+def test_the_table_says_which_arm_to_keep_and_where_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    compared = arms(learned=0.4, plain=0.5)
+    print_summary(tmp_path, compared)
+    assert f"The validation images prefer plain: {Path('runs/plain/checkpoints')}" in capsys.readouterr().out
+    write_summary(tmp_path / "summary.json", "photos", 0, compared)
+    assert json.loads((tmp_path / "summary.json").read_text())["preferred"] == "plain"
 
 
 # Where to look
