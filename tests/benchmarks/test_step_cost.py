@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the command writes for two arms on small batches."""
     folder = tmp_path_factory.mktemp("step_cost")
-    size = ["--batch=64", "--threads=1", "--rounds=3", "--steps=2", f"--out={folder}"]
+    size = ["--batch=8", "--threads=1", "--rounds=3", "--steps=2", f"--out={folder}"]
     command = [sys.executable, "-m", "benchmarks.step_cost", "--models=WRN-16-1", *size, "--factors", "--arms"]
     done = subprocess.run([*command, "learned", "plain"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

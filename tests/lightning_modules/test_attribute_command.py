@@ -233,6 +233,7 @@ def test_flipped_labels_of_cifar10_are_found(tmp_path: Path) -> None:
         "model.model": "lightning_modules.models.WideResNet",
         "model.control": "plain",
         "trainer.max_epochs": 7,
+        "trainer.precision": "32-true",
         "trainer.limit_val_batches": 0,
         "run.folder": tmp_path,
         "run.threads": 1,
