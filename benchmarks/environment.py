@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import torch
+
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """The version of each package, or that it is not installed."""
@@ -24,6 +26,11 @@ def processor() -> str:
         if line.startswith("model name"):
             return line.split(":")[1].strip()
     return platform.machine()
+
+
+def device_name(device: torch.device) -> str:
+    """The name of the processor or graphics card that a device is."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
 
 
 def _version(package: str) -> str:

@@ -87,7 +87,9 @@ class Arm:
     @property
     def kind(self) -> Literal["fixed", "learned", "control"]:
         """What it is in a comparison: a rival, the method, or the method with its influence spoilt."""
-        control = self.model.get("control", "none")
+        control, samples = self.model.get("control", "none"), self.model.get("samples", {})
+        if any(samples.get(name) for name in ("weights", "soft_labels")):
+            return "learned"  # with or without a policy
         if control in _FIXED:
             return "fixed"
         return "learned" if control == "none" else "control"

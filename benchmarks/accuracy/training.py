@@ -13,7 +13,7 @@ from analysis.exchange_rate.training import accuracy_of, classifier_of, trainer_
 from augnet import AugNet, save_policy
 from benchmarks.accuracy.settings import Arm, Setting
 from benchmarks.accuracy.tasks import TaskData, data_set
-from benchmarks.environment import processor, versions
+from benchmarks.environment import device_name, versions
 from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.trainer import AugfluenceTrainer
 
@@ -55,7 +55,7 @@ def train_and_test(setting: Setting) -> dict[str, Any]:
         "policy": policy,
         "rollbacks": rollbacks,
         "seconds": round(seconds, 1),
-        "versions": {"processor": processor(), **versions(PACKAGES)},
+        "versions": {"processor": device_name(trainer.strategy.root_device), **versions(PACKAGES)},
     }
 
 

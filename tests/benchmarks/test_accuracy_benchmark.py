@@ -22,7 +22,7 @@ from benchmarks.accuracy.page import difference_text, interval_text, page, table
 from benchmarks.accuracy.settings import Arm, Data, Setting, Task
 from benchmarks.accuracy.shifts import shifted
 from benchmarks.accuracy.study import Cell, Study
-from benchmarks.accuracy.tasks import TaskData, colour_cast, data_set, dirt
+from benchmarks.accuracy.tasks import TaskData, colour_cast, data_set, dirt, noise_level
 from benchmarks.accuracy.training import train_and_test
 from lightning_modules.data import LabelledImages, MemoryStore, Splits
 
@@ -134,6 +134,18 @@ def test_a_cast_is_a_gain_of_one_channel() -> None:
         assert torch.allclose(image[:, 0, 0], expected, atol=1 / 255)
 
 
+def test_the_class_is_the_standard_deviation_of_the_noise() -> None:
+    grey = LabelledImages(MemoryStore(torch.full((40, 3, 16, 16), 128, dtype=torch.uint8)), torch.zeros(40).long())
+    noisy = noise_level(Splits(grey, grey, grey, lambda: grey, ("any",)), 0, levels=[0.02, 0.05, 0.1, 0.15])
+    assert noisy.class_names == ("0.02", "0.05", "0.1", "0.15")
+    for split in (noisy.train, noisy.influence, noisy.validation, noisy.load_test()):
+        images, labels = split.everything()
+        assert labels.bincount().tolist() == [10] * 4
+        for label, level in enumerate((0.02, 0.05, 0.1, 0.15)):
+            assert images[labels == label].std().item() == pytest.approx(level, rel=0.05)
+    assert not torch.equal(noisy.train.everything()[0], noisy.influence.everything()[0])
+
+
 def test_differences_are_paired_t_intervals() -> None:
     one, other = [0.81, 0.84, 0.79, 0.9], [0.8, 0.82, 0.75, 0.89]
     found = paired(*({seed: result(value) for seed, value in enumerate(values)} for values in (one, other)))
@@ -161,6 +173,23 @@ def test_a_tuned_arm_is_chosen_by_validation_not_by_test() -> None:
     assert row.test.value == pytest.approx(20.0)
     assert row.seconds == 2.0  # both were trained
     assert row.against is row.against_rival is None
+
+
+def test_what_is_chosen_by_validation_stands_beside_its_arms() -> None:
+    study = study_of({"none": FIXED, "new": LEARNED}, chosen={"either": ["new", "none"]}, seeds=2)
+    runs = {
+        Cell("task", "none", 0): result(0.5, validation=0.6),
+        Cell("task", "new", 0): result(0.4, validation=0.5),  # does harm, and validation says so
+        Cell("task", "none", 1): result(0.5, validation=0.5),
+        Cell("task", "new", 1): result(0.7, validation=0.8),
+    }
+    rows = {row.arm: row for row in compare(study, runs, "task").rows}
+    assert set(rows) == {"none", "new", "either"}
+    assert study.kind("either") == "learned"
+    assert rows["either"].test.value == pytest.approx(60.0)
+    assert rows["either"].against is not None
+    assert rows["either"].against.value == pytest.approx(10.0)  # against none
+    assert rows["either"].seconds == 2.0
 
 
 def test_the_rival_is_the_best_fixed_arm() -> None:
@@ -239,6 +268,9 @@ def test_arms_that_would_not_be_fair(arm: Arm, message: str) -> None:
         ({"tuned": {"a": ["b"]}}, "a name of its own"),
         ({"tuned": {"x": ["a"], "y": ["a"]}}, "no arm twice"),
         ({"tuned": {"x": ["c"]}}, "there is no arm 'c'"),
+        ({"chosen": {"x": ["c"]}}, "there is no arm 'c'"),
+        ({"chosen": {"a": ["b"]}}, "a name of its own"),
+        ({"chosen": {"x": []}}, "at least one arm"),
         ({"rival": "c"}, "rival: there is no arm 'c'"),
         ({"rival": "a", "tuned": {"x": ["a"]}}, "one of several that are tuned"),
     ],
@@ -352,11 +384,14 @@ def test_the_page_of_a_study_is_made_from_its_json(file: Path) -> None:
 
 EVIDENCE = (ROOT / "docs" / "evidence.md").read_text()
 SHOWN = {
-    "planted": ["none", "TrivialAugment-Wide", "learned class ranges", "learned ranges"],
-    "shift": ["flip + crop", "TrivialAugment-Wide", "learned ranges"],
-    "hostile": ["none", "TrivialAugment-Wide", "learned ranges"],
+    "planted": ["none", "TrivialAugment-Wide", "learned ranges, held open", "learned class ranges, held open"],
+    "shift_width_16": ["flip + crop", "TrivialAugment-Wide", "learned ranges"],
+    "shift": ["flip + crop", "TrivialAugment-Wide", "learned intervals"],
+    "dirty": ["flip + crop", "RandAugment, tuned", "learned weights"],
+    "clean": ["none", "flip + crop", "TrivialAugment-Wide", "learned intervals"],
+    "hostile": ["none", "TrivialAugment-Wide", "learned intervals", "learned, chosen by validation"],
 }
-FOUND = ["learned ranges", "learned class ranges", "learned ranges, sparsity 0"]
+FOUND = ["learned ranges", "learned ranges, held open", "learned class ranges, held open", "learned ranges, sparsity 0"]
 
 
 def measured(name: str) -> tuple[Study, dict[Cell, dict[str, Any]]]:
