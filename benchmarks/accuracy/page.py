@@ -135,7 +135,7 @@ def picture(study: Study, results: Mapping[Cell, Result]) -> Figure:
 def _draw(axis: Axes, row: Row, height: int) -> None:
     colour = _COLOURS[row.kind]
     if len(row.by_seed) >= _ENOUGH and row.test.low is not None and row.test.high is not None:
-        axis.plot([row.test.low, min(row.test.high, 100)], [height, height], color=colour, linewidth=2)
+        axis.plot([max(row.test.low, 0), min(row.test.high, 100)], [height, height], color=colour, linewidth=2)
     axis.plot(row.by_seed, [height] * len(row.by_seed), ".", color=colour, alpha=0.5, markersize=5)
     axis.plot([row.test.value], [height], "|", color=colour, markersize=11, markeredgewidth=2)
 
