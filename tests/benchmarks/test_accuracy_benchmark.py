@@ -386,7 +386,13 @@ EVIDENCE = (ROOT / "docs" / "evidence.md").read_text()
 SHOWN = {
     "planted": ["none", "TrivialAugment-Wide", "learned ranges, held open", "learned class ranges, held open"],
     "shift_width_16": ["flip + crop", "TrivialAugment-Wide", "learned ranges"],
-    "shift": ["flip + crop", "TrivialAugment-Wide", "learned intervals"],
+    "shift": [
+        "flip + crop",
+        "TrivialAugment-Wide",
+        "learned intervals",
+        "learned mixture",
+        "learned, chosen by validation",
+    ],
     "dirty": ["flip + crop", "RandAugment, tuned", "learned weights"],
     "clean": ["none", "flip + crop", "TrivialAugment-Wide", "learned intervals"],
     "hostile": ["none", "TrivialAugment-Wide", "learned intervals", "learned, chosen by validation"],
