@@ -174,7 +174,7 @@ def test_only_known_kinds_are_saved(tmp_path: Path) -> None:
     class Own(RangePolicy):
         kind = "own"
 
-    with pytest.raises(ValueError, match=r"expected a policy of kind range, mixture, .*, found Own"):
+    with pytest.raises(ValueError, match=r"expected a policy of kind range, interval, mixture, .*, found Own"):
         save_policy(AugNet(SPACE, Own(SPACE.bounds)), tmp_path / "policy.json")
     assert not os.listdir(tmp_path)
 
@@ -222,7 +222,7 @@ def test_nothing_is_unpickled(path: Path, tmp_path: Path, suffix: str) -> None:
         (lambda header: header.pop("format"), "not a policy file, expected"),
         (lambda header: header.pop("ops"), "not a complete policy file .*no 'ops'"),
         (lambda header: header.pop("settings"), "not a complete policy file .*no 'settings'"),
-        (lambda header: header.update(policy="magic"), "unknown kind of policy 'magic', known are range, mixture"),
+        (lambda header: header.update(policy="magic"), "unknown kind of policy 'magic', known are range, interval, mixture"),
         (lambda header: header.update(policy="mixture"), "not a complete policy file .*no 'levels'"),
         (lambda header: header.update(policy=["range"]), "not a complete policy file"),
         (lambda header: header.update(interpolation="cubic"), "unknown interpolation 'cubic'"),

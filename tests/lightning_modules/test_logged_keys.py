@@ -19,7 +19,7 @@ from lightning_modules.policy_choice import PolicyName
 pytest.importorskip("wandb_workspaces", reason="dashboards are an extra: pip install 'augfluence[dashboard]'")
 
 POLICIES: tuple[PolicyName, ...] = get_args(PolicyName)
-SHOWN = ("ranges", "mixture", "conditional", "field")  # all kinds of keys; the other two log no more to W&B than to CSV
+SHOWN = ("ranges", "mixture", "conditional", "intervals", "field")  # all kinds of keys; the other two log no more to W&B than to CSV
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,8 @@ def test_a_panel_of_a_key_that_nobody_logs_is_found(everything: set[str]) -> Non
 
 def test_a_ranges_run_fills_every_panel_but_those_of_other_policies(logged: dict[str, set[str]]) -> None:
     empty = unseen(views("someone", "augfluence")[0], logged["ranges"])
-    assert empty == ["Centres of ranges (conditional)", "Probabilities (mixture)", "Strengths (mixture)", "Field"]
+    others = ["Centres of ranges (conditional)", "Lowest magnitudes (intervals)", "Highest magnitudes (intervals)"]
+    assert empty == [*others, "Probabilities (mixture)", "Strengths (mixture)", "Field"]
 
 
 def test_the_runs_say_by_what_they_are_compared(runs: Path) -> None:

@@ -50,6 +50,8 @@ def test_families() -> None:
         "val/acc/CLASS",
         "range/OP",
         "shift/OP",
+        "lowest/OP",
+        "highest/OP",
         "probability/OP",
         "strength/OP",
         "field/FACT",
