@@ -222,7 +222,10 @@ def test_nothing_is_unpickled(path: Path, tmp_path: Path, suffix: str) -> None:
         (lambda header: header.pop("format"), "not a policy file, expected"),
         (lambda header: header.pop("ops"), "not a complete policy file .*no 'ops'"),
         (lambda header: header.pop("settings"), "not a complete policy file .*no 'settings'"),
-        (lambda header: header.update(policy="magic"), "unknown kind of policy 'magic', known are range, interval, mixture"),
+        (
+            lambda header: header.update(policy="magic"),
+            "unknown kind of policy 'magic', known are range, interval, mixture",
+        ),
         (lambda header: header.update(policy="mixture"), "not a complete policy file .*no 'levels'"),
         (lambda header: header.update(policy=["range"]), "not a complete policy file"),
         (lambda header: header.update(interpolation="cubic"), "unknown interpolation 'cubic'"),

@@ -19,7 +19,8 @@ from lightning_modules.policy_choice import PolicyName
 pytest.importorskip("wandb_workspaces", reason="dashboards are an extra: pip install 'augfluence[dashboard]'")
 
 POLICIES: tuple[PolicyName, ...] = get_args(PolicyName)
-SHOWN = ("ranges", "mixture", "conditional", "intervals", "field")  # all kinds of keys; the other two log no more to W&B than to CSV
+# all kinds of keys; the other policies log no more to W&B than to CSV
+SHOWN = ("ranges", "mixture", "conditional", "intervals", "field")
 
 
 @pytest.fixture(scope="module")
