@@ -16,11 +16,12 @@ from torch import Tensor
 from lightning_modules.augmented_classifier import AugmentedClassifier, Control
 from lightning_modules.command_line import mistakes_in_one_line, quieten
 from lightning_modules.data import InfluenceDataModule
+from lightning_modules.emulated_precision import warn_of_emulated_precision
 from lightning_modules.interruption import Interrupted, interruptible
 from lightning_modules.policy_choice import has_uniform
 from lightning_modules.ranks import own_rank
 from lightning_modules.retraining import retrain_from
-from lightning_modules.run_setup import RunSettings, atomic_plugins, in_folder, warn_of_emulated_precision
+from lightning_modules.run_setup import RunSettings, atomic_plugins, in_folder
 from lightning_modules.summary import (
     ArmResult,
     next_free_folder,
@@ -199,7 +200,7 @@ def _result(
     metrics = trainer.test(model, datamodule=data, verbose=False)[0]
     ranges = {} if model.learned is None else model.learned.describe()
     validated = None if validation is None else float(validation)
-    return ArmResult(name, metrics["test/acc"], seconds, ranges, validated, folder)
+    return ArmResult(name, metrics["test/acc"], seconds, ranges, folder, validated)
 
 
 def _close(trainer: pl.Trainer) -> None:

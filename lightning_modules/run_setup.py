@@ -5,12 +5,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.plugins.io import CheckpointIO
-from pytorch_lightning.utilities import rank_zero_warn
 
 from lightning_modules.augmented_classifier import Control
 from lightning_modules.callbacks import (
@@ -23,8 +20,6 @@ from lightning_modules.callbacks import (
 )
 from lightning_modules.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.metrics_file import AtomicCSVLogger
-
-_WITHOUT_BF16 = ("DEFAULT", "AVX2")  # what torch calls processors without AVX-512 or its like
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,14 +96,3 @@ def _loggers(settings: RunSettings, folder: Path) -> list[Logger]:
             )
         loggers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
     return loggers
-
-
-def warn_of_emulated_precision(trainer: pl.Trainer) -> None:
-    """Warn that bfloat16 is slower than float32 on a processor that has to emulate it."""
-    processor = torch.backends.cpu.get_cpu_capability()
-    emulated = trainer.strategy.root_device.type == "cpu" and processor in _WITHOUT_BF16
-    if emulated and trainer.precision == "bf16-mixed":
-        rank_zero_warn(
-            f"trainer.precision is bf16-mixed, which this processor ({processor}) has to emulate: training may take "
-            "several times as long as with trainer.precision: 32-true."
-        )

@@ -27,16 +27,16 @@ class ArmResult:
         test_accuracy: On the test split, in [0, 1].
         seconds: Training time.
         ranges: What was learned, `AugNet.describe()`; empty without a policy.
-        validation_accuracy: At the last validation, in [0, 1]; None if there was none.
         folder: Of the arm's files.
+        validation_accuracy: At the last validation, in [0, 1]; None if there was none.
     """
 
     name: str
     test_accuracy: float
     seconds: float
     ranges: dict[str, dict[str, Any]]
+    folder: Path
     validation_accuracy: float | None = None
-    folder: Path | None = None
 
 
 def next_free_folder(wanted: Path) -> Path:
@@ -122,8 +122,8 @@ def print_summary(folder: Path, arms: Sequence[ArmResult]) -> None:
     console.print(table)
     best = preferred(arms)
     if best is not None:
-        where = "" if best.folder is None else f": {best.folder / 'checkpoints'}"
-        console.print(f"The validation images prefer {best.name}{where}", soft_wrap=True, highlight=False)
+        where = best.folder / "checkpoints"
+        console.print(f"The validation images prefer {best.name}: {where}", soft_wrap=True, highlight=False)
     if arms[0].ranges:
         console.print(policy_table(arms[0]))
     print_files(folder)

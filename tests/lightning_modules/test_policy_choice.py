@@ -224,7 +224,7 @@ def test_a_field_network_takes_the_shape_of_the_images() -> None:
 
 def test_table_of_a_field_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     described = {"displacement": {"value": 0.75, "unit": "pixels"}, "saturation": {"value": 0.5, "unit": "share"}}
-    print_summary(tmp_path, [ArmResult("learned", 0.9, 1.0, described)])
+    print_summary(tmp_path, [ArmResult("learned", 0.9, 1.0, described, tmp_path)])
     lines = capsys.readouterr().out.splitlines()
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
     assert cells[1:] == [["displacement", "0.75", "pixels"], ["saturation", "0.5", "share"]]
@@ -233,7 +233,7 @@ def test_table_of_a_field_network(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_table_of_a_mixture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     facts = {"probability": 0.25, "strength": 30.0, "unit": "degrees", "bound": 60.0}
     identity = {"probability": 0.75, "strength": 0.0, "unit": "none", "bound": 0.0}
-    print_summary(tmp_path, [ArmResult("learned", 0.9, 1.0, {"rotation": facts, "identity": identity})])
+    print_summary(tmp_path, [ArmResult("learned", 0.9, 1.0, {"rotation": facts, "identity": identity}, tmp_path)])
     lines = capsys.readouterr().out.splitlines()
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
     assert cells[1:] == [["identity", "75.0 %", "0", "-", "none"], ["rotation", "25.0 %", "30", "50 %", "degrees"]]

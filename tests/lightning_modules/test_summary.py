@@ -17,10 +17,11 @@ RANGES: dict[str, dict[str, float | str]] = {
     "rotation": {"half_width": 45.0, "unit": "degrees", "bound": 90.0},
     "brightness": {"half_width": 0.0123, "unit": "fraction of the full range", "bound": 0.3},
 }
+UNIFORM = {"rotation": {"half_width": 90.0, "unit": "degrees", "bound": 90.0}}
 ARMS = [
-    ArmResult("learned", 0.98765432, 20.25, RANGES, 0.12345678, Path("runs/digits")),
-    ArmResult("plain", 0.5, 5.5, {}, 0.75, Path("runs/digits/plain")),
-    ArmResult("uniform", 0.75, 10.004, {"rotation": {"half_width": 90.0, "unit": "degrees", "bound": 90.0}}),
+    ArmResult("learned", 0.98765432, 20.25, RANGES, Path("runs/digits"), 0.12345678),
+    ArmResult("plain", 0.5, 5.5, {}, Path("runs/digits/plain"), 0.75),
+    ArmResult("uniform", 0.75, 10.004, UNIFORM, Path("runs/digits/uniform")),
 ]
 
 
@@ -80,7 +81,7 @@ def test_table_without_a_policy(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def arms(**validation: float | None) -> list[ArmResult]:
-    return [ArmResult(name, 0.1, 1.0, {}, value, Path("runs") / name) for name, value in validation.items()]
+    return [ArmResult(name, 0.1, 1.0, {}, Path("runs") / name, value) for name, value in validation.items()]
 
 
 @pytest.mark.parametrize(
