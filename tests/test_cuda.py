@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from analysis.exchange_rate.setting import Training
+from analysis.exchange_rate.training import trainer_of
 from augnet import AugNet, TransformSpace
 from augnet.ops import OPS
 from influence import LastLayerHessian, solve
@@ -14,7 +16,6 @@ from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.data import DigitsDataModule
 from lightning_modules.learner_settings import LearnerSettings
 from lightning_modules.policy_choice import PolicyName
-from lightning_modules.trainer import AugfluenceTrainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card and CUDA")
 DEVICES = ("cpu", "cuda")
@@ -68,16 +69,7 @@ def test_a_policy_learns(policy: PolicyName, precision: Any) -> None:
     )
     assert isinstance(model.learned, AugNet)
     before = [parameter.detach().clone() for parameter in model.learned.parameters()]
-    trainer = AugfluenceTrainer(
-        accelerator="cuda",
-        devices=1,
-        precision=precision,
-        max_epochs=3,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = trainer_of(Training(steps=90, precision=precision, accelerator="cuda"))
     trainer.fit(model, datamodule=data)
     after = [parameter.detach().cpu() for parameter in model.learned.parameters()]
     assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))

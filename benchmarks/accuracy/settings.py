@@ -9,6 +9,7 @@ from typing import Any, Literal
 from analysis.exchange_rate.setting import Training
 from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.data import InfluenceSet
+from lightning_modules.sample_weights import SampleSettings
 
 _FORMAT = 1  # raise it when the same setting gives another result, as after a change of defaults: old ones are not read
 _FIXED = ("plain", "uniform")
@@ -87,8 +88,8 @@ class Arm:
     @property
     def kind(self) -> Literal["fixed", "learned", "control"]:
         """What it is in a comparison: a rival, the method, or the method with its influence spoilt."""
-        control, samples = self.model.get("control", "none"), self.model.get("samples", {})
-        if any(samples.get(name) for name in ("weights", "soft_labels")):
+        control = self.model.get("control", "none")
+        if SampleSettings(**self.model.get("samples", {})).any:
             return "learned"  # with or without a policy
         if control in _FIXED:
             return "fixed"
