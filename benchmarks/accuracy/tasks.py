@@ -93,7 +93,7 @@ def deployment(splits: Splits, seed: int, **options: Any) -> Splits:
     )
 
 
-def dirt(splits: Splits, seed: int, imbalance: float, noise: float) -> Splits:
+def dirt(splits: Splits, seed: int, imbalance: float, noise: float, repeated: bool = False) -> Splits:
     """Make the classes of the training images unequal and some of their labels wrong; all others stay clean.
 
     Class k of K keeps `imbalance ** (-k / (K - 1))` of its images; a wrong label is one of the other classes, each as
@@ -104,6 +104,7 @@ def dirt(splits: Splits, seed: int, imbalance: float, noise: float) -> Splits:
         seed: Of the draws.
         imbalance: Images of the first class over those of the last, >= 1.
         noise: Share of wrong labels, in [0, 1).
+        repeated: Repeat the images of every class until all have as many as the largest: what anybody would do first.
     """
     generator = torch.Generator().manual_seed(seed)
     count, labels = len(splits.class_names), splits.train.labels
@@ -115,8 +116,13 @@ def dirt(splits: Splits, seed: int, imbalance: float, noise: float) -> Splits:
     rows = torch.cat(kept).sort().values
     wrong = torch.rand(len(rows), generator=generator) < noise
     moved = (labels[rows] + torch.randint(1, count, (len(rows),), generator=generator)) % count
+    given = torch.where(wrong, moved, labels[rows])
+    if repeated:
+        largest = int(given.bincount(minlength=count).max())
+        order = torch.cat([_cycled((given == label).nonzero()[:, 0], largest) for label in given.unique()])
+        rows, given = rows[order], given[order]
     images, _ = splits.train.__getitems__(rows.tolist())
-    return replace(splits, train=_in_memory(images, torch.where(wrong, moved, labels[rows])), deployment=True)
+    return replace(splits, train=_in_memory(images, given), deployment=True)
 
 
 def quarter_turns(splits: Splits, seed: int) -> Splits:
@@ -178,6 +184,11 @@ def _classes_of(splits: Splits, seed: int, names: tuple[str, ...], change: Calla
         load_test=lambda: changed(splits.load_test(), 3),
         class_names=names,
     )
+
+
+def _cycled(rows: Tensor, length: int) -> Tensor:
+    """Rows, over and over."""
+    return rows[torch.arange(length) % len(rows)]
 
 
 def _in_memory(images: Tensor, labels: Tensor) -> LabelledImages:

@@ -34,6 +34,7 @@ FACTORS: dict[str, tuple[str, tuple[int, ...]]] = {
     "features": ("features D", (64, 256, 1024)),
 }
 _OF_NETWORKS = ("classes", "features")
+_ASKED = ("threads", "batch", "rounds", "steps", "interval", "precision")
 
 
 def arms_of(model: str, arms: list[str], shared: dict[str, Any]) -> list[Task]:
@@ -52,7 +53,7 @@ def growth(factor: str, shared: dict[str, Any]) -> list[Task]:
 
 def environment(options: argparse.Namespace) -> dict[str, Any]:
     """Machine, packages, and what was asked for."""
-    asked = {name: getattr(options, name) for name in ("threads", "batch", "rounds", "steps")}
+    asked = {name: getattr(options, name) for name in _ASKED}
     machine = f"{processor()}, {os.cpu_count()} cores"
     return {"machine": machine, "python": platform.python_version(), **versions(PACKAGES), **asked}
 
@@ -85,9 +86,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40, help="steps of a block, made up to whole cycles of updates")
     parser.add_argument("--batch", type=int, default=128, help="images of a step")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of torch")
+    parser.add_argument("--interval", type=int, default=LearnerSettings.interval, help="steps between policy updates")
+    parser.add_argument("--precision", choices=("bf16-mixed", "32-true"), default="bf16-mixed", help="of the trainer")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder of JSON and Markdown")
     options = parser.parse_args()
-    shared = {name: getattr(options, name) for name in ("rounds", "steps", "batch", "threads")}
+    shared = {name: getattr(options, name) for name in _ASKED}
     groups = [arms_of(model, options.arms, shared) for model in options.models]
     groups += [growth(factor, shared) for factor in options.factors]
     setting, rows = environment(options), []

@@ -127,7 +127,7 @@ def _interval(values: Mapping[str, float], digits: int) -> str:
 
 _CAPTION = """`python -m benchmarks.step_cost`. {facts}.
 
-Real training (`Trainer.fit`, bf16-mixed, channels last, 32 x 32 x 3 random images), every arm in a process of its own.
+Real training (`Trainer.fit`, channels last, 32 x 32 x 3 random images), every arm in a process of its own.
 They train in blocks, one arm at a time, in turn: a round has one block of each. A block of a learned arm holds whole
 cycles of policy updates and solves. Seconds per step are seconds of a block / its steps, with loading, updates and all;
 a ratio is that of two blocks of one round; median and quartiles over the rounds. The reference is the row without

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import Literal
 
 from lightning_modules.learner_settings import LearnerSettings
 
@@ -25,6 +26,7 @@ class Task:
         features: D, by a further layer of this width; 0 leaves the network as it is.
         influence: Images of the influence set.
         interval: Steps from one policy update to the next.
+        precision: Of `Trainer`.
     """
 
     group: str
@@ -38,6 +40,7 @@ class Task:
     features: int = 0
     influence: int = 400
     interval: int = LearnerSettings.interval
+    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
 
     @property
     def learner(self) -> LearnerSettings:

@@ -72,13 +72,13 @@ class Blocks(pl.Callback):
             self.began = time.perf_counter()
 
 
-def fit(run: Run, blocks: Blocks | None = None) -> None:
+def fit(run: Run, task: Task, blocks: Blocks | None = None) -> None:
     """Train for one epoch, as quietly as people do when they measure."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = pl.Trainer(
             accelerator="cpu",
             devices=1,
-            precision="bf16-mixed",
+            precision=task.precision,
             max_epochs=1,
             limit_train_batches=None if blocks else 2,
             limit_val_batches=0,
@@ -97,13 +97,13 @@ def main(task: Task) -> None:
     torch.set_num_threads(task.threads)
     say(ready=True)
     wait()
-    build = ARMS[task.arm].build
+    build, small = ARMS[task.arm].build, replace(task, batch=4, rounds=1, steps=1, interval=1, influence=2)
     pl.seed_everything(0, verbose=False)
-    fit(build(replace(task, batch=4, rounds=1, steps=1, interval=1, influence=2)))
+    fit(build(small), small)
     pl.seed_everything(0, verbose=False)
     reset_peak()
     baseline, blocks = memory("VmRSS"), Blocks(task)
-    fit(build(task), blocks)
+    fit(build(task), task, blocks)
     say(baseline=baseline, peak=memory("VmHWM"), loaders=blocks.loaders)
 
 

@@ -1,6 +1,7 @@
 """The study of accuracy: what its tasks do to real images, what it compares, and that it never trains twice."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -111,6 +112,25 @@ def test_dirt_leaves_classes_unequal_and_labels_wrong() -> None:
     wrong = (shown != dirty.train.labels).double().mean().item()
     assert stats.binomtest(round(wrong * len(shown)), len(shown), 0.1).pvalue > 0.01
     assert torch.equal(dirty.influence.labels, labels)
+
+
+def test_repeated_classes_are_as_large_as_the_largest_and_as_dirty_as_before() -> None:
+    labels = torch.arange(4).repeat(100)
+    numbers = torch.arange(400)  # an image shows its number
+    images = MemoryStore(torch.stack([numbers // 256, numbers % 256], dim=1).to(torch.uint8).view(-1, 2, 1, 1))
+    clean = LabelledImages(images, labels)
+    splits = Splits(clean, clean, clean, lambda: clean, tuple("abcd"))
+    before, after = (dirt(splits, 0, imbalance=10.0, noise=0.1, repeated=each).train for each in (False, True))
+
+    def rows_of(label: int, dataset: LabelledImages) -> list[int]:
+        high, low = (dataset.everything()[0][dataset.labels == label][:, :, 0, 0] * 255).round().long().unbind(1)
+        return (high * 256 + low).tolist()
+
+    for label in range(4):
+        once, often = rows_of(label, before), Counter(rows_of(label, after))
+        assert set(often) == set(once)
+        assert often.total() == before.labels.bincount().max()
+        assert max(often.values()) - min(often.values()) <= 1
 
 
 def test_quarter_turns_turn_back_to_the_images() -> None:

@@ -32,8 +32,17 @@ ROOT = Path(__file__).parents[2]
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the command writes for two arms on small batches."""
     folder = tmp_path_factory.mktemp("step_cost")
-    size = ["--batch=8", "--threads=1", "--rounds=3", "--steps=2", f"--out={folder}"]
-    command = [sys.executable, "-m", "benchmarks.step_cost", "--models=WRN-16-1", *size, "--factors", "--arms"]
+    size = ["--batch=32", "--threads=1", "--rounds=3", "--steps=2", "--interval=1", "--precision=32-true"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.step_cost",
+        "--models=WRN-16-1",
+        *size,
+        f"--out={folder}",
+        "--factors",
+        "--arms",
+    ]
     done = subprocess.run([*command, "learned", "plain"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     loaded: dict[str, Any] = json.loads((folder / "step_cost.json").read_text())
@@ -44,7 +53,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_ratios_follow_from_the_blocks(results: dict[str, Any]) -> None:
     learned, plain = results["rows"]
     assert (learned["arm"], plain["arm"]) == ("learned", "plain")
-    cycle = LearnerSettings().interval * LearnerSettings().refresh
+    cycle = LearnerSettings().refresh
     assert (learned["block_steps"] % cycle, plain["block_steps"]) == (0, 2)
     for row in (learned, plain):
         assert len(row["block_seconds"]) == 3
@@ -65,15 +74,16 @@ def test_ratios_follow_from_the_blocks(results: dict[str, Any]) -> None:
 
 def tiny(arm: str, **settings: Any) -> Task:
     fields: dict[str, Any] = {"group": "x", "model": "WRN-16-1", "rounds": 1, "steps": 1, "batch": 4, "influence": 10}
-    return Task(arm=arm, **fields | {"interval": 1} | settings)
+    return Task(arm=arm, **fields | {"interval": 1, "precision": "32-true"} | settings)
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_every_arm_trains_and_the_learned_ones_learn(arm: str) -> None:
     pl.seed_everything(0, verbose=False)
-    run = ARMS[arm].build(tiny(arm))
+    task = tiny(arm)
+    run = ARMS[arm].build(task)
     before = [parameter.detach().clone() for parameter in run.module.parameters() if parameter.requires_grad]
-    fit(run)
+    fit(run, task)
     after = [parameter for parameter in run.module.parameters() if parameter.requires_grad]
     assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
     learners = [part.learner for part in (run.module, *run.callbacks) if isinstance(part, _LEARNS)]
@@ -102,8 +112,9 @@ class Seen(pl.Callback):
 def test_augmented_arms_change_the_images(arm: str) -> None:
     def images(arm: str) -> Tensor:
         pl.seed_everything(0, verbose=False)
-        run, seen = ARMS[arm].build(tiny(arm, batch=16)), Seen()
-        fit(run._replace(callbacks=[*run.callbacks, seen]))
+        task, seen = tiny(arm, batch=16), Seen()
+        run = ARMS[arm].build(task)
+        fit(run._replace(callbacks=[*run.callbacks, seen]), task)
         return torch.cat(seen.images)
 
     plain = {"torchvision_0": "loader_0", "callback": "foreign"}.get(arm, "plain")
@@ -140,10 +151,11 @@ def test_growth_moves_one_setting_and_has_its_reference(factor: str) -> None:
 
 
 def test_features_of_any_width() -> None:
-    run = ARMS["learned"].build(tiny("learned", features=256))
+    task = tiny("learned", features=256)
+    run = ARMS["learned"].build(task)
     (network,) = (module for module in run.module.modules() if isinstance(module, WideFeatures))
     assert network.head.in_features == 256
-    fit(run)
+    fit(run, task)
     assert isinstance(run.module, AugmentedClassifier)
     assert run.module.learner is not None
     assert run.module.learner.influence.solution is not None
