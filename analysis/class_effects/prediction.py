@@ -20,15 +20,15 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from analysis.class_effects.reference import Reference, Rows
+from analysis.class_solutions import class_solutions
 from analysis.exchange_rate.frozen_views import Augment
 from analysis.sampling import draw_rows
-from influence import LastLayerHessian, class_gradients, replacement_influence, solve
+from influence import LastLayerHessian, class_gradients, replacement_influence
 
-_TOLERANCE, _ITERATIONS = 1e-6, 2000
 _LEAST = 4  # classes
 
 
-def class_solutions(train: Rows, validation: Rows, damping: float) -> Tensor:
+def solutions_of(train: Rows, validation: Rows, damping: float) -> Tensor:
     """S_k of every class, `[K, K, D+1]`.
 
     Args:
@@ -38,8 +38,7 @@ def class_solutions(train: Rows, validation: Rows, damping: float) -> Tensor:
     """
     hessian = LastLayerHessian(train.features, train.logits, damping=damping)
     gradients = class_gradients(validation.features, validation.logits, validation.labels)
-    found = [solve(hessian, gradient, tol=_TOLERANCE, max_iterations=_ITERATIONS).value for gradient in gradients]
-    return torch.stack(found)
+    return torch.stack([solution.value for solution in class_solutions(hessian, gradients)])
 
 
 def mean_influence(solutions: Tensor, before: Rows, after: Rows) -> Tensor:
@@ -72,7 +71,7 @@ def predicted_harm(
         reference: The classifier.
         before: The augmentation it was trained with.
         after: The policy that is asked about.
-        damping: See `class_solutions`.
+        damping: See `solutions_of`.
         images: Training images that are augmented at most.
         draws: Views of each.
         seed: Of the choice of images and of the draws; torch's own generator is left as it was.
@@ -84,7 +83,7 @@ def predicted_harm(
     pixels, labels = train.__getitems__(draw_rows(len(train), images, seed))
     old = _views(reference, before, pixels, labels, draws, seed)
     new = _views(reference, after, pixels, labels, draws, seed)
-    return mean_influence(class_solutions(old, reference.validation(), damping), old, new).cpu()
+    return mean_influence(solutions_of(old, reference.validation(), damping), old, new).cpu()
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,12 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from analysis.class_solutions import class_solutions
 from analysis.moments.policy_influence import capture_of, read_rows, training_hessian
 from analysis.run_folder import OpenedRun
 from augnet import AugNet, TransformSpace
 from augnet.batch import Batch
-from influence import LastLayerHessian, Solution, class_gradients, solve, upweight_influence
+from influence import Solution, class_gradients, upweight_influence
 from lightning_modules.feature_capture import FeatureCapture
 from lightning_modules.targets import as_probabilities
 
@@ -115,17 +116,6 @@ def _means(changes: dict[str, Tensor], of_class: Tensor, converged: bool) -> OpI
         of_class=of_class,
         converged=converged,
     )
-
-
-@torch.no_grad()
-def class_solutions(hessian: LastLayerHessian, gradients: Tensor) -> list[Solution]:
-    """`S_k` of each class.
-
-    Args:
-        hessian: Of the training loss, with damping.
-        gradients: `[K, K, D+1]`, see `influence.class_gradients`.
-    """
-    return [solve(hessian, gradient, tol=1e-6, max_iterations=1000) for gradient in gradients]
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from analysis.class_effects.prediction import class_solutions, mean_influence, rank_agreement
+from analysis.class_effects.prediction import mean_influence, rank_agreement, solutions_of
 from analysis.class_effects.reference import Rows, class_similarity
 from influence import LastLayerHessian, class_frequencies, loss_gradient, solve
 
@@ -58,7 +58,7 @@ def test_it_is_what_dense_autograd_predicts(case: tuple[Tensor, Rows, Rows, Rows
         own = validation.labels == k
         part = Rows(validation.features[own], validation.logits[own], validation.labels[own])
         expected.append(gradient(flat, part) @ step)
-    found = mean_influence(class_solutions(before, validation, DAMPING), before, after)
+    found = mean_influence(solutions_of(before, validation, DAMPING), before, after)
     torch.testing.assert_close(found, torch.stack(expected), rtol=1e-6, atol=1e-9)
 
 
@@ -71,7 +71,7 @@ def test_the_sum_weighted_by_class_frequency_is_the_influence_on_the_whole_loss(
     hessian = LastLayerHessian(before.features, before.logits, damping=DAMPING)
     gradient = loss_gradient(validation.features, validation.logits, validation.labels)
     whole = mean_influence(solve(hessian, gradient, tol=1e-10).value[None], before, after)
-    classes = mean_influence(class_solutions(before, validation, DAMPING), before, after)
+    classes = mean_influence(solutions_of(before, validation, DAMPING), before, after)
     frequencies = class_frequencies(validation.logits, validation.labels)
     assert len(set(frequencies.tolist())) > 1
     assert float(frequencies @ classes) == pytest.approx(float(whole[0]), rel=1e-6)
@@ -79,7 +79,7 @@ def test_the_sum_weighted_by_class_frequency_is_the_influence_on_the_whole_loss(
 
 def test_nothing_changes_where_nothing_is_replaced(case: tuple[Tensor, Rows, Rows, Rows]) -> None:
     _, before, _, validation = case
-    assert not mean_influence(class_solutions(before, validation, DAMPING), before, before).any()
+    assert not mean_influence(solutions_of(before, validation, DAMPING), before, before).any()
 
 
 def test_rank_agreement_is_spearmans_with_an_interval_around_it() -> None:

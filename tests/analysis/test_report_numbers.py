@@ -13,13 +13,14 @@ from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 from scipy import stats
 
+from analysis.class_solutions import class_solutions
 from analysis.report import learned
 from analysis.report.accuracy import Arm, Arms, Summary, gather, over_seeds, read_summary, wilson
 from analysis.report.blocks import DASH, MINUS, Table, Text
 from analysis.report.comparison import caveat, sentences
 from analysis.report.drawing import COLOURS
 from analysis.report.findings import findings, tables
-from analysis.report.op_influence import WHOLE, _means, class_solutions, magnitudes_alone, measure_ops
+from analysis.report.op_influence import WHOLE, _means, magnitudes_alone, measure_ops
 from analysis.report.own_tables import own_tables
 from analysis.results import write_result
 from analysis.run_folder import OpenedRun, open_run
