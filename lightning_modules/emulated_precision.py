@@ -7,12 +7,17 @@ from pytorch_lightning.utilities import rank_zero_warn
 _WITHOUT_BF16 = ("DEFAULT", "AVX2")  # what torch calls processors without AVX-512 or its like
 
 
+def bf16_is_emulated() -> bool:
+    """Whether this processor has no arithmetic for bfloat16."""
+    return torch.backends.cpu.get_cpu_capability() in _WITHOUT_BF16
+
+
 def warn_of_emulated_precision(trainer: pl.Trainer) -> None:
     """Warn that bfloat16 is slower than float32 on a processor that has to emulate it."""
-    processor = torch.backends.cpu.get_cpu_capability()
-    emulated = trainer.strategy.root_device.type == "cpu" and processor in _WITHOUT_BF16
-    if emulated and trainer.precision == "bf16-mixed":
+    on_cpu = trainer.strategy.root_device.type == "cpu"
+    if on_cpu and trainer.precision == "bf16-mixed" and bf16_is_emulated():
         rank_zero_warn(
-            f"trainer.precision is bf16-mixed, which this processor ({processor}) has to emulate: training may take "
-            "several times as long as with trainer.precision: 32-true."
+            "trainer.precision is bf16-mixed, which this processor "
+            f"({torch.backends.cpu.get_cpu_capability()}) has to emulate: training may take several times as long as "
+            "with trainer.precision: 32-true."
         )
