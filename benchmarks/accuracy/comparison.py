@@ -100,7 +100,8 @@ def recoveries(study: Study, results: Mapping[Cell, Result], task: str) -> list[
     found = []
     for arm, runs in study.rows(results, task).items():
         policies = [run["policy"] for run in runs.values() if run["policy"]]
-        if study.kind(arm) == "fixed" or not policies or not all("half_width" in p for p in policies[0].values()):
+        ranges_only = all("half_width" in op for policy in policies for op in policy.values())  # a choice may mix kinds
+        if study.kind(arm) == "fixed" or not policies or not ranges_only:
             continue
         others = [
             max((_share(facts) for op, facts in policy.items() if op not in truth), default=0.0) for policy in policies

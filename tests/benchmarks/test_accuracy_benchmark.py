@@ -238,6 +238,15 @@ def test_what_was_planted_is_looked_for_in_its_classes() -> None:
     assert turning.largest_other == pytest.approx(0.2)
 
 
+def test_a_choice_between_ranges_and_a_mixture_has_no_ranges() -> None:
+    study = study_of({"none": FIXED, "new": LEARNED}, task={"truth": {"rotation": 45.0}})
+    ranges = {"rotation": {"half_width": 30.0, "bound": 90.0}}
+    mixture = {"rotation": {"probability": 0.5, "strength": 30.0, "bound": 90.0}}
+    runs = {Cell("task", "new", seed): result(0.5, policy=policy) for seed, policy in enumerate((ranges, mixture))}
+    assert recoveries(study, runs, "task") == []
+    assert recoveries(study, {Cell("task", "new", 0): result(0.5, policy=ranges)}, "task")
+
+
 def test_arms_train_on_what_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
     fits: list[tuple[int, bool]] = []
 
@@ -431,7 +440,8 @@ def test_the_accuracies_of_the_evidence_are_those_that_were_measured(name: str) 
     for table in tables_of(*measured(name)):
         rows = {row.arm: row for row in table.rows}
         last = rows[SHOWN[name][-1]]
-        cells = [table.task, str(len(last.by_seed)), *(interval_text(rows[arm].test) for arm in SHOWN[name])]
+        shown = (interval_text(rows[arm].test) if arm in rows else "-" for arm in SHOWN[name])
+        cells = [table.task, str(len(last.by_seed)), *shown]
         assert f"| {' | '.join(cells)} | {difference_text(last.against)} |" in EVIDENCE
 
 
