@@ -14,10 +14,10 @@ def bf16_is_emulated() -> bool:
 
 def warn_of_emulated_precision(trainer: pl.Trainer) -> None:
     """Warn that bfloat16 is slower than float32 on a processor that has to emulate it."""
+    processor = torch.backends.cpu.get_cpu_capability()
     on_cpu = trainer.strategy.root_device.type == "cpu"
     if on_cpu and trainer.precision == "bf16-mixed" and bf16_is_emulated():
         rank_zero_warn(
-            "trainer.precision is bf16-mixed, which this processor "
-            f"({torch.backends.cpu.get_cpu_capability()}) has to emulate: training may take several times as long as "
-            "with trainer.precision: 32-true."
+            f"trainer.precision is bf16-mixed, which this processor ({processor}) has to emulate: training may take "
+            "several times as long as with trainer.precision: 32-true."
         )

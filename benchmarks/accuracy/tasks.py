@@ -118,7 +118,7 @@ def dirt(splits: Splits, seed: int, imbalance: float, noise: float, repeated: bo
     moved = (labels[rows] + torch.randint(1, count, (len(rows),), generator=generator)) % count
     given = torch.where(wrong, moved, labels[rows])
     if repeated:
-        largest = int(given.bincount(minlength=count).max())
+        largest = int(given.bincount().max())
         order = torch.cat([_cycled((given == label).nonzero()[:, 0], largest) for label in given.unique()])
         rows, given = rows[order], given[order]
     images, _ = splits.train.__getitems__(rows.tolist())
