@@ -1,7 +1,6 @@
 """The staged schedule through the real entry point."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,16 +80,11 @@ def test_without_a_test_split_the_fresh_classifier_is_trained_all_the_same(tmp_p
     assert not (tmp_path / "digits" / "summary.json").exists()
 
 
-def test_pretraining_without_fields_is_one_line(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        str(ROOT / "train.py"),
-        "fit",
-        *arguments(tmp_path, *STAGED, "--model.staged.pretrain=5"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: staged.pretrain is for policy field, found range: set it to 0.")
+def test_pretraining_without_fields_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["fit", *arguments(tmp_path, *STAGED, "--model.staged.pretrain=5")])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("error: staged.pretrain is for policy field, found range: set it to 0.")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
-from scipy.stats import spearmanr
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
 from torch import Tensor
 
 from analysis.class_effects.reference import Reference, Rows
@@ -124,18 +124,20 @@ def rank_agreement(
     if len(left) < _LEAST:
         return RankAgreement(None, None, None)
     chosen = np.random.default_rng(seed).integers(len(left), size=(draws, len(left)))
-    resampled = np.array([_spearman(left[rows], right[rows]) for rows in chosen])
-    value, known = _spearman(left, right), resampled[np.isfinite(resampled)]
+    resampled = _spearman(left[chosen], right[chosen])
+    value, known = float(_spearman(left, right)), resampled[np.isfinite(resampled)]
     if math.isnan(value) or not len(known):
         return RankAgreement(None, None, None)
     low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
     return RankAgreement(value, float(low), float(high))
 
 
-def _spearman(left: ArrayLike, right: ArrayLike) -> float:
-    if np.ptp(left) == 0 or np.ptp(right) == 0:
-        return math.nan
-    return float(spearmanr(left, right).statistic)
+def _spearman(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The correlation of the ranks along the last axis, ties at their mean rank; NaN where all of one are equal."""
+    ranks = [rankdata(values, axis=-1) for values in (left, right)]
+    first, second = (rank - rank.mean(axis=-1, keepdims=True) for rank in ranks)
+    sizes = (first**2).sum(axis=-1) * (second**2).sum(axis=-1)
+    return np.asarray((first * second).sum(axis=-1) / np.sqrt(np.where(sizes > 0, sizes, math.nan)))
 
 
 def _views(reference: Reference, augment: Augment, images: Tensor, labels: Tensor, draws: int, seed: int) -> Rows:
