@@ -222,7 +222,7 @@ def test_one_device_only(run: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not CIFAR10.is_dir(), reason=f"needs the CIFAR-10 parquet files in {CIFAR10}")
 def test_flipped_labels_of_cifar10_are_found(tmp_path: Path) -> None:
-    """Under a minute of training on 2,000 images; `benchmarks.mislabelled` trains longer, and finds over 60 %."""
+    """Half a minute of training on 2,000 images; `benchmarks.mislabelled` trains longer, and finds over 60 %."""
     settings = {
         "config": ROOT / "configs" / "cifar10.yaml",
         "data": "benchmarks.label_noise.FlippedImages",
@@ -230,9 +230,10 @@ def test_flipped_labels_of_cifar10_are_found(tmp_path: Path) -> None:
         "data.train_size": 2000,
         "data.val_size": 100,
         "data.batch_size": 32,
-        "model.model": "lightning_modules.models.WideResNet",
+        "model.model": "lightning_modules.models.SmallConvNet",
+        "model.model_kwargs": "{width: 16}",
         "model.control": "plain",
-        "trainer.max_epochs": 7,
+        "trainer.max_epochs": 12,
         "trainer.precision": "32-true",
         "trainer.limit_val_batches": 0,
         "run.folder": tmp_path,
@@ -244,6 +245,6 @@ def test_flipped_labels_of_cifar10_are_found(tmp_path: Path) -> None:
     flipped = FlippedImages(str(CIFAR10), train_size=2000, val_size=100, influence_size=400).flipped()
     assert int(flipped.sum()) == 100
     mislabel, loss = (measure(column(rows, name), flipped) for name in ("mislabel", "loss"))
-    assert mislabel["recall"] >= 0.3  # of 100; chance finds 5
+    assert mislabel["recall"] >= 0.35  # of 100; chance finds 5
     assert mislabel["recall"] >= loss["recall"] - 0.02  # 2 of 100: at this size the two differ by a few images
     assert mislabel["average_precision"] > loss["average_precision"]
