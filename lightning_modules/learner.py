@@ -13,7 +13,8 @@ is what its draw cost, and no backward pass is needed.
 The classifier is frozen, in evaluation mode, and bit for bit the same afterwards; `S` is a constant. Departures from
 the paper: classifier and policy are trained together, not one after the other (`lightning_modules.staged` does that);
 each influence is bounded (it has no lower bound of its own and rewards destroyed labels otherwise), and divided by the
-influences' size, so that the learning rate means the same early and late in training.
+influences' size, so that the learning rate means the same early and late in training; with `LearnerSettings.probe` the
+influence, its costs and the rows of H are of images behind wider ranges than the classifier trains on.
 """
 
 import math
@@ -27,8 +28,8 @@ from torch import Tensor
 
 from augnet import AugNet, MixturePolicy
 from augnet.baselines import Baseline, MixingBaseline
-from augnet.batch import Batch
 from influence import Solution
+from lightning_modules.batch_views import BatchViews, Seen
 from lightning_modules.feature_capture import FeatureCapture
 from lightning_modules.frozen import frozen, learning
 from lightning_modules.guard import Guard, GuardSettings, Health, highest_retention
@@ -46,12 +47,13 @@ from lightning_modules.objective import (
     strength_costs,
 )
 from lightning_modules.policy_average import WINDOW, PolicyAverage
-from lightning_modules.ranks import Ranks, draw
+from lightning_modules.ranks import Ranks
 from lightning_modules.score_function import score_function
-from lightning_modules.targets import as_classes, as_probabilities, behind, smoothed
+from lightning_modules.targets import as_classes, smoothed
 
 _CHECKS = 10  # updates from one look of the guard to the next, where S is not refreshed
 _LEFT = "The policy was left as it is"
+_NEARLY_CLOSED = 0.01  # share of its bound
 _NETWORK_SHARE = 0.02  # of the learning rate, for the weights of a network
 
 
@@ -79,19 +81,6 @@ class PolicyUpdate:
     feature_move: float = math.nan
     event: str | None = None
     rollbacks: int = 0
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """A batch before and behind the policy, and what the classifier makes of it."""
-
-    originals: Tensor
-    augmented: Tensor
-    targets: Tensor
-    choices: Tensor | None  # of a mixture that is learned by the score function
-    features: Tensor
-    logits: Tensor
-    original: tuple[Tensor, Tensor] | None  # features and logits of the originals, where they are needed
 
 
 def check_estimator(augnet: AugNet[Any, Any], settings: LearnerSettings) -> None:
@@ -142,16 +131,17 @@ class PolicyLearner:
         if corruption not in get_args(Corruption):
             raise ValueError(f"expected corruption one of {get_args(Corruption)}, found {corruption!r}")
         self.augnet, self.capture, self.settings = augnet, capture, settings
-        self.mixture = augnet.policy if isinstance(augnet.policy, MixturePolicy) else None
         check_estimator(augnet, settings)
         self.base, self.ranks = base, ranks or Ranks()
         self.corruption, self.label_smoothing = corruption, label_smoothing
         curvature = corruption != "identity_hessian"
         self.influence = LastLayerInfluence(capture, influence_set, settings, curvature, forward_context)
+        self._hold_open()
         self.optimizer = torch.optim.Adam(_parameter_groups(augnet, settings.lr))
         self.guard = Guard(augnet.policy, guard)
         self.average = PolicyAverage(augnet.policy, settings.ema)
         self.generator = torch.Generator().manual_seed(seed)
+        self.views = BatchViews(augnet, base, self.influence, settings, self.ranks, self.generator)
         self.updates, self.finished = 0, False
         self.retention = self.highest_retention = 1.0
         self.saturated_at_start = augnet.policy.saturated(augnet.space)
@@ -182,7 +172,7 @@ class PolicyLearner:
         """
         with frozen(self.capture.model), torch.no_grad():
             for images, labels in batches:
-                originals, targets = self._based(images, labels)
+                originals, targets = self.views.based(images, labels)
                 rows = (*self.influence.look(originals), targets)
                 self.influence.bank.add(*(self.ranks.gather(part) for part in rows))
             gradient = self.influence.gradient()
@@ -206,7 +196,7 @@ class PolicyLearner:
         solves = self.influence.solution is None or (every > 0 and checks)
         with frozen(self.capture.model), learning(self.augnet):
             gradient = self.influence.gradient() if solves else None  # first: it needs the memory of the passes below
-            seen = self._see(images, labels, checks)
+            seen = self.views.see(images, labels, checks)
             everyone = [self.ranks.gather(part) for part in (seen.features, seen.logits, seen.targets)]
             finite = bool(everyone[0].isfinite().all() & everyone[1].isfinite().all())
             if finite and (every or self.influence.solution is None):
@@ -220,10 +210,10 @@ class PolicyLearner:
                 finite = bool(self.ranks.gather(influence).isfinite().all())
             else:  # the classifier has diverged: nothing can be learned from it
                 influence = seen.features.new_full((len(labels),), math.nan, dtype=torch.float32)
-            if finite and checks:
-                self._measure_retention(seen)
+            if finite and seen.trained_logits is not None:
+                self._measure_retention(seen, seen.trained_logits)
             event = self._check(finite) if checks or not finite else None
-            change = self._mean(pixel_change(seen.originals, seen.augmented.detach()))
+            change = self._mean(pixel_change(seen.originals, seen.trained))
             move = math.nan
             if finite and event is None and not self.guard.gave_up:
                 move, event = self._step(influence, seen, change)
@@ -239,37 +229,7 @@ class PolicyLearner:
             rollbacks=self.guard.rollbacks,
         )
 
-    def _based(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Behind the base policy, which is drawn for the global batch."""
-        if self.base is None:
-            return images, labels
-        whole = self.ranks.gather(images), self.ranks.gather(labels)
-        images, labels = behind(self.base, *whole, self.capture.head.out_features, self.generator)
-        return self.ranks.own(images), self.ranks.own(labels)
-
-    def _see(self, images: Tensor, labels: Tensor, checks: bool) -> _Seen:
-        """Augment, and look at the batch through the classifier; at the originals only where they are needed."""
-        with torch.no_grad():
-            originals, targets = self._based(images, labels)
-            wanted = checks or self.settings.radius is not None
-            original = self.influence.look(originals) if wanted else None
-        augmented, targets, choices = self._augment(originals, targets)
-        features, logits = self.influence.look(augmented)
-        return _Seen(originals, augmented, targets, choices, features, logits, original)
-
-    def _augment(self, originals: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Augmented images, their targets, and the choices behind them if they are to be scored."""
-        if self.augnet.space.mixes:
-            targets = as_probabilities(targets, self.capture.head.out_features)
-        draws = draw(self.augnet, originals, self.ranks, self.generator)
-        if self.mixture is None or self.settings.estimator == "straight_through":
-            return *self.augnet(originals, targets, draws=draws), None
-        with torch.no_grad():
-            magnitudes, choices = self.mixture.choose(originals, draws.numbers)
-            batch = self.augnet.space.apply_to(Batch(originals, targets), magnitudes, draws.noise)
-            return batch.images, cast(Tensor, batch.labels), choices
-
-    def _influence_of(self, seen: _Seen) -> Tensor:
+    def _influence_of(self, seen: Seen) -> Tensor:
         """Influence of each augmented image `[B]`, or what a control makes of it."""
         features, logits = seen.features, seen.logits
         targets = smoothed(seen.targets, logits, self.label_smoothing)
@@ -278,11 +238,11 @@ class PolicyLearner:
             logits, targets = logits[order], targets[order]
         return self.influence.of(features, logits, targets)
 
-    def _measure_retention(self, seen: _Seen) -> None:
+    def _measure_retention(self, seen: Seen, trained_logits: Tensor) -> None:
         """Accuracy on augmented images against that on the originals, over all ranks."""
         labels = as_classes(seen.targets)
         originals = seen.logits if seen.original is None else seen.original[1]
-        hits = [_hits(originals, labels), _hits(seen.logits, labels)]
+        hits = [_hits(originals, labels), _hits(trained_logits, labels)]
         self.ranks.add_up(*hits)
         on_originals, on_augmented = int(hits[0]), int(hits[1])
         self.retention = on_augmented / max(on_originals, 1)
@@ -305,7 +265,7 @@ class PolicyLearner:
             self.average.restart(self.augnet.policy)
         return event
 
-    def _costs(self, influence: Tensor, seen: _Seen, change: Tensor) -> tuple[Tensor, float]:
+    def _costs(self, influence: Tensor, seen: Seen, change: Tensor) -> tuple[Tensor, float]:
         """What each image costs `[B]`, and the mean move in feature space; see `lightning_modules.objective`."""
         size = self._mean(influence.square()).sqrt().clamp(min=torch.finfo(influence.dtype).tiny)
         sign = -1 if self.corruption == "flipped" else 1
@@ -320,7 +280,7 @@ class PolicyLearner:
             costs = costs + label_costs(seen.logits, seen.targets, self.settings.label)
         return costs, move
 
-    def _step(self, influence: Tensor, seen: _Seen, change: Tensor) -> tuple[float, str | None]:
+    def _step(self, influence: Tensor, seen: Seen, change: Tensor) -> tuple[float, str | None]:
         """Move the policy against the gradient of the costs, through the images or from the choices.
 
         Returns:
@@ -331,14 +291,14 @@ class PolicyLearner:
             return math.nan, f"{_LEFT}: there is no influence to learn from (are all images predicted with certainty?)."
         costs, move = self._costs(influence, seen, change)
         self.optimizer.zero_grad()
-        if self.mixture is None or seen.choices is None:
+        if seen.choices is None:
             learned = [part for part in (seen.augmented, seen.targets) if part.requires_grad]  # targets if mixed
             mean = costs.mean() / self.ranks.count
             count = self.ranks.count * len(costs)
             torch.autograd.backward(learned, gradients_through(seen.logits.dtype, mean, count, learned))
             self.ranks.add_up(*self._gradients())
         else:
-            chosen = self.mixture.log_prob(self.ranks.gather(seen.choices))
+            chosen = cast(MixturePolicy, self.augnet.policy).log_prob(self.ranks.gather(seen.choices))
             score_function(chosen, self.ranks.gather(costs)).backward()
         cost = policy_cost(self.augnet.policy, self.settings)
         if cost is not None:
@@ -346,11 +306,15 @@ class PolicyLearner:
         finite = all(bool(gradient.isfinite().all()) for gradient in self._gradients())
         if finite:
             self.optimizer.step()
-            self.augnet.policy.hold_open(self.settings.floor)
+            self._hold_open()
         buffers = [buffer for buffer in self.augnet.buffers() if buffer.is_floating_point()]
         self.ranks.average(*buffers)  # what a policy keeps of its latest batches, for `describe`
         self.average.update(self.augnet.policy, self.augnet.space)
         return move, self._settle() if finite else f"{_LEFT}: its gradient is not finite."
+
+    def _hold_open(self) -> None:
+        """Where narrow ranges are probed they should be able to open again."""
+        self.augnet.policy.hold_open(min(_NEARLY_CLOSED, self.settings.probe))
 
     def _settle(self) -> str | None:
         """Finish if the average has stopped moving."""

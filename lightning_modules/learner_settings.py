@@ -37,8 +37,10 @@ class LearnerSettings:
         kl: Weight of a mixture's divergence from its prior, >= 0; 0 lets it forget the prior up to its floor.
         sparsity: What each range costs for its share of its bound, >= 0, against an influence of typical size 1, so
             that one that brings nothing shrinks; 0 lets it drift. For `ranges`, `intervals` and `class_conditional`.
-        floor: Smallest share of its bound that a range shrinks to, in [0, 1). The gradient of a nearly closed range
-            vanishes: without a floor an op that brings nothing early in training does not come back. For the same.
+        probe: Share of its bound, in [0, 1), that the learner takes a narrower range to be as wide as, when it asks
+            what the op would bring; the classifier trains on the range as it is. The gradient of a nearly closed range
+            vanishes: without a probe an op that brings nothing while it is weak is never seen at work. What is best
+            narrower than the probe closes, up to a hundredth of its bound. 0 for none. For the same.
         ema: Share of the past in the policy's moving average over its updates, in [0, 1). The average is what is
             saved; training draws from the latest. 0 saves the latest.
         freeze: The policy stays at its average, and costs nothing more, once no strength of the average has moved by
@@ -62,7 +64,7 @@ class LearnerSettings:
     estimator: Estimator = "score_function"
     kl: float = 0.02
     sparsity: float = 0.05
-    floor: float = 0.0
+    probe: float = 0.0
     ema: float = 0.95
     freeze: float = 0.0
 
@@ -81,7 +83,7 @@ class LearnerSettings:
                 raise ValueError(f"learner.{name} must be a positive number, found {value}.")
         if not 0 < self.until <= 1:
             raise ValueError(f"learner.until is a share of the run in (0, 1], found {self.until}.")
-        for name in ("floor", "ema"):
+        for name in ("probe", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"learner.{name} must lie in [0, 1), found {getattr(self, name)}.")
         if self.estimator not in get_args(Estimator):

@@ -260,7 +260,7 @@ METRICS: tuple[MetricKey, ...] = (
     ),
     MetricKey(
         "policy/feature_move",
-        "Mean move of an image in feature space by the policy; not where `learner.radius` is off",
+        "Mean move of an image in feature space by the probed policy; not where `learner.radius` is off",
         "spread of the features",
         _UPDATE,
         "Below `learner.radius`, 1.",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar, Self
 
 import torch
@@ -84,8 +85,12 @@ class Policy(nn.Module, ABC):
         """Parameters that are weights of a network, which a step size for logits would upset; none by default."""
         return []
 
-    def hold_open(self, floor: float) -> None:
-        """Keep every range that is learned at or above this share of its bound; others have nothing to hold."""
+    def hold_open(self, least: float) -> None:
+        """Keep every range of a table at or above this share of its bound; others have nothing to hold."""
+
+    def widened(self, probe: float) -> AbstractContextManager[None]:
+        """Inside, narrow ranges are wider; see `RangeTable.widened`. Only those of a table are."""
+        return nullcontext()
 
     def config(self) -> dict[str, Any]:
         """What `from_config` needs besides the space; plain values, for JSON."""
@@ -165,22 +170,43 @@ class RangeTable(BoundedPolicy):
         ValueError: If `initial` is outside (0, 1].
     """
 
+    _probe = 0.0
+
     def __init__(self, bounds: Sequence[float], signed: Sequence[bool], initial: float, *rows: int) -> None:
         super().__init__(bounds, signed)
         self.theta = nn.Parameter(start_of(initial, *rows, len(bounds)))  # 40 at 1: exactly the bounds, no gradient
 
     def reaches(self) -> Tensor:
         """The table `[..., P]` in the ops' units; carries gradient to the policy."""
-        return self.bounds * torch.sigmoid(self.theta)
+        share = torch.sigmoid(self.theta)
+        if self._probe:
+            share = share + (share.clamp(min=self._probe) - share).detach()
+        return self.bounds * share
 
     def extent(self) -> Tensor:
         """Sum over the ops of range / bound, the mean over the rows; a scalar in (0, P] that carries gradient."""
         return torch.sigmoid(self.theta).reshape(-1, self.theta.shape[-1]).mean(dim=0).sum()
 
     @torch.no_grad()
-    def hold_open(self, floor: float) -> None:
-        """Keep every range at or above this share of its bound, in [0, 1): what is nearly closed has no gradient."""
-        self.theta.clamp_(min=math.log(floor / (1 - floor)) if floor else -math.inf)
+    def hold_open(self, least: float) -> None:
+        """Keep every range at or above this share of its bound, in [0, 1), from which it can come back."""
+        self.theta.clamp_(min=math.log(least / (1 - least)) if least else -math.inf)
+
+    @contextmanager
+    def widened(self, probe: float) -> Iterator[None]:
+        """Inside, a range narrower than a share of its bound is as wide as that; its gradient is handed on unchanged.
+
+        The loss is even in the magnitude of most ops, so that its gradient vanishes with the range: from a nearly
+        closed one nothing is seen of what the op would bring.
+
+        Args:
+            probe: The share, in [0, 1); 0 changes nothing.
+        """
+        former, self._probe = self._probe, probe
+        try:
+            yield
+        finally:
+            self._probe = former
 
 
 def start_of(initial: float, *shape: int) -> Tensor:

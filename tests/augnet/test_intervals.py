@@ -79,19 +79,39 @@ def test_an_interval_pays_for_its_length() -> None:
     assert made.theta.grad[0, 2] == 0
 
 
-@pytest.mark.parametrize("floor", [0.0, 0.05, 0.3])
-def test_ranges_are_held_open(floor: float) -> None:
+@pytest.mark.parametrize("least", [0.0, 0.05, 0.3])
+def test_ranges_are_held_open(least: float) -> None:
     for made in (policy([0.2, 0.01, 0.2], [0.001, 0.9, 0.2]), RangePolicy([1.0, 2.0], 0.2)):
         before = torch.sigmoid(made.theta.detach().clone())
-        made.hold_open(floor)
-        torch.testing.assert_close(torch.sigmoid(made.theta.detach()), before.clamp(min=floor))
+        made.hold_open(least)
+        torch.testing.assert_close(torch.sigmoid(made.theta.detach()), before.clamp(min=least))
 
 
-def test_other_policies_have_nothing_to_hold() -> None:
-    net = AugNet.from_fields(1, 8, 8)
+def test_a_widened_interval_is_at_least_as_wide_as_the_probe_and_its_gradient_is_handed_on() -> None:
+    made = policy([0.2, 0.5, 0.9], [0.001, 0.9, 0.2])
+    narrow, described = made.reaches().detach(), made.describe(SPACE)
+    with made.widened(0.25):
+        wide = made.reaches()
+        torch.testing.assert_close(wide.detach(), torch.maximum(narrow, 0.25 * made.bounds))
+        wide.sum().backward()
+    assert made.theta.grad is not None
+    share = torch.sigmoid(made.theta.detach())
+    torch.testing.assert_close(made.theta.grad, made.bounds * share * (1 - share))
+    with pytest.raises(RuntimeError, match="inside"), made.widened(0.25):
+        raise RuntimeError("inside")
+    torch.testing.assert_close(made.reaches().detach(), narrow)  # as before, whatever happened inside
+    assert made.describe(SPACE) == described
+
+
+def test_other_policies_have_nothing_to_hold_or_to_widen() -> None:
+    net, images = AugNet.from_fields(1, 8, 8), torch.rand(2, 1, 8, 8)
     before = {name: value.clone() for name, value in net.policy.state_dict().items()}
     net.policy.hold_open(0.5)
     assert all(torch.equal(before[name], value) for name, value in net.policy.state_dict().items())
+    draws = net.draw(images)
+    unwidened = net(images, draws=draws)
+    with net.policy.widened(0.5):
+        assert torch.equal(net(images, draws=draws), unwidened)
 
 
 @pytest.mark.parametrize("initial", [0.0, -0.1, 1.5])

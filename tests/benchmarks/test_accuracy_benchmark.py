@@ -413,7 +413,7 @@ def test_the_page_of_a_study_is_made_from_its_json(file: Path) -> None:
 
 EVIDENCE = (ROOT / "docs" / "evidence.md").read_text()
 SHOWN = {
-    "planted": ["none", "TrivialAugment-Wide", "learned ranges, held open", "learned class ranges, held open"],
+    "planted": ["none", "TrivialAugment-Wide", "learned ranges, probed", "learned class ranges, probed"],
     "shift_width_16": ["flip + crop", "TrivialAugment-Wide", "learned ranges"],
     "shift": [
         "flip + crop",
@@ -426,7 +426,7 @@ SHOWN = {
     "clean": ["none", "flip + crop", "TrivialAugment-Wide", "learned intervals"],
     "hostile": ["none", "TrivialAugment-Wide", "learned intervals", "learned, chosen by validation"],
 }
-FOUND = ["learned ranges", "learned ranges, held open", "learned class ranges, held open", "learned ranges, sparsity 0"]
+FOUND = ["learned ranges", "learned ranges, probed", "learned class ranges, probed", "learned ranges, sparsity 0"]
 
 
 def measured(name: str) -> tuple[Study, dict[Cell, dict[str, Any]]]:

@@ -85,8 +85,8 @@ def influence_by_double_backward(model: ToyNet, augmented: Tensor, labels: Tenso
     return -torch.stack([(S * gradient).sum() for gradient in gradients])
 
 
-def train_with(augnet: AugNet, corruption: Corruption, seed: int, steps: int, **settings: Any) -> None:
-    """Train classifier and policy together."""
+def train_with(augnet: AugNet, corruption: Corruption, seed: int, steps: int, **settings: Any) -> PolicyLearner:
+    """Train classifier and policy together; the learner as it is at the end."""
     torch.manual_seed(seed)
     model = ToyNet()
     images, labels = blobs(192, 0, seed)
@@ -100,3 +100,4 @@ def train_with(augnet: AugNet, corruption: Corruption, seed: int, steps: int, **
         optimizer.step()
         if learner.due(step):
             learner.update(images, labels)
+    return learner
