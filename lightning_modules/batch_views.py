@@ -76,9 +76,13 @@ class BatchViews:
         """This rank's images and labels behind the base policy, which is drawn for the global batch."""
         if self.base is None:
             return images, labels
-        whole = self.ranks.gather(images), self.ranks.gather(labels)
-        images, labels = behind(self.base, *whole, self.num_classes, self.generator)
+        _, images, labels = self.whole(images, labels)
         return self.ranks.own(images), self.ranks.own(labels)
+
+    def whole(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The images of all ranks, and these images and their labels behind the base policy."""
+        everyone = self.ranks.gather(images)
+        return everyone, *behind(self.base, everyone, self.ranks.gather(labels), self.num_classes, self.generator)
 
     def see(self, images: Tensor, labels: Tensor, checks: bool) -> Seen:
         """Augment a batch and look at it; at the originals only where they are needed.

@@ -132,7 +132,7 @@ class PolicyLearner:
             raise ValueError(f"expected corruption one of {get_args(Corruption)}, found {corruption!r}")
         self.augnet, self.capture, self.settings = augnet, capture, settings
         check_estimator(augnet, settings)
-        self.base, self.ranks = base, ranks or Ranks()
+        self.ranks = ranks or Ranks()
         self.corruption, self.label_smoothing = corruption, label_smoothing
         curvature = corruption != "identity_hessian"
         self.influence = LastLayerInfluence(capture, influence_set, settings, curvature, forward_context)

@@ -22,7 +22,6 @@ from augnet.policies import FieldPolicy
 from augnet.pretraining import pretrain_field
 from lightning_modules.frozen import frozen
 from lightning_modules.learner import PolicyLearner, PolicyUpdate
-from lightning_modules.targets import behind
 
 _WARMUP = 0.1  # of the steps
 _LOWEST = 0.1  # of the learning rate, at the end of the cosine
@@ -97,12 +96,11 @@ def _share(done: float) -> float:
 
 def _pretrain(learner: PolicyLearner, batches: Callable[[], Iterator[Batch]], steps: int) -> None:
     """Every rank does the same on the global batches, from the learner's own random numbers."""
-    classes = learner.capture.head.out_features
 
     def pairs() -> Iterator[Batch]:
         for images, labels in islice(_again(batches), steps):
-            whole = learner.ranks.gather(images), learner.ranks.gather(labels)
-            yield whole[0], behind(learner.base, *whole, classes, learner.generator)[0]
+            originals, based, _ = learner.views.whole(images, labels)
+            yield originals, based
 
     def features(images: Tensor) -> Tensor:
         return learner.influence.look(images)[0].float()
