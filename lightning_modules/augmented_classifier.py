@@ -250,7 +250,7 @@ class AugmentedClassifier(Classifier):
             )
         self.samples = SampleWeights(
             self.sample_settings,
-            data.num_train_rows,
+            data.training_images.labels,
             capture,
             influence_set,
             self.policy_training.settings,
@@ -267,7 +267,7 @@ class AugmentedClassifier(Classifier):
         self._rotate()
 
     def on_train_epoch_start(self) -> None:
-        """With cross-fitting, another fold may be the influence set."""
+        """With cross-fitting, another fold may be the influence set; images are drawn by their weights."""
         self._rotate()
 
     def _rotate(self) -> None:
@@ -284,20 +284,20 @@ class AugmentedClassifier(Classifier):
             influence_set = self._prepared(data)
             for user in users:
                 user.influence.influence_set = influence_set
+        if self.samples is not None and self.samples.settings.weights:
+            self.samples.counts.copy_(data.draw(self.current_epoch, self.samples.weights()))
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
-        """As that of `Classifier`; with weights and labels that are learned, where they are."""
+        """As that of `Classifier`; weights and labels of the images are learned on the way, where they are."""
         if self.samples is None:
             return super().training_step(batch, batch_idx)
         images, labels, rows = batch
         with self.samples.capture.recording() as seen:
             views, targets = self.augment(images, self.samples.labels(rows, labels))
             logits = self(views)
-        smoothing = self.loss.label_smoothing
-        losses = nn.functional.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
-        loss = self.samples.loss(losses, rows)
+        loss: Tensor = self.loss(logits, targets)
         self._log("train", loss, logits, labels)
-        targets = smoothed(targets, logits, smoothing)
+        targets = smoothed(targets, logits, self.loss.label_smoothing)
         self.samples.learn(self.global_step + 1, rows, seen.features.detach(), logits.detach(), targets)
         return loss
 

@@ -279,7 +279,7 @@ METRICS: tuple[MetricKey, ...] = (
         "Effective number of training images under the learned weights, as a share of all (`samples.weights`)",
         "share",
         _EPOCH,
-        "Falls from 1 to about the share of images with right labels.",
+        "Starts at 1 if the classes are as frequent as in the influence set, below otherwise; falls with wrong labels.",
         "Near 0: few images carry everything; lower `samples.lr`.",
     ),
     MetricKey(

@@ -9,8 +9,14 @@ They come for free: features and logits of the training pass exist, and only the
 influence set. The training pass has batch statistics and dropout, the influence set is seen in evaluation mode: the
 influence of a training image is that of its augmented view in the middle of training, with that much noise.
 
+A weight is how often an image is drawn, not a factor of its loss: in the mean the gradient is the same, but an image
+that is drawn ten times shows ten views of itself, and the batch statistics are those of the weighted data. Weights
+start at the ratio of the frequencies of the classes in the influence set and in the training images, what importance
+weighting gives under label shift; the influence then changes single images.
+
 Weights and soft labels learned on held-out data won most where labels are noisy and classes unequal (Gudovskiy et al.,
-"AutoDO", CVPR 2021, with a truncated inverse in the place of S); the mirror steps are this project's choice.
+"AutoDO", CVPR 2021, with a truncated inverse in the place of S, and weights of losses); the mirror steps, the draws and
+the start are this project's choice.
 """
 
 from collections.abc import Callable
@@ -35,10 +41,10 @@ class SampleSettings:
     """What is learned about each training image.
 
     Args:
-        weights: Learn how much each image counts; the weights of all have a mean of 1.
+        weights: Learn how often each image is drawn; the weights of all have a mean of 1.
         soft_labels: Learn what each image shows, from its label on.
-        lr: Step of a log-weight and of a label's log-probabilities at an influence of typical size; an image has one
-            step an epoch.
+        lr: Step of a log-weight and of a label's log-probabilities at an influence of typical size, summed over an
+            epoch.
         warmup: Classifier steps before the first.
         refresh: Classifier steps from one solve for S to the next.
         clip: Bound on an influence, in multiples of the batch's root mean square, > 0.
@@ -48,7 +54,7 @@ class SampleSettings:
 
     weights: bool = False
     soft_labels: bool = False
-    lr: float = 0.1
+    lr: float = 0.03
     warmup: int = 100
     refresh: int = 20
     clip: float = 3.0
@@ -75,7 +81,7 @@ class SampleWeights:
 
     Args:
         settings: What is learned.
-        count: Number of training images, N.
+        labels: Given labels of all training images `[N]`.
         capture: The classifier with its head.
         influence_set: Images `[M, C, H, W]` in [0, 1] and labels `[M]`: clean, and balanced as deployment is.
         curvature: Rows, damping and tolerance of the solve.
@@ -86,7 +92,7 @@ class SampleWeights:
     def __init__(
         self,
         settings: SampleSettings,
-        count: int,
+        labels: Tensor,
         capture: FeatureCapture,
         influence_set: tuple[Tensor, Tensor],
         curvature: LearnerSettings,
@@ -96,8 +102,10 @@ class SampleWeights:
         device, self.num_classes = influence_set[1].device, capture.head.out_features
         self.settings, self.capture, self.ranks = settings, capture, ranks
         self.influence = LastLayerInfluence(capture, influence_set, curvature, True, forward_context)
-        self.log_weights = torch.zeros(count, device=device)
-        self.label_shifts = torch.zeros(count, self.num_classes if settings.soft_labels else 0, device=device)
+        start = class_ratios(labels, influence_set[1].cpu(), self.num_classes).log()[labels]
+        self.log_weights = (start if settings.weights else torch.zeros(len(labels))).to(device)
+        self.label_shifts = torch.zeros(len(labels), self.num_classes if settings.soft_labels else 0, device=device)
+        self.counts = torch.ones_like(self.log_weights)  # how often each image is in this epoch
 
     def weights(self) -> Tensor:
         """Weights `[N]`, of mean 1."""
@@ -116,13 +124,11 @@ class SampleWeights:
         start = start + self.settings.smoothing / self.num_classes
         return (start.log() + self.label_shifts[rows]).softmax(dim=1)
 
-    def loss(self, losses: Tensor, rows: Tensor) -> Tensor:
-        """The weighted mean of the losses `[B]` of images; carries gradient to them."""
-        return (losses * self.weights()[rows]).mean() if self.settings.weights else losses.mean()
-
     @torch.no_grad()
     def learn(self, step: int, rows: Tensor, features: Tensor, logits: Tensor, targets: Tensor) -> None:
         """Move what is learned about the images of a training batch; a batch with values that are not finite is left.
+
+        An image that is in an epoch several times takes that many shorter steps.
 
         Args:
             step: The classifier's step, from 1.
@@ -144,15 +150,17 @@ class SampleWeights:
             return
         if self.settings.weights:
             influence = self.influence.of(features, logits, targets)
-            self.log_weights[rows] -= self._step(influence).to(self.log_weights)
+            self._move(self.log_weights, rows, influence)
         if self.settings.soft_labels:
             value = self.influence.solution.value
             directions = append_bias(features.to(value)) @ value.T  # [B, K], the influence of each class of the label
-            self.label_shifts[rows] -= self._step(directions).to(self.label_shifts)
+            self._move(self.label_shifts, rows, directions)
 
-    def _step(self, influence: Tensor) -> Tensor:
+    def _move(self, table: Tensor, rows: Tensor, influence: Tensor) -> None:
         size = influence.square().mean().sqrt().clamp(min=torch.finfo(influence.dtype).tiny)
-        return self.settings.lr * bounded(influence, size, self.settings.clip)
+        step = self.settings.lr * bounded(influence, size, self.settings.clip).to(table)
+        counts = self.counts[rows].view(-1, *[1] * (step.ndim - 1))
+        table.index_put_((rows,), -step / counts, accumulate=True)  # an image may be in a batch twice
 
     def metrics(self) -> dict[str, float]:
         """The effective number of images, `(sum w)^2 / sum w^2`, as a share of all; the share that has been shifted."""
@@ -183,3 +191,18 @@ class SampleWeights:
                 )
             own.copy_(given)
         self.influence.load_state_dict(state["influence"])
+
+
+def class_ratios(labels: Tensor, influence_labels: Tensor, num_classes: int) -> Tensor:
+    """How much more frequent each class is in the influence set than in the training images, `[K]`.
+
+    One image more of each class in the influence set keeps a class that is not in it from a ratio of 0.
+
+    Args:
+        labels: Of the training images `[N]`.
+        influence_labels: Of the influence set `[M]`.
+        num_classes: K.
+    """
+    shown = influence_labels.bincount(minlength=num_classes) + 1.0
+    trained = labels.bincount(minlength=num_classes).clamp(min=1)
+    return shown / shown.sum() * len(labels) / trained

@@ -17,6 +17,8 @@ from lightning_modules.data.joined import join
 from lightning_modules.data.labelled_images import Batch, LabelledImages, make_loader
 from lightning_modules.data.resumable import ResumableLoader
 
+_GOLDEN = (5**0.5 - 1) / 2  # its multiples, but for whole numbers, fill (0, 1) more evenly than those of any other
+
 InfluenceSet = Literal["held_out", "cross_fit", "train"]
 """Where the influence set comes from, see `InfluenceDataModule`."""
 
@@ -93,6 +95,7 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         self.influence_mode = influence_set
         self.folds, self.fold_epochs = folds, fold_epochs
         self._epoch, self._fold, self._released = 0, 0, False
+        self._drawn: int | None = None
         self._training: DataLoader[TrainingBatch] | None = None
         self._resumed: dict[str, Any] | None = None
 
@@ -198,8 +201,33 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         self._epoch, before, period = epoch, self._fold, 1 if self._released else self.fold_epochs
         self._fold = epoch // period % len(self._folds)
         if self._training is not None:
-            cast(TrainingImages, self._training.dataset).hold_out(self._fold)
+            self._images_of_epoch.hold_out(self._fold)
         return self._fold != before
+
+    def draw(self, epoch: int, weights: Tensor) -> Tensor:
+        """Let each image train in this epoch as often as its weight says; see `TrainingImages.draw`.
+
+        Over the epochs the counts of an image add up to its weights: the offsets are multiples of the golden ratio.
+        Call it behind `rotate`, in the same hooks. A second call in an epoch changes nothing.
+
+        Args:
+            epoch: The epoch that begins, from 0.
+            weights: `[N]`, >= 0 and not all 0.
+
+        Returns:
+            How often each image trains in this epoch, int64 `[N]`.
+        """
+        images = self._images_of_epoch
+        if epoch != self._drawn:
+            self._drawn = epoch
+            images.draw(weights, (epoch + 0.5) * _GOLDEN % 1)
+        return images.of_epoch.bincount(minlength=self.num_train_rows)
+
+    @property
+    def _images_of_epoch(self) -> TrainingImages:
+        if self._training is None:
+            raise RuntimeError("no loader of training batches yet: call train_dataloader first")
+        return cast(TrainingImages, self._training.dataset)
 
     def release(self) -> None:
         """No image is needed as influence set any more: all train alike, from the next epoch on.
@@ -220,7 +248,7 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         drop_last = len(train) // world_size >= self.batch_size
         shuffle = torch.Generator().manual_seed(self.seed)
         self._training = make_loader(train, self.batch_size, self.num_workers, shuffle, drop_last)
-        resumed, self._resumed = self._resumed, None
+        resumed, self._resumed, self._drawn = self._resumed, None, None
         if resumed is not None and isinstance(self._training, ResumableLoader):
             written = resumed.get("folds", 0)
             if written != len(self._folds):
@@ -228,6 +256,9 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
                     f"the checkpoint was written with {written} folds, found {len(self._folds)}: resume with the "
                     "data.influence_set and the data.folds of its run."
                 )
+            if "drawn" in resumed:
+                self._drawn = resumed["drawn"]
+                train.of_epoch.copy_(resumed["rows"])
             self._training.load_state_dict(resumed)
         return self._training
 
@@ -244,16 +275,19 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         return self.test_dataloader()
 
     def state_dict(self) -> dict[str, Any]:
-        """The place in the training data, and the fold that sits out.
+        """The place in the training data, the fold that sits out, and the rows that were drawn.
 
         Lightning keeps the place too, but restores it only if nobody asks beforehand how long the run will be, and
         learning rate schedules do.
         """
-        place = self._training.state_dict() if isinstance(self._training, ResumableLoader) else {}
-        if not place or len(self._folds) == 0:
-            return place
-        turn = {"folds": len(self._folds), "epoch": self._epoch, "fold": self._fold, "released": self._released}
-        return {**place, **turn}
+        if not isinstance(self._training, ResumableLoader):
+            return {}
+        state = self._training.state_dict()
+        if len(self._folds):
+            state |= {"folds": len(self._folds), "epoch": self._epoch, "fold": self._fold, "released": self._released}
+        if self._drawn is not None:
+            state |= {"drawn": self._drawn, "rows": self._images_of_epoch.of_epoch.clone()}
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on at the place in the training data where `state_dict` was called.

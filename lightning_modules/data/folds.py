@@ -51,10 +51,10 @@ def equal_folds(labels: Indices, folds: int, class_names: Sequence[str], seed: i
 
 
 class TrainingImages(StoredDataset[TrainingBatch]):
-    """Images, labels and row numbers of the training images, but for the fold that is held out.
+    """Images, labels and row numbers of an epoch: all training images but for the fold that is held out, or a draw.
 
-    Its length is the same whichever fold that is. The fold lies in shared memory, so that worker processes, which keep
-    a copy of the dataset from epoch to epoch, see another one held out. Hold out another one between two epochs only.
+    Its length is the same whichever fold that is. The rows of the epoch lie in shared memory, so that worker processes,
+    which keep a copy of the dataset from epoch to epoch, see them change. Change them between two epochs only.
 
     Args:
         images: All images that train at some time, N.
@@ -64,25 +64,41 @@ class TrainingImages(StoredDataset[TrainingBatch]):
 
     def __init__(self, images: LabelledImages, folds: Tensor, fold: int = 0) -> None:
         self.images, self.store = images, images.store
-        held = torch.zeros(len(images), dtype=torch.bool)
-        held[folds.flatten()] = True
-        always = (~held).nonzero()[:, 0]
-        self._always, self._size = len(always), folds.shape[1]
-        self._order = torch.cat([always, folds.flatten()])
-        self._fold = torch.tensor(fold).share_memory_()
+        self._folds, self._fold = folds, fold
+        self.of_epoch: Tensor = self._trains().share_memory_()
 
     def hold_out(self, fold: int) -> None:
-        """Let the images of one fold sit out, and those of all others train."""
-        self._fold.fill_(fold)
+        """Let the images of one fold sit out, and those of all others train, each once."""
+        self._fold = fold
+        self.of_epoch.copy_(self._trains())
+
+    def draw(self, weights: Tensor, offset: float) -> None:
+        """Let the images train as often as their weights say, by systematic resampling; the fold sits out.
+
+        An image of weight w, with a mean weight of 1 over the images that train, is there w times, rounded up or down:
+        up for a share of all offsets that is the fraction of w. Equal weights take every image once.
+
+        Args:
+            weights: `[N]`, >= 0 and not all 0.
+            offset: Where the ruler begins, in (0, 1).
+        """
+        rows = self._trains()
+        ends = weights.double().cpu()[rows].cumsum(dim=0)
+        ruler = (torch.arange(len(rows), dtype=torch.float64) + offset) * (ends[-1] / len(rows))
+        self.of_epoch.copy_(rows[torch.searchsorted(ends, ruler, right=True).clamp(max=len(rows) - 1)])
+
+    def _trains(self) -> Tensor:
+        trains = torch.ones(len(self.images), dtype=torch.bool)
+        if len(self._folds):
+            trains[self._folds[self._fold]] = False
+        return trains.nonzero()[:, 0]
 
     def rows(self, indices: Sequence[int]) -> Tensor:
         """Numbers of the images at the indices among all N, `[B]` int64."""
-        places = torch.as_tensor(indices, dtype=torch.int64)
-        behind = places >= self._always + self._fold * self._size
-        return self._order[places + self._size * behind]
+        return self.of_epoch[torch.as_tensor(indices, dtype=torch.int64)]
 
     def __len__(self) -> int:
-        return len(self._order) - self._size
+        return len(self.of_epoch)
 
     def __getitem__(self, index: int) -> TrainingBatch:
         row = self.rows([index])[0]

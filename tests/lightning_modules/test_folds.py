@@ -122,3 +122,43 @@ def test_an_epoch_begins_when_its_first_batch_is_asked_for(workers: int) -> None
     iterator = iter(loader_of(dataset, num_workers=workers))
     dataset.hold_out(2)
     assert rows_of(iterator) == set(range(23)) - set(FOLDS[2].tolist())
+
+
+def counts_of(dataset: TrainingImages) -> torch.Tensor:
+    return dataset.rows(range(len(dataset))).bincount(minlength=23)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.floats(0, 50), min_size=23, max_size=23).filter(lambda found: sum(found) > 1),
+    st.floats(0.001, 0.999),
+)
+def test_an_image_is_drawn_as_often_as_its_weight_rounded_up_or_down(weights: list[float], offset: float) -> None:
+    dataset = TrainingImages(numbered(), torch.zeros(0, 0, dtype=torch.int64))
+    dataset.draw(torch.tensor(weights), offset)
+    expected = torch.tensor(weights, dtype=torch.float64) / sum(weights) * 23
+    assert float((counts_of(dataset) - expected).abs().max()) < 1 + 1e-4
+    assert len(dataset) == 23
+
+
+@pytest.mark.parametrize("offset", [0.02, 0.5, 0.98])
+def test_equal_weights_take_every_image_once(offset: float) -> None:
+    dataset = TrainingImages(numbered(), torch.zeros(0, 0, dtype=torch.int64))
+    dataset.draw(torch.zeros(23).softmax(dim=0) * 23, offset)
+    assert dataset.rows(range(23)).tolist() == list(range(23))
+
+
+def test_over_many_offsets_the_counts_add_up_to_the_weights() -> None:
+    dataset, weights = TrainingImages(numbered(), torch.zeros(0, 0, dtype=torch.int64)), torch.rand(23)
+    total = torch.zeros(23)
+    for number in range(400):
+        dataset.draw(weights, (number + 0.5) / 400)
+        total += counts_of(dataset)
+    torch.testing.assert_close(total / 400, weights / weights.mean(), rtol=0, atol=0.01)
+
+
+def test_no_image_of_the_fold_is_drawn() -> None:
+    dataset = TrainingImages(numbered(), FOLDS)
+    dataset.hold_out(2)
+    dataset.draw(torch.ones(23) + 100 * torch.isin(torch.arange(23), FOLDS[2]), 0.3)
+    assert sorted(dataset.rows(range(20)).tolist()) == sorted(set(range(23)) - set(FOLDS[2].tolist()))

@@ -2,13 +2,16 @@
 
 import csv
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 import yaml
 from image_files import hashes
+from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 from toys import ToyData, toy_classifier, toy_trainer
 
@@ -17,14 +20,16 @@ from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.callbacks import SampleWriter
 from lightning_modules.cli import AugfluenceCLI, main
 from lightning_modules.data import DigitsDataModule, wrong_domain
+from lightning_modules.data.labelled_images import LabelledImages
+from lightning_modules.data.store import MemoryStore
 from lightning_modules.learner_settings import LearnerSettings
 from lightning_modules.sample_weights import SampleSettings
 
 ROOT = Path(__file__).parents[2]
 
 
-def digits(**arguments: Any) -> DigitsDataModule:
-    return DigitsDataModule(image_size=8, batch_size=128, **arguments)
+def digits(batch_size: int = 128, **arguments: Any) -> DigitsDataModule:
+    return DigitsDataModule(image_size=8, batch_size=batch_size, **arguments)
 
 
 def digit_classifier(**arguments: Any) -> AugmentedClassifier:
@@ -126,36 +131,106 @@ def test_weights_and_labels_are_learned_with_and_without_a_policy(control: Any, 
     assert all(0 <= float(row["probability_of_label"]) <= 1 for row in rows)
 
 
-def test_without_them_training_is_what_it_was() -> None:
-    """Weights that have not moved yet leave the loss as it is."""
+def digits_of(counts: list[int], batch_size: int = 20) -> DigitsDataModule:
+    """So many training images of each class, and 15 of each in the influence set."""
+    data = digits(batch_size=batch_size)
+    train, influence = data.splits.train, data.splits.influence
+    data.splits = replace(data.splits, train=first(train, counts), influence=first(influence, [15] * 10))
+    return data
+
+
+def first(images: LabelledImages, counts: list[int]) -> LabelledImages:
+    """So many images of each class."""
+    rows = torch.cat([(images.labels == label).nonzero()[:count, 0] for label, count in enumerate(counts)])
+    pixels, labels = images.__getitems__(rows.tolist())
+    return LabelledImages(MemoryStore((pixels * 255).round().to(torch.uint8)), labels)
+
+
+def rows_of_epochs(module: AugmentedClassifier, data: DigitsDataModule, **options: Any) -> list[list[int]]:
+    """The rows that each epoch trains on, in their order."""
+    seen: dict[int, list[int]] = {}
+    step = module.training_step
+
+    def training_step(batch: Any, batch_idx: int) -> Tensor:
+        seen.setdefault(module.current_epoch, []).extend(batch[2].tolist())
+        return step(batch, batch_idx)
+
+    module.training_step = training_step  # type: ignore[method-assign]
+    toy_trainer(**{"limit_val_batches": 0, **options}).fit(module, datamodule=data, ckpt_path=None)
+    return [seen[epoch] for epoch in sorted(seen)]
+
+
+def test_a_rare_class_is_drawn_as_often_as_the_others() -> None:
+    """The influence set has as many images of every class: so has the training, from the first epoch on."""
+    data = digits_of([20, *[90] * 9])
+    module = digit_classifier(samples=SampleSettings(weights=True, warmup=10**6), control="plain")
+    for rows in rows_of_epochs(module, data, max_epochs=3):
+        share = float((data.training_images.labels[rows] == 0).float().mean())
+        assert share == pytest.approx(0.1, abs=0.01)
+
+
+def test_images_are_drawn_by_the_weights_of_the_last_epoch() -> None:
+    data = digits_of([90] * 10)
+    module = digit_classifier(samples=SampleSettings(weights=True, warmup=10**6), control="plain")
+    heavy = torch.arange(50)
+    start_epoch = module.on_train_epoch_start
+
+    def on_train_epoch_start() -> None:
+        if module.current_epoch == 1:
+            module.samples.log_weights[heavy] += 3.0  # type: ignore[union-attr]
+        start_epoch()
+
+    module.on_train_epoch_start = on_train_epoch_start  # type: ignore[method-assign]
+    before, after = rows_of_epochs(module, data, max_epochs=2)
+    assert sum(row < 50 for row in before) == 50
+    weight = 20.1 * 50 / (20.1 * 50 + 850)
+    assert sum(row < 50 for row in after) / len(after) == pytest.approx(weight, abs=0.03)
+
+
+def test_weights_that_have_not_moved_draw_every_image_once() -> None:
     states = []
     for settings in (SampleSettings(), SampleSettings(weights=True, warmup=10**6)):
         module = digit_classifier(samples=settings, control="plain")
-        toy_trainer().fit(module, datamodule=digits())
+        toy_trainer().fit(module, datamodule=digits_of([90] * 10))
         states.append(module.network.state_dict())
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value, rtol=1e-4, atol=1e-5)
 
 
-def test_a_resumed_table_is_the_uninterrupted_one(tmp_path: Path) -> None:
+class SaveAt(Checkpoint):
+    """A checkpoint behind one step, or at the end of its epoch."""
+
+    def __init__(self, step: int, path: Path) -> None:
+        self.step, self.path = step, path
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.on_train_batch_end(trainer)
+
+
+@pytest.mark.parametrize("steps", [9, 14], ids=["within an epoch", "between two epochs"])
+def test_a_resumed_table_is_the_uninterrupted_one(steps: int, tmp_path: Path) -> None:
     from lightning_modules.callbacks import ExactResume
 
-    settings = SampleSettings(weights=True, soft_labels=True, warmup=1, refresh=1)
+    settings = SampleSettings(weights=True, soft_labels=True, warmup=1, refresh=1, lr=0.3)
     arguments: dict[str, Any] = {"samples": settings, "lr_schedule": "constant"}
     whole = digit_classifier(**arguments)
-    toy_trainer(max_epochs=2, callbacks=[ExactResume()]).fit(whole, datamodule=digits())
-    trainer = toy_trainer(max_epochs=1, callbacks=[ExactResume()])
-    trainer.fit(digit_classifier(**arguments), datamodule=digits())
-    trainer.save_checkpoint(tmp_path / "one.ckpt")
+    callbacks: Any = [ExactResume(), SaveAt(steps, tmp_path / "one.ckpt")]
+    toy_trainer(max_epochs=4, callbacks=callbacks, enable_checkpointing=True).fit(whole, datamodule=digits())
+    assert len(digits().train_dataloader()) == 7
     resumed = digit_classifier(seed=7, **arguments)
-    toy_trainer(max_epochs=2, callbacks=[ExactResume()]).fit(
+    toy_trainer(max_epochs=4, callbacks=[ExactResume()]).fit(
         resumed, datamodule=digits(), ckpt_path=tmp_path / "one.ckpt", weights_only=True
     )
     assert whole.samples is not None
     assert resumed.samples is not None
     assert torch.equal(whole.samples.log_weights, resumed.samples.log_weights)
     assert torch.equal(whole.samples.label_shifts, resumed.samples.label_shifts)
-    assert whole.samples.log_weights.any()
+    assert torch.equal(whole.samples.counts, resumed.samples.counts)
+    assert float(whole.samples.counts.max()) > 1
 
 
 @pytest.mark.parametrize(
