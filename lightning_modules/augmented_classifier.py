@@ -248,6 +248,7 @@ class AugmentedClassifier(Classifier):
                 "samples: weights and soft labels need to know which image is which: expected a data module derived "
                 f"from InfluenceDataModule, found {type(data).__name__}."
             )
+        check_labels(data.training_images.labels, self.num_classes)
         self.samples = SampleWeights(
             self.sample_settings,
             data.training_images.labels,
@@ -285,7 +286,7 @@ class AugmentedClassifier(Classifier):
             for user in users:
                 user.influence.influence_set = influence_set
         if self.samples is not None and self.samples.settings.weights:
-            self.samples.counts.copy_(data.draw(self.current_epoch, self.samples.weights()))
+            self.samples.counts.copy_(data.draw(self.samples.agreed_weights()))
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """As that of `Classifier`; weights and labels of the images are learned on the way, where they are."""
@@ -312,7 +313,7 @@ class AugmentedClassifier(Classifier):
             learn_staged(self.learner, self._batches, self.staged, self._log_update)
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The training batches of an epoch, on the device."""
+        """The training batches of an epoch, on the device; with weights those that the last epoch drew."""
         for batch in self.trainer.train_dataloader:  # type: ignore[union-attr]
             images, labels = self.trainer.precision_plugin.convert_input(batch[:2])
             yield images.to(self.device), labels.to(self.device)

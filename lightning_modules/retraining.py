@@ -30,6 +30,7 @@ def retrain_from(config: Namespace) -> None:
         raise ValueError("retrain: this run learned no policy (control plain); there is nothing to train behind.")
     config.model.policy_file, config.model.control = str(policy), "none"
     config.data.init_args.influence_set = "train"
+    config.model.samples.weights = config.model.samples.soft_labels = False
     config.run.compare = [control for control in config.run.compare if control in _FAIR]
     if run is not None:
         config.run.folder, config.run.name = str(run), "retrained"

@@ -2,7 +2,7 @@
 
     I_i = -(p_i - q_i)^T S a_i          a sample's weight w_i changes that loss by I_i, up to the factor 1 / N
     dI_i / dq_i = S a_i                 so does its label, class by class
-    log w_i <- log w_i - lr bounded(I_i / rms I),     log q_i <- log q_i - lr bounded(S a_i / rms S a) + constant
+    log w_i <- log w_i - lr bounded(I_i / rms I),     log q_i <- log q_i - label_lr bounded(S a_i / rms S a) + constant
 
 Both steps are mirror descent with the entropy as its distance, so weights stay positive and labels stay probabilities.
 They come for free: features and logits of the training pass exist, and only the refresh of S costs a pass over the
@@ -12,7 +12,7 @@ influence of a training image is that of its augmented view in the middle of tra
 A weight is how often an image is drawn, not a factor of its loss: in the mean the gradient is the same, but an image
 that is drawn ten times shows ten views of itself, and the batch statistics are those of the weighted data. Weights
 start at the ratio of the frequencies of the classes in the influence set and in the training images, what importance
-weighting gives under label shift; the influence then changes single images.
+weighting gives under label shift; the influence then changes single images. They act from the next epoch on.
 
 Weights and soft labels learned on held-out data won most where labels are noisy and classes unequal (Gudovskiy et al.,
 "AutoDO", CVPR 2021, with a truncated inverse in the place of S, and weights of losses); the mirror steps, the draws and
@@ -43,8 +43,9 @@ class SampleSettings:
     Args:
         weights: Learn how often each image is drawn; the weights of all have a mean of 1.
         soft_labels: Learn what each image shows, from its label on.
-        lr: Step of a log-weight and of a label's log-probabilities at an influence of typical size, summed over an
-            epoch.
+        lr: Step of a log-weight at an influence of typical size, in each epoch that draws the image; one that is drawn
+            several times takes that many shorter ones.
+        label_lr: The same of a label's log-probabilities.
         warmup: Classifier steps before the first.
         refresh: Classifier steps from one solve for S to the next.
         clip: Bound on an influence, in multiples of the batch's root mean square, > 0.
@@ -55,14 +56,16 @@ class SampleSettings:
     weights: bool = False
     soft_labels: bool = False
     lr: float = 0.03
+    label_lr: float = 0.1
     warmup: int = 100
     refresh: int = 20
     clip: float = 3.0
     smoothing: float = 0.05
 
     def __post_init__(self) -> None:
-        if not self.lr > 0 or not self.clip > 0:
-            raise ValueError(f"samples.lr and samples.clip must be positive, found {self.lr} and {self.clip}.")
+        for name in ("lr", "label_lr", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"samples.{name} must be positive, found {getattr(self, name)}.")
         if self.warmup < 0:
             raise ValueError(f"samples.warmup must be at least 0, found {self.warmup}.")
         if self.refresh < 1:
@@ -102,14 +105,20 @@ class SampleWeights:
         device, self.num_classes = influence_set[1].device, capture.head.out_features
         self.settings, self.capture, self.ranks = settings, capture, ranks
         self.influence = LastLayerInfluence(capture, influence_set, curvature, True, forward_context)
-        start = class_ratios(labels, influence_set[1].cpu(), self.num_classes).log()[labels]
-        self.log_weights = (start if settings.weights else torch.zeros(len(labels))).to(device)
+        self.log_weights = torch.zeros(len(labels), device=device)
+        if settings.weights:
+            self.log_weights += class_ratios(labels.to(device), influence_set[1], self.num_classes).log()[labels]
         self.label_shifts = torch.zeros(len(labels), self.num_classes if settings.soft_labels else 0, device=device)
         self.counts = torch.ones_like(self.log_weights)  # how often each image is in this epoch
 
     def weights(self) -> Tensor:
         """Weights `[N]`, of mean 1."""
         return self.log_weights.softmax(dim=0) * len(self.log_weights)
+
+    def agreed_weights(self) -> Tensor:
+        """Weights `[N]`, bit for bit the same on every rank, so that all draw the same images from them."""
+        self.ranks.average(self.log_weights)
+        return self.weights()
 
     def labels(self, rows: Tensor, labels: Tensor) -> Tensor:
         """What images show: their labels `[B]`, or probabilities `[B, K]` where these are learned.
@@ -142,25 +151,33 @@ class SampleWeights:
             return
         self.influence.bank.add(features, logits, targets)
         if self.influence.solution is None or step % self.settings.refresh == 0:
-            with frozen(self.capture.model):
-                gradient = self.influence.gradient()
-            if gradient is not None:
-                self.influence.solve(gradient)
+            self._solve(features.shape[1] + 1)
         if self.influence.solution is None:
             return
         if self.settings.weights:
             influence = self.influence.of(features, logits, targets)
-            self._move(self.log_weights, rows, influence)
+            self._move(self.log_weights, rows, influence, self.settings.lr)
         if self.settings.soft_labels:
             value = self.influence.solution.value
             directions = append_bias(features.to(value)) @ value.T  # [B, K], the influence of each class of the label
-            self._move(self.label_shifts, rows, directions)
+            self._move(self.label_shifts, rows, directions, self.settings.label_lr)
 
-    def _move(self, table: Tensor, rows: Tensor, influence: Tensor) -> None:
+    def _solve(self, columns: int) -> None:
+        """S of the gradient that all ranks see in the mean: their batch statistics differ."""
+        with frozen(self.capture.model):
+            gradient = self.influence.gradient()
+        if gradient is None:
+            gradient = self.log_weights.new_full((self.num_classes, columns), torch.nan)
+        self.ranks.average(gradient)
+        if bool(gradient.isfinite().all()):
+            self.influence.solve(gradient)
+
+    def _move(self, table: Tensor, rows: Tensor, influence: Tensor, lr: float) -> None:
         size = influence.square().mean().sqrt().clamp(min=torch.finfo(influence.dtype).tiny)
-        step = self.settings.lr * bounded(influence, size, self.settings.clip).to(table)
-        counts = self.counts[rows].view(-1, *[1] * (step.ndim - 1))
-        table.index_put_((rows,), -step / counts, accumulate=True)  # an image may be in a batch twice
+        steps = lr * bounded(influence, size, self.settings.clip).to(table).view(len(rows), -1)
+        same = (rows[:, None] == rows).to(table)  # an image that is in the batch twice takes both steps
+        moves = (same @ steps / self.counts[rows, None]).view_as(influence)
+        table[rows] -= moves.to(table)
 
     def metrics(self) -> dict[str, float]:
         """The effective number of images, `(sum w)^2 / sum w^2`, as a share of all; the share that has been shifted."""
@@ -196,13 +213,15 @@ class SampleWeights:
 def class_ratios(labels: Tensor, influence_labels: Tensor, num_classes: int) -> Tensor:
     """How much more frequent each class is in the influence set than in the training images, `[K]`.
 
-    One image more of each class in the influence set keeps a class that is not in it from a ratio of 0.
+    The influence set counts as if K more images of the training frequencies were in it: without a shift all ratios are
+    1, and a class that it lacks keeps one above 0.
 
     Args:
         labels: Of the training images `[N]`.
         influence_labels: Of the influence set `[M]`.
         num_classes: K.
     """
-    shown = influence_labels.bincount(minlength=num_classes) + 1.0
-    trained = labels.bincount(minlength=num_classes).clamp(min=1)
-    return shown / shown.sum() * len(labels) / trained
+    trained = labels.bincount(minlength=num_classes) / len(labels)
+    shown = influence_labels.bincount(minlength=num_classes) + num_classes * trained
+    ratios = shown / shown.sum() / trained
+    return torch.where(trained > 0, ratios, 1.0)

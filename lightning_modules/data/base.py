@@ -57,8 +57,8 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
     influence images if they come from deployment, otherwise all labelled training images) is cut into folds, and each
     in turn is the influence set while all others train, so that no image's own loss steers its own augmentation and
     every image trains. Whoever trains calls `rotate` at the start of each epoch, and `release` once the policy is
-    frozen. An epoch is always all training images but one fold, so that its length, which learning rate schedules
-    count on, never changes.
+    frozen. An epoch is always as many images as all but one fold, so that its length, which learning rate schedules
+    count on, never changes. `draw` lets some of them train more often than others.
 
     Args:
         batch_size: Images a batch.
@@ -95,7 +95,7 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         self.influence_mode = influence_set
         self.folds, self.fold_epochs = folds, fold_epochs
         self._epoch, self._fold, self._released = 0, 0, False
-        self._drawn: int | None = None
+        self._drawn = False
         self._training: DataLoader[TrainingBatch] | None = None
         self._resumed: dict[str, Any] | None = None
 
@@ -184,7 +184,7 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         return images, labels
 
     def rotate(self, epoch: int) -> bool:
-        """Let the fold whose turn it is sit out; without folds, do nothing.
+        """Let the fold whose turn it is sit out, and all other images train once each, until `draw` says otherwise.
 
         Call it with `trainer.current_epoch` in the hooks `on_train_start` and `on_train_epoch_start`, in every epoch,
         after `release` too. Both come before the first batch of the epoch is drawn; the second Lightning leaves out
@@ -196,31 +196,32 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         Returns:
             Whether the influence set is another one now.
         """
-        if len(self._folds) == 0 or epoch == self._epoch:
+        if epoch == self._epoch:
             return False
         self._epoch, before, period = epoch, self._fold, 1 if self._released else self.fold_epochs
-        self._fold = epoch // period % len(self._folds)
+        self._fold = epoch // period % max(len(self._folds), 1)
+        self._drawn = False
         if self._training is not None:
             self._images_of_epoch.hold_out(self._fold)
         return self._fold != before
 
-    def draw(self, epoch: int, weights: Tensor) -> Tensor:
+    def draw(self, weights: Tensor) -> Tensor:
         """Let each image train in this epoch as often as its weight says; see `TrainingImages.draw`.
 
-        Over the epochs the counts of an image add up to its weights: the offsets are multiples of the golden ratio.
-        Call it behind `rotate`, in the same hooks. A second call in an epoch changes nothing.
+        Call it behind `rotate`, in the same hooks; the weights must be the same on all ranks. A second call in an epoch
+        changes nothing. Over the epochs the counts of an image add up to its weights: the offsets are multiples of the
+        golden ratio.
 
         Args:
-            epoch: The epoch that begins, from 0.
             weights: `[N]`, >= 0 and not all 0.
 
         Returns:
             How often each image trains in this epoch, int64 `[N]`.
         """
         images = self._images_of_epoch
-        if epoch != self._drawn:
-            self._drawn = epoch
-            images.draw(weights, (epoch + 0.5) * _GOLDEN % 1)
+        if not self._drawn:
+            images.draw(weights, (self._epoch + 0.5) * _GOLDEN % 1)
+            self._drawn = True
         return images.of_epoch.bincount(minlength=self.num_train_rows)
 
     @property
@@ -248,7 +249,7 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         drop_last = len(train) // world_size >= self.batch_size
         shuffle = torch.Generator().manual_seed(self.seed)
         self._training = make_loader(train, self.batch_size, self.num_workers, shuffle, drop_last)
-        resumed, self._resumed, self._drawn = self._resumed, None, None
+        resumed, self._resumed, self._drawn = self._resumed, None, False
         if resumed is not None and isinstance(self._training, ResumableLoader):
             written = resumed.get("folds", 0)
             if written != len(self._folds):
@@ -256,11 +257,20 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
                     f"the checkpoint was written with {written} folds, found {len(self._folds)}: resume with the "
                     "data.influence_set and the data.folds of its run."
                 )
-            if "drawn" in resumed:
-                self._drawn = resumed["drawn"]
-                train.of_epoch.copy_(resumed["rows"])
+            if "rows" in resumed:
+                self._go_on_with(train, resumed["rows"])
             self._training.load_state_dict(resumed)
         return self._training
+
+    def _go_on_with(self, train: TrainingImages, rows: Tensor) -> None:
+        """Take the rows that were drawn when the checkpoint was written; the next epoch has rows of its own."""
+        if len(rows) != len(train) or int(rows.max()) >= self.num_train_rows:
+            raise ValueError(
+                f"the checkpoint was written with {len(rows)} images an epoch, found {len(train)}: resume with the "
+                "data and the data.influence_set of its run."
+            )
+        train.of_epoch.copy_(rows)
+        self._drawn = True
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Batches of the validation split, in order."""
@@ -282,11 +292,11 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         """
         if not isinstance(self._training, ResumableLoader):
             return {}
-        state = self._training.state_dict()
+        state = {**self._training.state_dict(), "epoch": self._epoch}
         if len(self._folds):
-            state |= {"folds": len(self._folds), "epoch": self._epoch, "fold": self._fold, "released": self._released}
-        if self._drawn is not None:
-            state |= {"drawn": self._drawn, "rows": self._images_of_epoch.of_epoch.clone()}
+            state |= {"folds": len(self._folds), "fold": self._fold, "released": self._released}
+        if self._drawn:
+            state["rows"] = self._images_of_epoch.of_epoch.clone()
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -296,5 +306,14 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
             state_dict: What it returned.
         """
         self._resumed = state_dict or None
+        self._epoch = state_dict.get("epoch", 0)
         if state_dict.get("folds") == len(self._folds):
-            self._epoch, self._fold, self._released = (state_dict[name] for name in ("epoch", "fold", "released"))
+            self._fold, self._released = state_dict["fold"], state_dict["released"]
+
+    def teardown(self, stage: str) -> None:
+        """Forget the place of a checkpoint that was tested, not trained on from.
+
+        Args:
+            stage: Lightning's stage.
+        """
+        self._resumed = None

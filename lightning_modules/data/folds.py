@@ -83,7 +83,7 @@ class TrainingImages(StoredDataset[TrainingBatch]):
             offset: Where the ruler begins, in (0, 1).
         """
         rows = self._trains()
-        ends = weights.double().cpu()[rows].cumsum(dim=0)
+        ends = weights.cpu().double()[rows].cumsum(dim=0)
         ruler = (torch.arange(len(rows), dtype=torch.float64) + offset) * (ends[-1] / len(rows))
         self.of_epoch.copy_(rows[torch.searchsorted(ends, ruler, right=True).clamp(max=len(rows) - 1)])
 

@@ -23,7 +23,7 @@ from lightning_modules.data import DigitsDataModule, wrong_domain
 from lightning_modules.data.labelled_images import LabelledImages
 from lightning_modules.data.store import MemoryStore
 from lightning_modules.learner_settings import LearnerSettings
-from lightning_modules.sample_weights import SampleSettings
+from lightning_modules.sample_weights import SampleSettings, SampleWeights
 
 ROOT = Path(__file__).parents[2]
 
@@ -156,7 +156,8 @@ def rows_of_epochs(module: AugmentedClassifier, data: DigitsDataModule, **option
         return step(batch, batch_idx)
 
     module.training_step = training_step  # type: ignore[method-assign]
-    toy_trainer(**{"limit_val_batches": 0, **options}).fit(module, datamodule=data, ckpt_path=None)
+    path = options.pop("ckpt_path", None)
+    toy_trainer(limit_val_batches=0, **options).fit(module, datamodule=data, ckpt_path=path)
     return [seen[epoch] for epoch in sorted(seen)]
 
 
@@ -197,6 +198,14 @@ def test_weights_that_have_not_moved_draw_every_image_once() -> None:
         torch.testing.assert_close(states[1][name], value, rtol=1e-4, atol=1e-5)
 
 
+def test_labels_out_of_range_are_found_before_training() -> None:
+    data = digits_of([20] * 10)
+    data.splits.train.labels[3] = 10
+    module = digit_classifier(samples=SampleSettings(weights=True), control="plain")
+    with pytest.raises(ValueError, match=r"10"):
+        toy_trainer().fit(module, datamodule=data)
+
+
 class SaveAt(Checkpoint):
     """A checkpoint behind one step, or at the end of its epoch."""
 
@@ -231,6 +240,68 @@ def test_a_resumed_table_is_the_uninterrupted_one(steps: int, tmp_path: Path) ->
     assert torch.equal(whole.samples.label_shifts, resumed.samples.label_shifts)
     assert torch.equal(whole.samples.counts, resumed.samples.counts)
     assert float(whole.samples.counts.max()) > 1
+
+
+class LeaveTables(pl.Callback):
+    """Each rank leaves what it knows of the training images."""
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        samples, data = pl_module.samples, trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(samples, SampleWeights)
+        found = {"weights": samples.agreed_weights(), "shifts": samples.label_shifts, "counts": samples.counts}
+        found["rows"] = data.state_dict()["rows"]
+        torch.save(found, Path(trainer.default_root_dir) / f"{trainer.global_rank}.pt")
+
+
+@pytest.mark.slow
+def test_two_ranks_draw_the_same_images(tmp_path: Path) -> None:
+    """Though each rank has batch statistics, and with them a gradient on the influence set, of its own."""
+    settings = SampleSettings(weights=True, soft_labels=True, warmup=1, refresh=1, lr=0.3)
+    module, data = digit_classifier(samples=settings, control="plain"), digits(batch_size=60)
+    trainer = toy_trainer(
+        max_epochs=3, devices=2, strategy="ddp_fork", default_root_dir=tmp_path, callbacks=[LeaveTables()]
+    )
+    trainer.fit(module, datamodule=data)
+    one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert bool(one["weights"].isfinite().all())
+    assert float(one["counts"].max()) > 1
+
+
+def resumed(path: Path, data: DigitsDataModule, epochs: int = 4, **arguments: Any) -> list[list[int]]:
+    """Rows of the epochs of a run that goes on at a checkpoint."""
+    module = digit_classifier(control="plain", lr_schedule="constant", **arguments)
+    return rows_of_epochs(module, data, max_epochs=epochs, ckpt_path=str(path))
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Path:
+    """A checkpoint in the middle of the second of four epochs, of images that are drawn by their weights."""
+    module = digit_classifier(samples=SampleSettings(weights=True, warmup=1, lr=1.0), control="plain")
+    callbacks: Any = [SaveAt(9, tmp_path / "drawn.ckpt")]
+    toy_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True).fit(module, datamodule=digits())
+    return tmp_path / "drawn.ckpt"
+
+
+def test_a_run_that_goes_on_without_weights_draws_every_image_once(drawn: Path) -> None:
+    rest, *others = resumed(drawn, digits())
+    assert len(set(rest)) < len(rest)  # of the epoch that was begun
+    assert all(len(set(rows)) == len(rows) for rows in others)
+    assert len(others) == 2
+
+
+def test_a_run_that_goes_on_with_other_data_is_refused(drawn: Path) -> None:
+    with pytest.raises(ValueError, match="written with 1000 images an epoch, found 1200: resume with the data"):
+        resumed(drawn, digits(influence_set="train"))
+
+
+def test_what_was_tested_is_not_what_a_later_training_goes_on_with(drawn: Path) -> None:
+    data = digits()
+    toy_trainer().test(digit_classifier(control="plain"), datamodule=data, ckpt_path=str(drawn), verbose=False)
+    module = digit_classifier(control="plain")
+    (rows,) = rows_of_epochs(module, data, max_epochs=1)
+    assert len(rows) == len(set(rows)) == 7 * 128
 
 
 @pytest.mark.parametrize(
@@ -284,7 +355,7 @@ def test_a_run_retrains_on_everything_behind_its_policy(run: Path, monkeypatch: 
     assert (run / "samples.csv").is_file()
     config = run / "config.yaml"
     text = config.read_text().replace("compare: []", "compare: [plain, shuffled]").replace("test: false", "test: true")
-    config.write_text(text.replace("weights: true", "weights: false"))
+    config.write_text(text)  # with weights, which need the influence set that now trains
     cli = main(["retrain", f"--config={config}"])
     assert isinstance(cli, AugfluenceCLI)
     assert [arm.name for arm in cli.arms] == ["learned", "plain"]  # shuffled has no influence set to learn from

@@ -52,9 +52,11 @@ def train(samples: SampleWeights, images: Tensor, labels: Tensor, epochs: int) -
 def test_at_the_start_each_class_weighs_as_much_as_in_the_influence_set() -> None:
     labels = torch.arange(96).sqrt().long() % CLASSES
     samples = make(labels, weights=True)
-    shown = samples.influence.influence_set[1].bincount(minlength=CLASSES) + 1
-    of_class = torch.zeros(CLASSES).index_add(0, labels, samples.weights())
-    torch.testing.assert_close(of_class / 96, shown / shown.sum())
+    shown = samples.influence.influence_set[1].bincount(minlength=CLASSES) / 60
+    of_class = torch.zeros(CLASSES).index_add(0, labels, samples.weights()) / 96
+    trained = labels.bincount() / 96
+    torch.testing.assert_close(of_class, (60 * shown + CLASSES * trained) / (60 + CLASSES))
+    assert float((trained - shown).abs().max()) > 10 * float((of_class - shown).abs().max())
     assert all(len(samples.weights()[labels == label].unique()) == 1 for label in range(CLASSES))
     rows = torch.arange(12)
     assert torch.equal(samples.labels(rows, labels[rows]), labels[rows])
@@ -66,8 +68,14 @@ def test_labels_alone_leave_the_weights_equal() -> None:
 
 
 def test_a_class_that_the_influence_set_lacks_keeps_a_weight() -> None:
+    """Four images, as if three more had been drawn from the training images."""
     ratios = class_ratios(torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([0, 0, 0, 1]), 3)
     torch.testing.assert_close(ratios, torch.tensor([4.0, 2.0, 1.0]) / 7 * 3)
+
+
+def test_without_a_shift_of_the_classes_all_weights_are_one() -> None:
+    labels = torch.tensor([0] * 40 + [1] * 8 + [3] * 2)  # nothing of class 2
+    torch.testing.assert_close(class_ratios(labels, labels[::2], 4), torch.ones(4))
 
 
 def test_soft_labels_start_as_smoothed_labels() -> None:
@@ -110,7 +118,7 @@ def test_an_image_that_is_there_twice_takes_two_half_steps() -> None:
 
 
 def test_a_label_moves_against_the_gradient_of_the_influence_in_it() -> None:
-    samples = make(soft_labels=True, lr=1.0, clip=1e6)
+    samples = make(soft_labels=True, label_lr=1.0, clip=1e6)
     images, labels = blobs(12, 0, 5)
     rows = torch.arange(12)
     targets = samples.labels(rows, labels).requires_grad_()
@@ -139,7 +147,7 @@ def test_wrong_labels_are_mended(seed: int) -> None:
     images, truth = blobs(96, 0, 10 + seed)
     wrong = torch.rand(96, generator=torch.Generator().manual_seed(seed)) < 0.25
     labels = torch.where(wrong, (truth + 1) % CLASSES, truth)
-    samples = make(labels, seed=seed, soft_labels=True, warmup=6, lr=0.3)
+    samples = make(labels, seed=seed, soft_labels=True, warmup=6, label_lr=0.3)
     train(samples, images, labels, 25)
     mended = samples.labels(torch.arange(96), labels).argmax(dim=1) == truth
     assert float(mended[wrong].float().mean()) > 0.7
@@ -188,8 +196,9 @@ def test_a_table_of_other_data_is_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"lr": 0.0}, "samples.lr and samples.clip must be positive"),
-        ({"clip": -1.0}, "samples.lr and samples.clip must be positive"),
+        ({"lr": 0.0}, "samples.lr must be positive, found 0.0"),
+        ({"label_lr": 0.0}, "samples.label_lr must be positive, found 0.0"),
+        ({"clip": -1.0}, "samples.clip must be positive, found -1.0"),
         ({"warmup": -1}, "samples.warmup must be at least 0"),
         ({"refresh": 0}, "samples.refresh must be at least 1"),
         ({"smoothing": 0.0}, r"samples.smoothing must lie in \(0, 1\), found 0.0"),
