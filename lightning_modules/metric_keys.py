@@ -288,7 +288,7 @@ METRICS: tuple[MetricKey, ...] = (
         "nats",
         _EPOCH,
         "Grows slowly, levels off.",
-        "Grows on and on: lower `samples.lr`.",
+        "Grows on and on: lower `samples.label_lr`.",
     ),
     MetricKey(
         "adapt/loss",
