@@ -292,11 +292,11 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         """
         if not isinstance(self._training, ResumableLoader):
             return {}
-        state = {**self._training.state_dict(), "epoch": self._epoch}
+        state = self._training.state_dict()
         if len(self._folds):
-            state |= {"folds": len(self._folds), "fold": self._fold, "released": self._released}
+            state |= {"epoch": self._epoch, "folds": len(self._folds), "fold": self._fold, "released": self._released}
         if self._drawn:
-            state["rows"] = self._images_of_epoch.of_epoch.clone()
+            state |= {"epoch": self._epoch, "rows": self._images_of_epoch.of_epoch.clone()}
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
