@@ -39,8 +39,7 @@ class LearnerSettings:
             that one that brings nothing shrinks; 0 lets it drift. For `ranges`, `intervals` and `class_conditional`.
         probe: Share of its bound, in [0, 1), that the learner takes a narrower range to be as wide as, when it asks
             what the op would bring; the classifier trains on the range as it is. The gradient of a nearly closed range
-            vanishes: without a probe an op that brings nothing while it is weak is never seen at work. The two sides of
-            an interval are then judged on half of the draws each, so that one opens beside the other. What is best
+            vanishes: without a probe an op that brings nothing while it is weak is never seen at work. What is best
             narrower than the probe closes, up to a hundredth of its bound. 0 for none. For the same.
         ema: Share of the past in the policy's moving average over its updates, in [0, 1). The average is what is
             saved; training draws from the latest. 0 saves the latest.

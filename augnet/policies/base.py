@@ -197,7 +197,7 @@ class RangeTable(BoundedPolicy):
         """Inside, a range narrower than a share of its bound is as wide as that; its gradient is handed on unchanged.
 
         The loss is even in the magnitude of most ops, so that its gradient vanishes with the range: from a nearly
-        closed one nothing is seen of what the op would bring. The two sides of an interval have half of the draws each.
+        closed one nothing is seen of what the op would bring.
 
         Args:
             probe: The share, in [0, 1); 0 changes nothing.

@@ -3,11 +3,6 @@
 The magnitude of op p is uniform in `[-a_p, b_p]` with `a_p = bound_p * sigmoid(theta_0p)` and `b_p = bound_p *
 sigmoid(theta_1p)`, or in `[0, b_p]` where the op has no negative ones. So a deployment that is always brighter, never
 darker, has a range of its own, where the symmetric one of `RangePolicy` would be wrong half of the time.
-
-Over the uniform density on `[-a, b]` an end gains from being wider only if its own effect is better than the mean over
-both sides: once one side is open, the other hardly opens. So where ranges are probed (`learner.probe`) each side is
-judged on half of the draws, against the mean of its own side. This departs from the density that the classifier trains
-on; it is this project's choice.
 """
 
 from __future__ import annotations
@@ -51,16 +46,9 @@ class IntervalPolicy(RangeTable):
         return ((highest - lowest) / (self.bounds * (1 - self.lowest))).sum()
 
     def magnitudes(self, images: Tensor, labels: Tensor | None, uniform: Tensor) -> Tensor:
-        """Magnitudes `[B, P]`, carrying gradient to the policy; images and labels are not looked at.
-
-        Where ranges are probed, each side has half of the draws, however wide it is.
-        """
+        """Magnitudes `[B, P]`, carrying gradient to the policy; images and labels are not looked at."""
         lowest, highest = self.ends()
-        uniform = uniform.to(highest)
-        if not self._probe:
-            return lowest + (highest - lowest) * uniform
-        below = -self.lowest / 2  # the share of the draws that lie below 0
-        return torch.where(uniform < below, lowest * (1 - 2 * uniform), highest * (uniform - below) / (1 - below))
+        return lowest + (highest - lowest) * uniform.to(highest)
 
     @torch.no_grad()
     def describe(self, space: TransformSpace) -> Description:

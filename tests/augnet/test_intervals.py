@@ -103,38 +103,6 @@ def test_a_widened_interval_is_at_least_as_wide_as_the_probe_and_its_gradient_is
     assert made.describe(SPACE) == described
 
 
-@settings(deadline=None, max_examples=30)
-@given(st.lists(st.floats(0.01, 0.99), min_size=6, max_size=6), st.integers(0, 2**31))
-def test_where_they_are_probed_both_sides_are_seen_alike(ends: list[float], seed: int) -> None:
-    """Half of the draws on each side, even within it; all of them where there is one side only."""
-    made = policy(ends[:3], ends[3:])
-    with made.widened(0.001):
-        drawn = made.sample(IMAGES, generator=generator(seed)).detach()
-    for column, bound in enumerate(SPACE.bounds):
-        for sign, share in ((-1, ends[column]), (1, ends[3 + column])):
-            side = (sign * drawn[:, column] / (share * bound))[sign * drawn[:, column] > 0].sort().values
-            expected = len(drawn) * (0.5 if SPACE.signed[column] else max(sign, 0))
-            assert abs(len(side) - expected) < 5 * math.sqrt(len(drawn)) / 2
-            even = torch.linspace(0, 1, len(side), dtype=torch.float64)
-            assert len(side) == 0 or (side - even).abs().max() < 2.2 / math.sqrt(len(side))
-
-
-def test_where_they_are_probed_an_end_is_judged_by_its_own_side() -> None:
-    made = policy([0.5, 0.2, 0.3], [0.4, 0.1, 0.6])
-    uniform = torch.rand(7, 3, generator=generator(), dtype=torch.float64)
-    weights = torch.linspace(-1, 1, 21, dtype=torch.float64).reshape(7, 3)
-    with made.widened(0.001):
-        (made.magnitudes(IMAGES[:7], None, uniform) * weights).sum().backward()
-    place = 2 * uniform - 1  # on its side, from 0 to 1
-    place[:, 2] = uniform[:, 2]
-    share = torch.sigmoid(made.theta.detach())
-    slope = made.bounds.double() * share * (1 - share)
-    below = (weights * place).where(place < 0, 0.0).sum(0) * slope[0]
-    above = (weights * place).where(place > 0, 0.0).sum(0) * slope[1]
-    assert made.theta.grad is not None
-    torch.testing.assert_close(made.theta.grad, torch.stack([below, above]))
-
-
 def test_other_policies_have_nothing_to_hold_or_to_widen() -> None:
     net, images = AugNet.from_fields(1, 8, 8), torch.rand(2, 1, 8, 8)
     before = {name: value.clone() for name, value in net.policy.state_dict().items()}
