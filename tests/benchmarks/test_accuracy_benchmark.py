@@ -422,6 +422,7 @@ SHOWN = {
         "learned mixture",
         "learned, chosen by validation",
     ],
+    "shift_long": ["flip + crop", "TrivialAugment-Wide", "learned intervals"],
     "dirty": ["flip + crop", "RandAugment, tuned", "learned weights"],
     "clean": ["none", "flip + crop", "TrivialAugment-Wide", "learned intervals"],
     "hostile": ["none", "TrivialAugment-Wide", "learned intervals", "learned, chosen by validation"],
