@@ -105,9 +105,10 @@ class SampleWeights:
         device, self.num_classes = influence_set[1].device, capture.head.out_features
         self.settings, self.capture, self.ranks = settings, capture, ranks
         self.influence = LastLayerInfluence(capture, influence_set, curvature, True, forward_context)
+        labels = labels.to(device)
         self.log_weights = torch.zeros(len(labels), device=device)
         if settings.weights:
-            self.log_weights += class_ratios(labels.to(device), influence_set[1], self.num_classes).log()[labels]
+            self.log_weights += class_ratios(labels, influence_set[1], self.num_classes).log()[labels]
         self.label_shifts = torch.zeros(len(labels), self.num_classes if settings.soft_labels else 0, device=device)
         self.counts = torch.ones_like(self.log_weights)  # how often each image is in this epoch
 
@@ -176,8 +177,7 @@ class SampleWeights:
         size = influence.square().mean().sqrt().clamp(min=torch.finfo(influence.dtype).tiny)
         steps = lr * bounded(influence, size, self.settings.clip).to(table).view(len(rows), -1)
         same = (rows[:, None] == rows).to(table)  # an image that is in the batch twice takes both steps
-        moves = (same @ steps / self.counts[rows, None]).view_as(influence)
-        table[rows] -= moves.to(table)
+        table[rows] -= (same @ steps / self.counts[rows, None]).view_as(influence)
 
     def metrics(self) -> dict[str, float]:
         """The effective number of images, `(sum w)^2 / sum w^2`, as a share of all; the share that has been shifted."""

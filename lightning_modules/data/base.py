@@ -242,7 +242,7 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         """Shuffled batches `(images, labels, rows)`; a last, smaller one is left out: batch statistics need a full one.
 
         Raises:
-            ValueError: If a run is resumed with other folds.
+            ValueError: If a run is resumed with other folds, or draws from other data.
         """
         train = TrainingImages(self.training_images, self._folds, self._fold)
         world_size = 1 if self.trainer is None else self.trainer.world_size
