@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from influence import FeatureBank, LastLayerHessian, Solution, loss_gradient, solve, upweight_influence
 from lightning_modules.feature_capture import FeatureCapture
 from lightning_modules.learner_settings import LearnerSettings
+from lightning_modules.ranks import Ranks
 
 _CHUNK = 128  # images of the influence set in one pass of the network: no more memory than a training step takes
 _UNSOLVED = Solution(torch.zeros(0), math.nan, 0, "none", False)
@@ -30,6 +31,7 @@ class LastLayerInfluence:
         influence_set: Images `[M, C, H, W]` in [0, 1] and labels `[M]`; may be replaced between calls.
         settings: Rows, damping, tolerance and iterations.
         curvature: False puts the identity in the place of the Hessian.
+        ranks: Who else has this classifier; all call `gradient` at the same time.
         forward_context: Context of every classifier pass, for instance autocast.
     """
 
@@ -39,10 +41,11 @@ class LastLayerInfluence:
         influence_set: tuple[Tensor, Tensor],
         settings: LearnerSettings,
         curvature: bool,
+        ranks: Ranks,
         forward_context: Callable[[], AbstractContextManager[Any]],
     ) -> None:
         self.capture, self.influence_set, self.settings = capture, influence_set, settings
-        self.curvature, self.forward_context = curvature, forward_context
+        self.curvature, self.ranks, self.forward_context = curvature, ranks, forward_context
         self.bank = FeatureBank(settings.hessian_rows)
         self.solution: Solution | None = None
         self.loss = math.nan
@@ -56,15 +59,20 @@ class LastLayerInfluence:
     def gradient(self) -> Tensor | None:
         """Gradient `[K, D+1]` of the loss on the whole influence set, as it is now; None if it is not finite.
 
+        It is the mean over the ranks, whose batch statistics differ, and so the same on all of them, as None is.
         It takes one pass of the network: ask for it while no other pass holds its activations.
         """
         parts = [self.look(part) for part in self.influence_set[0].split(_CHUNK)]
         features, logits = (torch.cat(column) for column in zip(*parts, strict=True))
         targets = self.influence_set[1]
-        self.loss = float(nn.functional.cross_entropy(logits.float(), targets))
-        if not (math.isfinite(self.loss) and bool(features.isfinite().all())):
-            return None
-        return loss_gradient(features, logits, targets)
+        loss = nn.functional.cross_entropy(logits.float(), targets)
+        if bool(loss.isfinite() & features.isfinite().all()):
+            gradient = loss_gradient(features, logits, targets)
+        else:
+            gradient = loss.new_full((logits.shape[1], features.shape[1] + 1), math.nan)
+        self.ranks.average(loss, gradient)
+        self.loss = float(loss)
+        return gradient if bool(loss.isfinite() & gradient.isfinite().all()) else None
 
     @torch.no_grad()
     def solve(self, gradient: Tensor) -> None:

@@ -135,7 +135,7 @@ class PolicyLearner:
         self.ranks = ranks or Ranks()
         self.corruption, self.label_smoothing = corruption, label_smoothing
         curvature = corruption != "identity_hessian"
-        self.influence = LastLayerInfluence(capture, influence_set, settings, curvature, forward_context)
+        self.influence = LastLayerInfluence(capture, influence_set, settings, curvature, self.ranks, forward_context)
         self._hold_open()
         self.optimizer = torch.optim.Adam(_parameter_groups(augnet, settings.lr))
         self.guard = Guard(augnet.policy, guard)

@@ -104,7 +104,7 @@ class SampleWeights:
     ) -> None:
         device, self.num_classes = influence_set[1].device, capture.head.out_features
         self.settings, self.capture, self.ranks = settings, capture, ranks
-        self.influence = LastLayerInfluence(capture, influence_set, curvature, True, forward_context)
+        self.influence = LastLayerInfluence(capture, influence_set, curvature, True, ranks, forward_context)
         labels = labels.to(device)
         self.log_weights = torch.zeros(len(labels), device=device)
         if settings.weights:
@@ -152,7 +152,10 @@ class SampleWeights:
             return
         self.influence.bank.add(features, logits, targets)
         if self.influence.solution is None or step % self.settings.refresh == 0:
-            self._solve(features.shape[1] + 1)
+            with frozen(self.capture.model):
+                gradient = self.influence.gradient()
+            if gradient is not None:
+                self.influence.solve(gradient)
         if self.influence.solution is None:
             return
         if self.settings.weights:
@@ -162,16 +165,6 @@ class SampleWeights:
             value = self.influence.solution.value
             directions = append_bias(features.to(value)) @ value.T  # [B, K], the influence of each class of the label
             self._move(self.label_shifts, rows, directions, self.settings.label_lr)
-
-    def _solve(self, columns: int) -> None:
-        """S of the gradient that all ranks see in the mean: their batch statistics differ."""
-        with frozen(self.capture.model):
-            gradient = self.influence.gradient()
-        if gradient is None:
-            gradient = self.log_weights.new_full((self.num_classes, columns), torch.nan)
-        self.ranks.average(gradient)
-        if bool(gradient.isfinite().all()):
-            self.influence.solve(gradient)
 
     def _move(self, table: Tensor, rows: Tensor, influence: Tensor, lr: float) -> None:
         size = influence.square().mean().sqrt().clamp(min=torch.finfo(influence.dtype).tiny)

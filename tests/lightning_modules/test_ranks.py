@@ -1,5 +1,6 @@
 """Two gloo processes that share a batch learn the policy that one process learns from all of it."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,23 @@ def learned(case: dict[str, Any], ranks: Ranks) -> dict[str, Tensor]:
     return {**learner.augnet.policy.state_dict(), "seen": seen, "bank": learner.influence.bank.rows().features}
 
 
+def solved(ranks: Ranks, change: float) -> dict[str, Tensor]:
+    """What the ranks solve for if their classifiers differ, as batch statistics do: by a change of the first weight."""
+    learner = make(ranks=ranks, interval=1, warmup=0)
+    with torch.no_grad():
+        next(learner.capture.model.parameters()).add_(change * ranks.index)
+    images, labels = (ranks.own(part) for part in BATCH)
+    update = learner.update(images, labels)
+    theta = learner.augnet.policy.state_dict()["theta"]
+    return {"solution": update.solution.value, "loss": torch.tensor(update.influence_loss), "theta": theta}
+
+
 def worker(index: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=index, world_size=2)
     torch.set_num_threads(1)
     ranks = Ranks(dist.group.WORLD)
     found = {name: learned(case, ranks) for name, case in CASES.items()}
+    found |= {"apart": solved(ranks, 0.1), "diverged": solved(ranks, math.nan)}
     with pytest.raises(ValueError, match=r"batches of one size on all ranks, found \[2, 3\]"):
         ranks.gather(torch.zeros(2 + index, 4))
     torch.save(found, f"{folder}/{index}.pt")
@@ -64,6 +77,14 @@ def test_two_ranks_learn_what_one_process_learns(tmp_path: Path) -> None:
             error = (first[name][key] - value).abs().max()
             assert error <= 1e-4 * value.abs().max().clamp(min=1), (name, key, error)
             assert torch.equal(first[name][key], second[name][key]), name
+    apart = solved(Ranks(), 0.1)
+    for key, value in first["apart"].items():
+        assert torch.equal(value, second["apart"][key]), key
+        assert not torch.equal(value, apart[key]), key
+    for found in (first["diverged"], second["diverged"]):
+        assert found["loss"].isnan()
+        assert found["solution"].numel() == 0
+        assert torch.equal(found["theta"], make().augnet.policy.state_dict()["theta"])
 
 
 class Linear(nn.Module):
