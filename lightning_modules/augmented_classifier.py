@@ -264,6 +264,7 @@ class AugmentedClassifier(Classifier):
 
     def on_train_start(self) -> None:
         """Steps of a resumed run count from where it goes on."""
+        super().on_train_start()
         self.policy_training.start(self.trainer)
         self._rotate()
 

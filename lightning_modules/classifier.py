@@ -9,6 +9,7 @@ import torch
 from kornia.enhance import Normalize
 from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
@@ -16,7 +17,13 @@ from lightning_modules.data.checks import check_choice, check_labels, validate_i
 from lightning_modules.distinctive import Merge, Penalty, TwinLinear, add_twin, twin_loss
 from lightning_modules.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.models import build_model
-from lightning_modules.optimisation import LearningRateSchedule, check_steps, make_scheduler, parameter_groups
+from lightning_modules.optimisation import (
+    LearningRateSchedule,
+    check_length,
+    check_steps,
+    make_scheduler,
+    parameter_groups,
+)
 
 MOST_CLASSES = 20  # that validation accuracy is logged for one by one
 
@@ -96,6 +103,7 @@ class Classifier(pl.LightningModule):
         self.augmentation.requires_grad_(False)
         self.num_classes = num_classes
         self.make_optimizer, self.lr_schedule = optimizer, lr_schedule
+        self._planned_steps = 0  # of the optimiser in the whole run; callbacks may change the length of a run later
         self.lr_milestones, self.lr_factor = list(lr_milestones), lr_factor
         self.decay_kernels_only = decay_kernels_only
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
@@ -113,6 +121,12 @@ class Classifier(pl.LightningModule):
     def augment(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The training batch as the classifier sees it: images `[B, C, H, W]` in [0, 1], labels `[B]` or `[B, K]`."""
         return self.augmentation(images), labels
+
+    def on_train_start(self) -> None:
+        """A run that is resumed must not be longer than its learning rate was planned for."""
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, LRScheduler):
+            check_length(scheduler, self._planned_steps)
 
     def on_train_batch_start(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         """Check the first batch before anything is trained on it."""
@@ -202,8 +216,8 @@ class Classifier(pl.LightningModule):
                 f"lr_schedule {self.lr_schedule} needs to know how long the run is: set trainer.max_epochs or "
                 "trainer.max_steps, or take lr_schedule constant."
             )
-        steps = max(int(self.trainer.estimated_stepping_batches), 1)
-        scheduler = make_scheduler(self.lr_schedule, optimizer, steps, self.lr_milestones, self.lr_factor)
+        self._planned_steps = max(int(self.trainer.estimated_stepping_batches), 1)
+        scheduler = make_scheduler(self.lr_schedule, optimizer, self._planned_steps, self.lr_milestones, self.lr_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 

@@ -51,6 +51,21 @@ def make_scheduler(
     return OneCycleLR(optimizer, max_lr=highest, total_steps=steps, cycle_momentum=False)
 
 
+def check_length(scheduler: LRScheduler, steps: int) -> None:
+    """Raise ValueError if a resumed schedule, which keeps the length that it was made with, ends before the run does.
+
+    Args:
+        scheduler: With the state of the checkpoint.
+        steps: Of the optimiser in the whole run.
+    """
+    ends = {OneCycleLR: "total_steps", CosineAnnealingLR: "T_max"}.get(type(scheduler))
+    if ends is not None and getattr(scheduler, ends) < steps:
+        raise ValueError(
+            f"the learning rate of the checkpoint reaches zero after {getattr(scheduler, ends)} steps, and this run "
+            f"has {steps}: resume with the trainer.max_epochs and the data it began with, or begin a longer run anew."
+        )
+
+
 def kernels(network: nn.Module) -> list[nn.Parameter]:
     """The weights of all convolutions and linear layers, each once: no biases, nothing of normalisation layers."""
     layers = [module for module in network.modules() if isinstance(module, _ConvNd | nn.Linear)]

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,6 +181,26 @@ def test_schedule_needs_an_end(schedule: str) -> None:
     trainer = toy_trainer(max_epochs=-1)
     with pytest.raises(ValueError, match=f"lr_schedule {schedule} needs to know how long the run is: set trainer.max"):
         trainer.fit(classifier(lr_schedule=schedule), datamodule=ToyData())
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "multi_step", "constant"])
+def test_a_run_is_resumed_no_longer_than_its_learning_rate(schedule: str, tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"lr_schedule": schedule, "lr_milestones": [0.5]}
+    first = toy_trainer(max_epochs=2)
+    first.fit(classifier(**fields), datamodule=ToyData())
+    first.save_checkpoint(tmp_path / "last.ckpt")
+    resume: dict[str, Any] = {"datamodule": ToyData(), "ckpt_path": tmp_path / "last.ckpt"}
+    toy_trainer(max_epochs=2).fit(classifier(**fields), **resume)
+    longer = toy_trainer(max_epochs=3)
+    if schedule in ("multi_step", "constant"):
+        longer.fit(classifier(**fields), **resume)
+        assert longer.global_step == 12
+    else:
+        with pytest.raises(
+            ValueError, match=r"reaches zero after 8 steps, and this run has 12: resume with the trainer"
+        ):
+            longer.fit(classifier(**fields), **resume)
+        assert longer.global_step == 8
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
