@@ -41,11 +41,22 @@ class AugfluenceCLI(LightningCLI):
     arms: list[ArmResult]
     _started: float
 
+    def __init__(self, model: type, data: type, args: ArgsType = None, **settings: Any) -> None:
+        given = sys.argv[1:] if args is None else args
+        self._called = given[0] if isinstance(given, list) and given and given[0] in self.subcommands() else None
+        super().__init__(model, data, args=args, **settings)
+
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Lightning's, `retrain`, `attribute` and `adapt`."""
         own = ("retrain", "attribute", "adapt")
         return {**LightningCLI.subcommands(), **{command: {"model", "datamodule"} for command in own}}
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        """Describe the arguments of the command that is called alone, or of all where none comes first: it is slow."""
+        if self._called in (None, subcommand):
+            return super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        return self.init_parser(**kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the `run` group; classes, channels and size of the images come from the data."""
