@@ -5,7 +5,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import wandb
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
@@ -61,6 +60,8 @@ class PolicyPictures(pl.Callback):
             influence = module.last_update.influence.float().cpu().numpy()
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
+                import wandb  # a second to import, and not every run is logged there
+
                 pictures = {_GRID: wandb.Image(augmentation_grid(self._rows(module)))}
                 histogram = {} if influence is None else {_HISTOGRAM: wandb.Histogram(influence)}
                 logger.experiment.log({**pictures, **histogram, "trainer/global_step": step})
