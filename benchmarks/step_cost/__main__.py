@@ -34,7 +34,7 @@ FACTORS: dict[str, tuple[str, tuple[int, ...]]] = {
     "features": ("features D", (64, 256, 1024)),
 }
 _OF_NETWORKS = ("classes", "features")
-_ASKED = ("threads", "batch", "rounds", "steps", "interval", "precision")
+_ASKED = ("threads", "batch", "influence", "rounds", "steps", "interval", "precision")
 
 
 def arms_of(model: str, arms: list[str], shared: dict[str, Any]) -> list[Task]:
@@ -85,6 +85,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="blocks of each arm, in turn with the others")
     parser.add_argument("--steps", type=int, default=40, help="steps of a block, made up to whole cycles of updates")
     parser.add_argument("--batch", type=int, default=128, help="images of a step")
+    parser.add_argument("--influence", type=int, default=Task.influence, help="images of the influence set")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of torch")
     parser.add_argument("--interval", type=int, default=LearnerSettings.interval, help="steps between policy updates")
     parser.add_argument("--precision", choices=("bf16-mixed", "32-true"), default="bf16-mixed", help="of the trainer")

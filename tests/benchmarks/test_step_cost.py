@@ -3,7 +3,7 @@
 import io
 import json
 import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from statistics import median
@@ -32,19 +32,12 @@ ROOT = Path(__file__).parents[2]
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the command writes for two arms on small batches."""
     folder = tmp_path_factory.mktemp("step_cost")
-    size = ["--batch=32", "--threads=1", "--rounds=3", "--steps=2", "--interval=1", "--precision=32-true"]
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.step_cost",
-        "--models=WRN-16-1",
-        *size,
-        f"--out={folder}",
-        "--factors",
-        "--arms",
-    ]
-    done = subprocess.run([*command, "learned", "plain"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    size = ["--batch=32", "--influence=10", "--threads=1", "--rounds=3", "--steps=2", "--interval=1"]
+    command = ["--models=WRN-16-1", *size, "--precision=32-true", f"--out={folder}", "--factors", "--arms"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setattr(sys, "argv", ["step_cost", *command, "learned", "plain"])
+        runpy.run_module("benchmarks.step_cost", run_name="__main__")
     loaded: dict[str, Any] = json.loads((folder / "step_cost.json").read_text())
     assert (folder / "step_cost.md").read_text() == markdown(loaded["setting"], loaded["rows"])
     return loaded
