@@ -18,7 +18,9 @@ def augmentation_grid(rows: Tensor) -> Figure:
         rows: `[R, N, C, H, W]` in [0, 1]; the first row is the originals.
     """
     count_rows, count_columns = rows.shape[:2]
-    figure = Figure(figsize=(1.1 * count_columns, 1.15 * count_rows + 0.3), layout="constrained")
+    width, height = 1.1 * count_columns + 0.3, 1.1 * count_rows
+    figure = Figure(figsize=(width, height))
+    figure.subplots_adjust(0.3 / width, 0.05 / height, 1 - 0.05 / width, 1 - 0.05 / height, 0.05, 0.05)
     axes = figure.subplots(count_rows, count_columns, squeeze=False)
     for row_axes, row in zip(axes, rows, strict=True):
         for axis, image in zip(row_axes, row, strict=True):
