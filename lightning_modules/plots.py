@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
+from torchvision.utils import make_grid
 
 from augnet.atomic_file import write_atomically
 
@@ -17,19 +18,19 @@ def augmentation_grid(rows: Tensor) -> Figure:
     Args:
         rows: `[R, N, C, H, W]` in [0, 1]; the first row is the originals.
     """
-    count_rows, count_columns = rows.shape[:2]
-    width, height = 1.1 * count_columns + 0.3, 1.1 * count_rows
-    figure = Figure(figsize=(width, height))
-    figure.subplots_adjust(0.3 / width, 0.05 / height, 1 - 0.05 / width, 1 - 0.05 / height, 0.05, 0.05)
-    axes = figure.subplots(count_rows, count_columns, squeeze=False)
-    for row_axes, row in zip(axes, rows, strict=True):
-        for axis, image in zip(row_axes, row, strict=True):
-            pixels = image.clamp(0, 1).permute(1, 2, 0).numpy()
-            axis.imshow(pixels if pixels.shape[2] == 3 else pixels[..., 0], cmap="gray", vmin=0, vmax=1)
-            axis.set(xticks=[], yticks=[])
-    axes[0, 0].set_ylabel("original")
-    for draw, row_axes in enumerate(axes[1:], start=1):
-        row_axes[0].set_ylabel(f"draw {draw}")
+    count, columns, channels = rows.shape[:3]
+    images = rows.flatten(0, 1).clamp(0, 1)[:, : 3 if channels == 3 else 1]
+    # one picture: an axis for each image takes longer to draw than a short run to train
+    grid = make_grid(images, columns, padding=max(1, rows.shape[-1] // 20), pad_value=1.0)
+    width = 1.1 * columns
+    figure = Figure(figsize=(0.3 + width, width * grid.shape[1] / grid.shape[2]))
+    axis = figure.add_axes((0.3 / (0.3 + width), 0, width / (0.3 + width), 1))
+    axis.imshow(grid.permute(1, 2, 0).numpy())
+    places = [(row + 0.5) * grid.shape[1] / count - 0.5 for row in range(count)]
+    names = ["original", *(f"draw {draw}" for draw in range(1, count))]
+    axis.set_yticks(places, names, rotation="vertical", va="center")
+    axis.tick_params(length=0)
+    axis.set(xticks=[], frame_on=False)
     return figure
 
 

@@ -12,22 +12,26 @@ from lightning_modules.plots import as_pixels, augmentation_grid, plot_ranges, s
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_grid_shows_the_originals_on_top(channels: int) -> None:
-    rows = torch.rand(3, 4, channels, 5, 6, generator=torch.Generator().manual_seed(0))
-    figure = augmentation_grid(rows)
-    axes = np.array(figure.axes).reshape(3, 4)
+    rows = torch.rand(3, 4, channels, 25, 40, generator=torch.Generator().manual_seed(0))
+    (axis,) = augmentation_grid(rows).axes
+    shown = np.asarray(axis.images[0].get_array())
+    assert shown.shape == (3 * (25 + 2) + 2, 4 * (40 + 2) + 2, 3)
+    seen = np.zeros(shown.shape[:2], dtype=bool)
     for row in range(3):
         for column in range(4):
-            shown = np.asarray(axes[row, column].images[0].get_array())
+            place = np.s_[2 + 27 * row : 27 * (row + 1), 2 + 42 * column : 42 * (column + 1)]
             expected = rows[row, column].permute(1, 2, 0).numpy()
-            np.testing.assert_array_equal(shown, expected if channels == 3 else expected[..., 0])
-            assert axes[row, column].images[0].get_clim() == (0, 1)
-    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["original", "draw 1", "draw 2"]
+            np.testing.assert_array_equal(shown[place], expected if channels == 3 else expected[..., [0, 0, 0]])
+            seen[place] = True
+    assert (shown[~seen] == 1).all()  # white between them
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["original", "draw 1", "draw 2"]
+    assert [int(place - 2) // 27 for place in axis.get_yticks()] == [0, 1, 2]
 
 
 def test_grid_of_one_image_without_draws() -> None:
-    figure = augmentation_grid(torch.full((1, 1, 1, 4, 4), 1.5))
-    (axis,) = figure.axes
+    (axis,) = augmentation_grid(torch.full((1, 1, 1, 4, 4), 1.5)).axes
     assert np.asarray(axis.images[0].get_array()).max() == 1
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["original"]
 
 
 def test_ranges_are_one_line_an_op() -> None:
