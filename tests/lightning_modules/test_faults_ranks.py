@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import command_in, start, steps_of, tiny, with_callback
 
-STEPS = 15  # of an epoch with two processes
+STEPS = 7  # of an epoch with two processes
 TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 

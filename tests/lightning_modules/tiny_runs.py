@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 ROOT = Path(__file__).parents[2]
-STEPS = 31  # of an epoch
+STEPS = 15  # of an epoch
 
 
 def tiny(folder: Path, *more: str, epochs: int = 2, config: str = "digits") -> list[str]:
@@ -19,7 +19,7 @@ def tiny(folder: Path, *more: str, epochs: int = 2, config: str = "digits") -> l
     settings = {
         "config": ROOT / "configs" / f"{config}.yaml",
         "data.image_size": 8,
-        "data.batch_size": 32,
+        "data.batch_size": 64,
         "model.model_kwargs": "{width: 8}",
         "model.learner.warmup": 5,
         "model.learner.interval": 3,
