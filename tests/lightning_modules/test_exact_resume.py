@@ -19,14 +19,14 @@ from lightning_modules.cli import main
 from lightning_modules.data.resumable import ResumableLoader
 
 ROOT = Path(__file__).parents[2]
-KILLED_AT = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID", "0")).randrange(25, 70)  # 18 steps an epoch
+KILLED_AT = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID", "0")).randrange(12, 35)  # 15 steps an epoch
 
 
 def arguments(folder: Path, *more: str) -> list[str]:
     settings = {
         "config": ROOT / "configs" / "digits.yaml",
         "data.image_size": 8,
-        "data.batch_size": 32,
+        "data.batch_size": 64,
         "model.model_kwargs": "{width: 8}",
         "model.learner.warmup": 5,
         "model.learner.interval": 3,
