@@ -106,6 +106,7 @@ def test_a_combination_runs_as_the_agent_would_call_it(tmp_path: Path) -> None:
     """With a shorter training, and what it reports kept on this machine."""
     small = ["--trainer.max_epochs=1", "--data.image_size=8", "--run.wandb=offline", f"--run.folder={tmp_path}"]
     words = [*command(combination(last=True)), *small, "--model.learner.warmup=5", "--trainer.log_every_n_steps=5"]
+    words += ["--trainer.limit_train_batches=6", "--trainer.limit_val_batches=1"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     reader = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", "--summary"]
