@@ -54,14 +54,22 @@ def state_after(name: str, folder: Path, compiled: str | None, backend: Any = No
     return way.state()
 
 
+@pytest.fixture(scope="module")
+def uncompiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Tensor]]:
+    """What each way learns as it is."""
+    return {name: state_after(name, tmp_path_factory.mktemp(name), None) for name in WAYS}
+
+
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @pytest.mark.parametrize("compiled", ["module", "network"])
 @pytest.mark.parametrize("name", WAYS)
-def test_compiled_training_is_the_uncompiled_one(name: str, compiled: str, backend: str, tmp_path: Path) -> None:
+def test_compiled_training_is_the_uncompiled_one(
+    name: str, compiled: str, backend: str, uncompiled: dict[str, dict[str, Tensor]], tmp_path: Path
+) -> None:
     counting = Counting(backend)
     found = state_after(name, tmp_path, compiled, counting)
     assert counting.calls >= 8
-    for key, value in state_after(name, tmp_path, None).items():
+    for key, value in uncompiled[name].items():
         torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-5, msg=key)
 
 
