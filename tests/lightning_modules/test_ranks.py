@@ -17,7 +17,7 @@ from toys import CLASSES, ToyData, blobs, toy_classifier, toy_trainer
 from augnet.baselines import FlipCrop, Mixup
 from lightning_modules.ranks import Ranks
 
-STEPS = 15
+STEPS = 9
 CASES: dict[str, dict[str, Any]] = {
     "ranges": {},
     "ranges behind flips and shifts": {"base": FlipCrop()},
