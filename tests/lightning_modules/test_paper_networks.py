@@ -154,7 +154,10 @@ def test_bfloat16_and_channels_last(case: Case) -> None:
     """The configurations train this way: forward and backward, in both modes."""
     name, network = case
     network.float().to(memory_format=torch.channels_last)
-    images = images_for(name, 1).contiguous(memory_format=torch.channels_last)
+    images = images_for(name, 1)
+    if name == "cifar10_wrn28_10":  # takes images of any size, and where bfloat16 is emulated it is the slowest
+        images = images[..., :16, :16]
+    images = images.contiguous(memory_format=torch.channels_last)
     for training in (True, False):
         with torch.autocast("cpu", torch.bfloat16):
             logits: Any = network.train(training)(images)
