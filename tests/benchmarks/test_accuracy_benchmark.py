@@ -418,6 +418,7 @@ SHOWN = {
     "shift": [
         "flip + crop",
         "TrivialAugment-Wide",
+        "uniform mixture",
         "learned intervals",
         "learned mixture",
         "learned, chosen by validation",
@@ -425,6 +426,14 @@ SHOWN = {
     "shift_long": ["flip + crop", "TrivialAugment-Wide", "learned intervals"],
     "dirty": ["flip + crop", "RandAugment, tuned", "learned weights"],
     "clean": ["none", "flip + crop", "TrivialAugment-Wide", "learned intervals"],
+    "clean_wrn": ["flip + crop", "TrivialAugment-Wide", "learned intervals"],
+    "clean_full": [
+        "none",
+        "flip + crop",
+        "TrivialAugment-Wide",
+        "learned intervals",
+        "learned intervals, nothing in front",
+    ],
     "hostile": ["none", "TrivialAugment-Wide", "learned intervals", "learned, chosen by validation"],
 }
 FOUND = ["learned ranges", "learned ranges, probed", "learned class ranges, probed", "learned ranges, sparsity 0"]
