@@ -423,7 +423,7 @@ SHOWN = {
         "learned mixture",
         "learned, chosen by validation",
     ],
-    "shift_long": ["flip + crop", "TrivialAugment-Wide", "learned intervals"],
+    "shift_long": ["flip + crop", "TrivialAugment-Wide", "uniform mixture", "learned intervals"],
     "dirty": ["flip + crop", "RandAugment, tuned", "learned weights"],
     "clean": ["none", "flip + crop", "TrivialAugment-Wide", "learned intervals"],
     "clean_wrn": ["flip + crop", "TrivialAugment-Wide", "learned intervals"],
