@@ -58,11 +58,12 @@ def check_length(scheduler: LRScheduler, steps: int) -> None:
         scheduler: With the state of the checkpoint.
         steps: Of the optimiser in the whole run.
     """
-    ends = {OneCycleLR: "total_steps", CosineAnnealingLR: "T_max"}.get(type(scheduler))
-    if ends is not None and getattr(scheduler, ends) < steps:
+    length = {OneCycleLR: "total_steps", CosineAnnealingLR: "T_max"}.get(type(scheduler))
+    planned = steps if length is None else getattr(scheduler, length)
+    if planned < steps:
         raise ValueError(
-            f"the learning rate of the checkpoint reaches zero after {getattr(scheduler, ends)} steps, and this run "
-            f"has {steps}: resume with the trainer.max_epochs and the data it began with, or begin a longer run anew."
+            f"the learning rate of the checkpoint reaches zero after {planned} steps, and this run has {steps}: resume "
+            "with the trainer.max_epochs and the data it began with, or begin a longer run anew."
         )
 
 
