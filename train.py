@@ -5,6 +5,6 @@ import signal
 if __name__ == "__main__":
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback while the libraries load
-    from lightning_modules.cli import main
+    from lightning_modules.commands.cli import main
 
     main()

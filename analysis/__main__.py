@@ -12,7 +12,7 @@ from analysis.exchange_rate.command import exchange_rate_study
 from analysis.landscape.command import landscape
 from analysis.moments.command import moments
 from analysis.report.command import report
-from lightning_modules.command_line import mistakes_in_one_line, quieten
+from lightning_modules.commands.command_line import mistakes_in_one_line, quieten
 
 Analysis = Callable[..., None]
 

@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from augnet.atomic_file import write_atomically
-from lightning_modules.plots import save_figure
+from lightning_modules.monitoring.plots import save_figure
 
 FORMAT = "augfluence-analysis"
 VERSION = 1

@@ -9,9 +9,9 @@ import torch
 import yaml
 
 from augnet import AugNet, load_policy
-from lightning_modules.augmented_classifier import AugmentedClassifier
-from lightning_modules.checkpoint import load_checkpoint
-from lightning_modules.cli import build_cli
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from lightning_modules.classifier.checkpoint import load_checkpoint
+from lightning_modules.commands.cli import build_cli
 from lightning_modules.data import InfluenceDataModule
 
 _FIELDS = ("seed_everything", "model", "data")  # the rest of a configuration says how to train

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from augnet.atomic_file import write_atomically
 from benchmarks.environment import one_thread, versions
-from lightning_modules.cli import main as train
+from lightning_modules.commands.cli import main as train
 
 ARMS = ("plain", "uniform", "none", "shuffled", "flipped", "identity_hessian")
 PACKAGES = ("torch", "pytorch-lightning", "kornia")

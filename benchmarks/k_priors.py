@@ -20,7 +20,7 @@ import torch
 from augnet.atomic_file import write_atomically
 from benchmarks.digits import spread
 from benchmarks.environment import one_thread, versions
-from lightning_modules.cli import main as augfluence
+from lightning_modules.commands.cli import main as augfluence
 
 SHARE = 0.1
 BATCH = 64
@@ -54,7 +54,7 @@ def command(name: str, seed: int, options: argparse.Namespace, **settings: Any) 
         "seed_everything": seed,
         "model.control": "plain",
         "model.base_policy": "flip_crop",
-        "model.model": "lightning_modules.models.SmallConvNet",
+        "model.model": "lightning_modules.classifier.models.SmallConvNet",
         "model.model_kwargs": "{width: 16}",
         "trainer.enable_progress_bar": "false",
         "run.threads": 1,

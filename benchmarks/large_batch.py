@@ -22,9 +22,9 @@ from augnet.atomic_file import write_atomically
 from augnet.baselines import FlipCrop
 from benchmarks.digits import spread
 from benchmarks.environment import one_thread, versions
-from lightning_modules.classifier import Classifier
+from lightning_modules.classifier.classifier import Classifier
+from lightning_modules.classifier.distinctive import merge_copy
 from lightning_modules.data import ImageDataModule
-from lightning_modules.distinctive import merge_copy
 
 # name -> the words of the classifier's configuration
 ARMS: dict[str, dict[str, Any]] = {

@@ -24,8 +24,8 @@ from augnet.atomic_file import write_atomically
 from benchmarks.digits import spread
 from benchmarks.environment import one_thread, versions
 from benchmarks.label_noise import FlippedImages
-from lightning_modules.cli import main as augfluence
-from lightning_modules.plots import save_figure
+from lightning_modules.commands.cli import main as augfluence
+from lightning_modules.monitoring.plots import save_figure
 
 ARMS = {"flip_crop": "trained with flip + crop", "none": "trained without augmentation"}
 SHARE = 0.05  # of the labels, and of the images that are checked
@@ -59,7 +59,7 @@ def train(arm: str, seed: int, options: argparse.Namespace) -> Path:
             "seed_everything": seed,
             "model.control": "plain",
             "model.base_policy": arm,
-            "model.model": "lightning_modules.models.WideResNet",
+            "model.model": "lightning_modules.classifier.models.WideResNet",
             "trainer.max_epochs": options.epochs,
             "trainer.check_val_every_n_epoch": options.epochs,
             "trainer.enable_progress_bar": "false",

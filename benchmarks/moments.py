@@ -17,7 +17,7 @@ from analysis.__main__ import main as analyse
 from analysis.moments.influence_study import ESTIMATES
 from analysis.results import read_result
 from augnet.atomic_file import write_atomically
-from lightning_modules.cli import build_cli
+from lightning_modules.commands.cli import build_cli
 
 _NAME = "moments_cifar10"
 
@@ -29,7 +29,7 @@ def train(path: str, folder: Path) -> None:
     settings = {
         "data.path": path,
         "data.train_size": 4000,
-        "model.model": "lightning_modules.models.WideResNet",
+        "model.model": "lightning_modules.classifier.models.WideResNet",
         "trainer.max_epochs": 20,
         "run.compare": "[]",
         "run.wandb": "disabled",

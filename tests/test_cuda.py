@@ -12,10 +12,10 @@ from analysis.exchange_rate.training import trainer_of
 from augnet import AugNet, TransformSpace
 from augnet.ops import OPS
 from influence import LastLayerHessian, solve
-from lightning_modules.augmented_classifier import AugmentedClassifier
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.data import DigitsDataModule
-from lightning_modules.learner_settings import LearnerSettings
-from lightning_modules.policy_choice import PolicyName
+from lightning_modules.learner.policy_choice import PolicyName
+from lightning_modules.learner.settings import LearnerSettings
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card and CUDA")
 DEVICES = ("cpu", "cuda")
@@ -58,7 +58,7 @@ def test_a_policy_learns(policy: PolicyName, precision: Any) -> None:
     torch.manual_seed(0)
     data = DigitsDataModule(image_size=16, seed=0)
     model = AugmentedClassifier(
-        model="lightning_modules.models.SmallConvNet",
+        model="lightning_modules.classifier.models.SmallConvNet",
         num_classes=10,
         in_channels=1,
         image_size=(16, 16),

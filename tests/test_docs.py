@@ -21,8 +21,8 @@ from wandb.cli.cli import cli as wandb_command
 
 import analysis.__main__ as analyses
 from augnet import load_policy
-from lightning_modules.cli import main
-from lightning_modules.emulated_precision import bf16_is_emulated
+from lightning_modules.commands.cli import main
+from lightning_modules.commands.emulated_precision import bf16_is_emulated
 
 QUIET = ["--trainer.enable_progress_bar=false"]
 SHORT = [

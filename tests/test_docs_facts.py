@@ -15,12 +15,12 @@ from analysis.__main__ import ANALYSES
 from analysis.class_effects.thresholds import Thresholds
 from analysis.exchange_rate.setting import Measurement, Training
 from benchmarks.accuracy.__main__ import accuracy
-from lightning_modules.cli import AugfluenceCLI, main
-from lightning_modules.dashboard import dashboard
-from lightning_modules.guard import GuardSettings
-from lightning_modules.learner_settings import LearnerSettings
-from lightning_modules.sample_weights import SampleSettings
-from lightning_modules.staged import StagedSettings
+from lightning_modules.commands.cli import AugfluenceCLI, main
+from lightning_modules.commands.dashboard import dashboard
+from lightning_modules.learner.guard import GuardSettings
+from lightning_modules.learner.sample_weights import SampleSettings
+from lightning_modules.learner.settings import LearnerSettings
+from lightning_modules.learner.staged import StagedSettings
 
 OPTION = r"--[a-z_]+(?:\.[a-z_]+)*"
 

@@ -10,7 +10,7 @@ import torch
 import wandb
 
 from augnet import load_policy
-from lightning_modules.cli import AugfluenceCLI, main
+from lightning_modules.commands.cli import AugfluenceCLI, main
 
 ROOT = Path(__file__).parents[1]
 CONFIG = str(ROOT / "configs" / "digits.yaml")

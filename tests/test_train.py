@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from augnet import load_policy
-from lightning_modules.cli import AugfluenceCLI, main
+from lightning_modules.commands.cli import AugfluenceCLI, main
 
 ROOT = Path(__file__).parents[1]
 OTHERS = ("adapt", "sweep")  # they have tests of their own
@@ -248,7 +248,10 @@ def test_interrupted_run_is_taken_up(run: Path, workplace: Path) -> None:
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("--model.model=lightning_modules.models.WideResnet", "no class or function 'WideResnet'. Did you mean WideR"),
+        (
+            "--model.model=lightning_modules.classifier.models.WideResnet",
+            "no class or function 'WideResnet'. Did you mean WideR",
+        ),
         ("--model.ops={rotatoin: 3.0}", "unknown op 'rotatoin'; did you mean rotation"),
         ("--model.ops={rotation: -3.0}", "ops: the bound of 'rotation' .* must be > 0 .*found -3.0"),
         ("--model.ops={hue: 3.0}", "ops: hue need images with 3 channels"),
@@ -288,7 +291,7 @@ def test_missing_data_path(workplace: Path, capsys: pytest.CaptureFixture[str]) 
 def test_model_without_a_head_leaves_nothing_behind(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("lightning_modules.models.SmallConvNet", convolutions)
+    monkeypatch.setattr("lightning_modules.classifier.models.SmallConvNet", convolutions)
     assert_match("no torch.nn.Linear ran in the model", fails(["fit", *digits("--model.model_kwargs=null")], capsys))
     assert list(workplace.iterdir()) == []
 

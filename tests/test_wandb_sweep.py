@@ -10,8 +10,8 @@ import pytest
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args, load_sweep_config
 
-from lightning_modules.cli import main
-from lightning_modules.policy_choice import PolicyName
+from lightning_modules.commands.cli import main
+from lightning_modules.learner.policy_choice import PolicyName
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "configs" / "sweep.yaml"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from lightning_modules import run_setup
-from lightning_modules.cli import main
+from lightning_modules.commands import run_setup
+from lightning_modules.commands.cli import main
 
 ROOT = Path(__file__).parents[1]
 

@@ -17,7 +17,7 @@ from analysis.class_effects.thresholds import Thresholds
 from analysis.exchange_rate.run_cache import Result
 from analysis.exchange_rate.setting import Setting
 from analysis.exchange_rate.training import view_maker
-from lightning_modules.command_line import progress_bar
+from lightning_modules.commands.command_line import progress_bar
 
 POLICY_FILE = "class_conditional_policy.json"
 Train = Callable[[list[Setting]], list[Result]]

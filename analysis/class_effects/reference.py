@@ -16,7 +16,7 @@ from analysis.exchange_rate.setting import Setting
 from analysis.exchange_rate.training import data_of, model_of
 from analysis.moments.policy_influence import read_rows
 from lightning_modules.data import InfluenceDataModule
-from lightning_modules.feature_capture import FeatureCapture, find_last_linear
+from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
 
 _BATCH = 500
 

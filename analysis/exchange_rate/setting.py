@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from augnet.baselines import make_baseline
 from augnet.baselines.base import Baseline
-from lightning_modules.data.checks import require_at_least
+from lightning_modules.learner.checks import require_at_least
 
 _FORMAT = 1  # raise it when the same setting would train otherwise: old results are then not read
 
@@ -33,7 +33,7 @@ class Training:
 
     steps: int = 2000
     batch_size: int = 128
-    model: str = "lightning_modules.models.SmallConvNet"
+    model: str = "lightning_modules.classifier.models.SmallConvNet"
     model_kwargs: dict[str, Any] = field(default_factory=dict)
     lr: float = 0.1
     weight_decay: float = 5e-4

@@ -14,7 +14,7 @@ import torch
 
 from analysis.exchange_rate.run_cache import Keyed, Result, RunCache
 from analysis.exchange_rate.training import train_and_measure
-from lightning_modules.command_line import progress_bar, quieten
+from lightning_modules.commands.command_line import progress_bar, quieten
 
 Scheduler = Literal["local", "ray"]
 Train = Callable[[Any], Result]  # of one kind of setting

@@ -15,10 +15,10 @@ from analysis.exchange_rate.setting import Setting, Training
 from augnet import load_policy
 from augnet.baselines import make_baseline
 from augnet.baselines.base import Baseline
-from lightning_modules.augmented_classifier import AugmentedClassifier
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from lightning_modules.commands.trainer import AugfluenceTrainer
 from lightning_modules.data import ImageDataModule, InfluenceDataModule, LabelledImages
 from lightning_modules.data.labelled_images import make_loader
-from lightning_modules.trainer import AugfluenceTrainer
 
 _EVALUATION_BATCH = 500
 

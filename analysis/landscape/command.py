@@ -14,7 +14,7 @@ from analysis.landscape.surface import Surface, flat, in_filter_units
 from analysis.landscape.tables import landscape_grid
 from analysis.results import write_result
 from analysis.run_folder import open_run
-from lightning_modules.command_line import progress_bar
+from lightning_modules.commands.command_line import progress_bar
 
 
 def landscape(

@@ -13,7 +13,7 @@ from torch.func import functional_call
 
 from analysis.landscape.directions import Tensors, filter_norms
 from analysis.sampling import draw_rows
-from lightning_modules.classifier import Classifier
+from lightning_modules.classifier.classifier import Classifier
 from lightning_modules.data import LabelledImages
 
 _CHUNK = 512

@@ -18,8 +18,8 @@ from analysis.moments.study import Precision, measure, summarise
 from analysis.results import write_result
 from analysis.run_folder import OpenedRun, open_run
 from analysis.sampling import draw_rows
-from lightning_modules.command_line import progress_bar
-from lightning_modules.targets import as_probabilities
+from lightning_modules.commands.command_line import progress_bar
+from lightning_modules.learner.targets import as_probabilities
 
 
 def moments(

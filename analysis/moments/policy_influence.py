@@ -21,9 +21,9 @@ from analysis.moments.factored import Moments
 from analysis.moments.network import Function, curvature, output_moments
 from analysis.sampling import draw_rows
 from influence import LastLayerHessian, Solution, loss_gradient, solve, upweight_influence
-from lightning_modules.augmented_classifier import AugmentedClassifier
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.data import InfluenceDataModule
-from lightning_modules.feature_capture import FeatureCapture, find_last_linear
+from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
 
 
 class ExpectedInfluence(NamedTuple):

@@ -15,7 +15,7 @@ from analysis.report.provenance import this_page
 from analysis.report.run_sections import Effort, RunPage, run_page
 from analysis.run_folder import OpenedRun, open_run
 from augnet.atomic_file import write_atomically
-from lightning_modules.command_line import progress_bar
+from lightning_modules.commands.command_line import progress_bar
 
 _STEPS = 4  # that a run's sections tell of
 

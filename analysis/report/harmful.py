@@ -13,7 +13,7 @@ from torch import Tensor
 
 from analysis.run_folder import OpenedRun
 from analysis.sampling import draw_rows
-from lightning_modules.attribution import Precision, Views, attribute_images
+from lightning_modules.attribution.scoring import Precision, Views, attribute_images
 from lightning_modules.data import LabelledImages, MemoryStore
 
 _COLUMNS = ("index", "source", "label_name", "predicted", "suggested", "influence")

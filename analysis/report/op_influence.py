@@ -29,8 +29,8 @@ from analysis.run_folder import OpenedRun
 from augnet import AugNet, TransformSpace
 from augnet.batch import Batch
 from influence import Solution, class_gradients, upweight_influence
-from lightning_modules.feature_capture import FeatureCapture
-from lightning_modules.targets import as_probabilities
+from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.targets import as_probabilities
 
 MOST_CLASSES = 100  # the gradients of K classes are K last layers
 WHOLE = "whole policy"

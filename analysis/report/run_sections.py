@@ -20,7 +20,7 @@ from analysis.report.op_influence import MOST_CLASSES, OpInfluence, measure_ops
 from analysis.report.op_section import op_section
 from analysis.report.provenance import provenance
 from analysis.run_folder import OpenedRun
-from lightning_modules.targets import as_probabilities
+from lightning_modules.learner.targets import as_probabilities
 
 _COLUMNS, _DRAWS = 8, 3  # of the grid
 _WORST = 12  # images

@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import Any, Literal
 
 from analysis.exchange_rate.setting import Training
-from lightning_modules.augmented_classifier import AugmentedClassifier
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.data import InfluenceSet
-from lightning_modules.sample_weights import SampleSettings
+from lightning_modules.learner.sample_weights import SampleSettings
 
 _FORMAT = 1  # raise it when the same setting gives another result, as after a change of defaults: old ones are not read
 _FIXED = ("plain", "uniform")
@@ -81,7 +81,7 @@ class Arm:
             raise ValueError(f"arm {name!r}: retrain is for arms that learn a policy.")
         if "policy_file" in self.model:
             raise ValueError(f"arm {name!r}: the content of a policy_file is not part of a run's key; leave it out.")
-        small = {"model": "lightning_modules.models.SmallConvNet", "num_classes": 10, "in_channels": 3}
+        small = {"model": "lightning_modules.classifier.models.SmallConvNet", "num_classes": 10, "in_channels": 3}
         arguments: dict[str, Any] = {"ops": ["rotation"], **self.model, **small}
         AugmentedClassifier(**arguments)
 

@@ -14,8 +14,8 @@ from augnet import AugNet, save_policy
 from benchmarks.accuracy.settings import Arm, Setting
 from benchmarks.accuracy.tasks import TaskData, data_set
 from benchmarks.environment import device_name, versions
-from lightning_modules.augmented_classifier import AugmentedClassifier
-from lightning_modules.trainer import AugfluenceTrainer
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from lightning_modules.commands.trainer import AugfluenceTrainer
 
 PACKAGES = ("torch", "torchvision", "kornia", "pytorch-lightning")
 

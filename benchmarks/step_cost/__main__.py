@@ -22,7 +22,7 @@ from benchmarks.step_cost.arms import ARMS, MODELS
 from benchmarks.step_cost.rounds import Row, measure
 from benchmarks.step_cost.tables import caption, goals, summarised, table
 from benchmarks.step_cost.task import Task
-from lightning_modules.learner_settings import LearnerSettings
+from lightning_modules.learner.settings import LearnerSettings
 
 PACKAGES = ("torch", "torchvision", "kornia", "pytorch-lightning", "pillow")
 _GROWTH_MODEL = "WRN-16-1"

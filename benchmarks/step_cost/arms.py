@@ -14,13 +14,13 @@ from augnet.baselines import make_baseline
 from benchmarks.step_cost.data import RandomImages, picture_loader
 from benchmarks.step_cost.modules import Foreign, KorniaTrivialAugment
 from benchmarks.step_cost.task import Task
-from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.callbacks import LearnedAugmentation
-from lightning_modules.classifier import Classifier
-from lightning_modules.policy_choice import PolicyName
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from lightning_modules.classifier.classifier import Classifier
+from lightning_modules.learner.policy_choice import PolicyName
 
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
-    "WRN-16-1": ("lightning_modules.models.WideResNet", {"depth": 16, "widen_factor": 1}),
+    "WRN-16-1": ("lightning_modules.classifier.models.WideResNet", {"depth": 16, "widen_factor": 1}),
     "ResNet-20": ("pytorchcv/resnet20_cifar10", {}),
 }
 _WIDE = "benchmarks.step_cost.modules.WideFeatures"

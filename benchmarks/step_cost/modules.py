@@ -7,8 +7,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.classifier import default_optimizer
-from lightning_modules.models import WideResNet, build_model
+from lightning_modules.classifier.classifier import default_optimizer
+from lightning_modules.classifier.models import WideResNet, build_model
 
 
 class Foreign(pl.LightningModule):

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Literal
 
-from lightning_modules.learner_settings import LearnerSettings
+from lightning_modules.learner.settings import LearnerSettings
 
 LEAD_IN = 8  # steps of a block that are not counted: caches are cold, and loaders have worked ahead
 LEARNING = ("learned", "flip_crop+learned", "learned_mixture", "callback")

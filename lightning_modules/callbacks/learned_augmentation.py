@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from augnet import AugNet, save_policy
-from lightning_modules.data.checks import check_labels, validate_images, warn_of_missing_classes
-from lightning_modules.feature_capture import FeatureCapture, find_last_linear
-from lightning_modules.guard import GuardSettings
-from lightning_modules.learner import PolicyLearner, PolicyUpdate
-from lightning_modules.learner_settings import LearnerSettings
-from lightning_modules.policy_choice import check_fit
-from lightning_modules.policy_training import PolicyTraining
-from lightning_modules.ranks import draw
+from lightning_modules.callbacks.policy_training import PolicyTraining
+from lightning_modules.learner.checks import check_labels, validate_images, warn_of_missing_classes
+from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
+from lightning_modules.learner.guard import GuardSettings
+from lightning_modules.learner.policy_choice import check_fit
+from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
+from lightning_modules.learner.ranks import draw
+from lightning_modules.learner.settings import LearnerSettings
 
 _IMAGE_KEYS = ("image", "images", "pixel_values", "x")
 _LABEL_KEYS = ("label", "labels", "target", "y")

@@ -9,8 +9,8 @@ from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
-from lightning_modules.augmented_classifier import AugmentedClassifier
-from lightning_modules.plots import as_pixels, augmentation_grid, plot_ranges, save_figure
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from lightning_modules.monitoring.plots import as_pixels, augmentation_grid, plot_ranges, save_figure
 
 _IMAGES = 8
 _DRAWS = 4

@@ -11,8 +11,8 @@ import torch.distributed as dist
 from fsspec.core import url_to_fs
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 
-from lightning_modules.interruption import Interrupted, PutOff
-from lightning_modules.ranks import Ranks
+from lightning_modules.callbacks.interruption import Interrupted, PutOff
+from lightning_modules.learner.ranks import Ranks
 
 
 class SafeStop(Checkpoint):

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
 from augnet.atomic_file import write_atomically
-from lightning_modules.augmented_classifier import AugmentedClassifier
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.data import InfluenceDataModule
 
 

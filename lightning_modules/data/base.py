@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_modules.data.checks import check_choice, require_at_least, validate_images
 from lightning_modules.data.folds import TrainingBatch, TrainingImages, equal_folds
 from lightning_modules.data.joined import join
 from lightning_modules.data.labelled_images import Batch, LabelledImages, make_loader
 from lightning_modules.data.resumable import ResumableLoader
+from lightning_modules.learner.checks import check_choice, require_at_least, validate_images
 
 _GOLDEN = (5**0.5 - 1) / 2  # its multiples, but for whole numbers, fill (0, 1) more evenly than those of any other
 

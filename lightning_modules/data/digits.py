@@ -10,10 +10,10 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
 from lightning_modules.data.base import InfluenceDataModule, InfluenceSet, Splits
-from lightning_modules.data.checks import require_at_least
 from lightning_modules.data.labelled_images import LabelledImages
 from lightning_modules.data.splits import Indices, partition
 from lightning_modules.data.store import MemoryStore, as_bytes
+from lightning_modules.learner.checks import require_at_least
 
 _LARGEST_VALUE = 16.0
 

@@ -5,12 +5,12 @@ from functools import partial
 import torch
 
 from lightning_modules.data.base import InfluenceDataModule, InfluenceSet, Splits
-from lightning_modules.data.checks import require_at_least
 from lightning_modules.data.decoding import ImageFormat, probe_format
 from lightning_modules.data.image_table import ImageTable, open_single, open_tables
 from lightning_modules.data.labelled_images import LabelledImages
 from lightning_modules.data.splits import Indices, partition
 from lightning_modules.data.store import FileStore, ImageStore, check_no_overlap
+from lightning_modules.learner.checks import require_at_least
 
 
 class ImageDataModule(InfluenceDataModule):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_modules.cli import main
+from lightning_modules.commands.cli import main
 
 DIGITS = Path(__file__).parents[2] / "configs" / "digits.yaml"
 QUIET = ("--trainer.enable_progress_bar=false", "--run.compare=[]", "--run.wandb=disabled", "--run.test=false")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from analysis.results import write_result
-from lightning_modules.cli import main
+from lightning_modules.commands.cli import main
 
 EVIL = "<script>document.title='taken'</script>"
 NAMES = [EVIL, 'a & "b" \'<img src=x onerror=alert(1)>', r"$\frac{$"]

@@ -11,7 +11,7 @@ from analysis.__main__ import main
 from analysis.landscape.directions import filter_weights
 from analysis.landscape.surface import Surface, flat, in_filter_units
 from analysis.results import read_result
-from lightning_modules.classifier import Classifier
+from lightning_modules.classifier.classifier import Classifier
 from lightning_modules.data import LabelledImages, MemoryStore
 
 

@@ -19,7 +19,7 @@ from analysis.moments.policy_influence import (
 from analysis.run_folder import OpenedRun, open_run
 from analysis.sampling import draw_rows
 from influence import LastLayerHessian, loss_gradient
-from lightning_modules.feature_capture import FeatureCapture
+from lightning_modules.learner.feature_capture import FeatureCapture
 
 TARGET = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
 

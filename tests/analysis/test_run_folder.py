@@ -8,7 +8,7 @@ import torch
 from finished_runs import digits_run
 
 from analysis.run_folder import open_run
-from lightning_modules.augmented_classifier import AugmentedClassifier
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 
 
 @pytest.fixture(scope="module")

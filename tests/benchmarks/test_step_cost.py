@@ -21,9 +21,9 @@ from benchmarks.step_cost.modules import WideFeatures
 from benchmarks.step_cost.rounds import Worker
 from benchmarks.step_cost.task import LEARNING, Task
 from benchmarks.step_cost.worker import Blocks, fit
-from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.callbacks import LearnedAugmentation
-from lightning_modules.learner_settings import LearnerSettings
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from lightning_modules.learner.settings import LearnerSettings
 
 ROOT = Path(__file__).parents[2]
 

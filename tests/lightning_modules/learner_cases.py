@@ -10,12 +10,12 @@ from toys import CLASSES, SIDE, ToyNet, blobs
 
 from augnet import AugNet
 from augnet.baselines import Baseline, MixingBaseline
-from lightning_modules.feature_capture import FeatureCapture
-from lightning_modules.guard import GuardSettings
-from lightning_modules.learner import PolicyLearner
-from lightning_modules.learner_settings import Corruption, LearnerSettings
-from lightning_modules.policy_choice import PolicyName, build_policy
-from lightning_modules.ranks import Ranks
+from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.guard import GuardSettings
+from lightning_modules.learner.policy_choice import PolicyName, build_policy
+from lightning_modules.learner.policy_learner import PolicyLearner
+from lightning_modules.learner.ranks import Ranks
+from lightning_modules.learner.settings import Corruption, LearnerSettings
 
 INFLUENCE_SET = blobs(30, 2.5, 1)
 BATCH = blobs(12, 0, 2)

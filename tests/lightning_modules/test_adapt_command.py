@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lightning_modules.adaptation_summary import AdaptationSummary
-from lightning_modules.cli import AugfluenceCLI, main
+from lightning_modules.adaptation.summary import AdaptationSummary
+from lightning_modules.commands.cli import AugfluenceCLI, main
 from lightning_modules.data import DigitsDataModule
 
 ROOT = Path(__file__).parents[2]
@@ -119,7 +119,7 @@ def test_distillation_into_another_network_and_policy(run: Path, workplace: Path
             "--trainer.max_epochs=1",
         ]
     )
-    words = ["--change.model=lightning_modules.models.SmallConvNet", "--change.model_kwargs={width: 4}"]
+    words = ["--change.model=lightning_modules.classifier.models.SmallConvNet", "--change.model_kwargs={width: 4}"]
     policy = "--change.policy_file=other/digits/policy.json"
     _, summary = adapt(run, *words, policy, "--memory=1", "--model.optimizer.init_args.lr=0.1", "--test=false")
     assert summary["test"] is None

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from toys import CLASSES, OPS, blobs
 
 from influence.memory import Memory
-from lightning_modules.adaptation import Adaptation
-from lightning_modules.adaptation_points import Method, Plan, Points, make_plan
-from lightning_modules.adaptation_run import Recall
-from lightning_modules.augmented_classifier import AugmentedClassifier
+from lightning_modules.adaptation.adapting import Recall
+from lightning_modules.adaptation.points import Method, Plan, Points, make_plan
+from lightning_modules.adaptation.student import Adaptation
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.data import LabelledImages, MemoryStore
 from lightning_modules.data.joined import join
 

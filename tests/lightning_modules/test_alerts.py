@@ -13,11 +13,11 @@ from offline_runs import logged_keys, records_of
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 from toys import ToyData, toy_classifier, toy_trainer
 
-from lightning_modules.alerts import announce
-from lightning_modules.augmented_classifier import AugmentedClassifier
-from lightning_modules.guard import GuardSettings
-from lightning_modules.learner_settings import LearnerSettings
-from lightning_modules.staged import StagedSettings
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from lightning_modules.learner.guard import GuardSettings
+from lightning_modules.learner.settings import LearnerSettings
+from lightning_modules.learner.staged import StagedSettings
+from lightning_modules.monitoring.alerts import announce
 
 EVENT = "The policy was rolled back to its last healthy state (retention is 0.10, below 0.5)."
 

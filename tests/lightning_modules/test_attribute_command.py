@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from benchmarks.label_noise import FlippedImages
 from benchmarks.mislabelled import measure
-from lightning_modules.augmented_classifier import AugmentedClassifier
-from lightning_modules.cli import main
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from lightning_modules.commands.cli import main
+from lightning_modules.commands.trainer import AugfluenceTrainer
 from lightning_modules.data import DigitsDataModule, ImageDataModule
-from lightning_modules.trainer import AugfluenceTrainer
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["index", "source", "label", "label_name", "predicted", "suggested"]
@@ -230,7 +230,7 @@ def test_flipped_labels_of_cifar10_are_found(tmp_path: Path) -> None:
         "data.train_size": 2000,
         "data.val_size": 100,
         "data.batch_size": 32,
-        "model.model": "lightning_modules.models.SmallConvNet",
+        "model.model": "lightning_modules.classifier.models.SmallConvNet",
         "model.model_kwargs": "{width: 16}",
         "model.control": "plain",
         "trainer.max_epochs": 12,

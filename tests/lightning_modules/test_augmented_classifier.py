@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from toys import OPS, ToyData, blobs, toy_classifier, toy_trainer
 
 from augnet import AugNet, save_policy
-from lightning_modules.augmented_classifier import AugmentedClassifier
-from lightning_modules.learner import PolicyLearner
-from lightning_modules.learner_settings import LearnerSettings
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from lightning_modules.learner.policy_learner import PolicyLearner
+from lightning_modules.learner.settings import LearnerSettings
 
 NEVER = LearnerSettings(interval=10_000)
 

@@ -13,8 +13,8 @@ from pytorch_lightning.loggers import CSVLogger, WandbLogger
 from toys import CLASSES, OPS, ToyData, toy_classifier, toy_trainer
 
 from augnet import load_policy
-from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.callbacks import PolicyPictures, PolicyWriter
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 
 FILES = ("policy.json", "policy.safetensors", "augmentations.png", "ranges.png")
 

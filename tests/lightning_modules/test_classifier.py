@@ -8,7 +8,7 @@ from sklearn.metrics import recall_score
 from torch import Tensor, nn
 from toys import CLASSES, Batch, ToyData, blobs, toy_trainer
 
-from lightning_modules.classifier import MOST_CLASSES, Classifier
+from lightning_modules.classifier.classifier import MOST_CLASSES, Classifier
 
 
 def classifier(**arguments: Any) -> Classifier:
@@ -205,7 +205,11 @@ def test_a_run_is_resumed_no_longer_than_its_learning_rate(schedule: str, tmp_pa
 
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_memory_format(channels_last: bool) -> None:
-    network = {"model": "lightning_modules.models.SmallConvNet", "model_kwargs": {"width": 4}, "in_channels": 3}
+    network = {
+        "model": "lightning_modules.classifier.models.SmallConvNet",
+        "model_kwargs": {"width": 4},
+        "in_channels": 3,
+    }
     model = classifier(**network, channels_last=channels_last)
     seen = spy(model)
     model(torch.rand(2, 3, 8, 8))

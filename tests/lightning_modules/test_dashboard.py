@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from lightning_modules.dashboard import as_json, main, views
-from lightning_modules.metric_keys import METRICS, metric
+from lightning_modules.commands.dashboard import as_json, main, views
+from lightning_modules.monitoring.metric_keys import METRICS, metric
 
 internal = pytest.importorskip(
     "wandb_workspaces.workspaces.internal", reason="dashboards are an extra: pip install 'augfluence[dashboard]'"
 )
 import wandb_workspaces.workspaces as workspaces  # noqa: E402
 
-from lightning_modules.dashboard_views import COMPARISON, RUN, panel  # noqa: E402
+from lightning_modules.monitoring.dashboard_views import COMPARISON, RUN, panel  # noqa: E402
 
 NAMES = ["augfluence: a run", "augfluence: controls"]
 
@@ -140,7 +140,7 @@ def test_a_view_that_is_not_taken(
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     monkeypatch.delitem(sys.modules, "wandb_workspaces.workspaces")
-    monkeypatch.delitem(sys.modules, "lightning_modules.dashboard_views")
+    monkeypatch.delitem(sys.modules, "lightning_modules.monitoring.dashboard_views")
     text = error_of(["--entity=someone", "--dry_run"], capsys)
     assert "dashboards need the package wandb-workspaces" in text
     assert "pip install 'augfluence[dashboard]'" in text
@@ -148,4 +148,4 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 @pytest.mark.parametrize("arguments", [[], ["--entity=a", "--entry=b"]])
 def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert "usage: python -m lightning_modules.dashboard" in error_of(arguments, capsys)
+    assert "usage: python -m lightning_modules.commands.dashboard" in error_of(arguments, capsys)

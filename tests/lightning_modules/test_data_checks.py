@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from lightning_modules.data import validate_images
-from lightning_modules.data.checks import require_at_least
+from lightning_modules.learner.checks import require_at_least
 
 
 def test_images_in_range_pass() -> None:

@@ -9,8 +9,8 @@ from image_files import disjoint, hashes
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
+from lightning_modules.classifier.models import SmallConvNet
 from lightning_modules.data import DigitsDataModule, LabelledImages, MemoryStore, TrainingBatch
-from lightning_modules.models import SmallConvNet
 
 
 class CountingStore(MemoryStore):

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from toys import CLASSES, ToyData, ToyNet, blobs, toy_trainer
 
-from lightning_modules.classifier import Classifier
-from lightning_modules.distinctive import (
+from lightning_modules.classifier.classifier import Classifier
+from lightning_modules.classifier.distinctive import (
     PENALTIES,
     Merge,
     TwinLinear,
@@ -18,7 +18,7 @@ from lightning_modules.distinctive import (
     rbf_penalty,
     twin_loss,
 )
-from lightning_modules.feature_capture import FeatureCapture, find_last_linear
+from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
 
 PenaltyFunction = Callable[[Tensor, Tensor], Tensor]
 

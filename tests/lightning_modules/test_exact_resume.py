@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from lightning_modules.callbacks import ExactResume
-from lightning_modules.cli import main
+from lightning_modules.commands.cli import main
 from lightning_modules.data.resumable import ResumableLoader
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,8 @@ from learner_cases import BATCH, make, network
 from torch import Tensor
 from two_ways import WAYS, Stored, ToySplits, Way
 
-from lightning_modules.data.checks import warn_of_missing_classes
-from lightning_modules.learner import PolicyLearner
+from lightning_modules.learner.checks import warn_of_missing_classes
+from lightning_modules.learner.policy_learner import PolicyLearner
 
 Change = Callable[[Tensor, Tensor], Stored]
 

@@ -22,10 +22,10 @@ from two_ways import WAYS
 
 from augnet import AugNet, load_policy, save_policy
 from lightning_modules.callbacks import ExactResume, SafeStop
-from lightning_modules.checkpoint_io import AtomicCheckpointIO
-from lightning_modules.cli import main
-from lightning_modules.metrics_file import AtomicCSVLogger
-from lightning_modules.plots import save_figure
+from lightning_modules.commands.checkpoint_io import AtomicCheckpointIO
+from lightning_modules.commands.cli import main
+from lightning_modules.monitoring.metrics_file import AtomicCSVLogger
+from lightning_modules.monitoring.plots import save_figure
 
 SMALL, LARGE = {"weights": torch.arange(100.0)}, {"weights": torch.zeros(300_000)}
 

@@ -16,8 +16,8 @@ from tiny_runs import STEPS, command_in, start, steps_of, tiny, with_callback
 from two_ways import WAYS
 
 from lightning_modules.callbacks import ExactResume, SafeStop
-from lightning_modules.cli import main
-from lightning_modules.interruption import Interrupted
+from lightning_modules.callbacks.interruption import Interrupted
+from lightning_modules.commands.cli import main
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -102,7 +102,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_workers_of_the_loader_too(tmp_path: Pa
     killer = with_callback("SignalAt", step=3, group="true")
     data = [f"--data.path={photos}", "--data.memory_limit=0", "--data.num_workers=2", "--run.name=digits"]
     sizes = ["--data.influence_size=8", "--data.val_size=4", "--data.batch_size=8", "--run.wandb=offline"]
-    network = ["--model.model=lightning_modules.models.SmallConvNet"]
+    network = ["--model.model=lightning_modules.classifier.models.SmallConvNet"]
     arguments = tiny(tmp_path, *data, *sizes, *network, *killer, config="cifar10")
     process = start(*arguments, start_new_session=True)
     _, message = process.communicate(timeout=300)
@@ -196,7 +196,7 @@ def test_while_a_control_is_trained(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_ctrl_c_between_the_parts_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("lightning_modules.run_setup._loggers", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr("lightning_modules.commands.run_setup._loggers", lambda *_: os.kill(os.getpid(), signal.SIGINT))
     assert interrupted(tiny(tmp_path), capsys) == "Interrupted by SIGINT.\n"
     assert list(tmp_path.iterdir()) == []
 

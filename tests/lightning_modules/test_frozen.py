@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 from toys import ToyNet, blobs
 
-from lightning_modules.frozen import frozen
+from lightning_modules.learner.frozen import frozen
 
 
 def mixed() -> ToyNet:

@@ -12,8 +12,8 @@ from learner_cases import BATCH, make
 
 from augnet import AugNet, RangePolicy
 from influence import Solution
-from lightning_modules import learner as learner_module
-from lightning_modules.guard import Guard, GuardSettings, Health, highest_retention
+from lightning_modules.learner import policy_learner as learner_module
+from lightning_modules.learner.guard import Guard, GuardSettings, Health, highest_retention
 
 HEALTHY = Health(retention=0.95, saturated=0.1, residual=1e-3)
 # states in which a policy that was learned without any restraint ended

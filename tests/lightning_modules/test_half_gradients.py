@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from toys import CLASSES, blobs
 
 from augnet import AugNet
-from lightning_modules.feature_capture import FeatureCapture
-from lightning_modules.half_gradients import gradients_through
-from lightning_modules.learner import PolicyLearner
-from lightning_modules.learner_settings import LearnerSettings
+from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.half_gradients import gradients_through
+from lightning_modules.learner.policy_learner import PolicyLearner
+from lightning_modules.learner.settings import LearnerSettings
 
 
 def through_half(factor: float, dtype: torch.dtype) -> tuple[Tensor, float]:

@@ -10,11 +10,11 @@ from image_files import hashes, write_image_folder
 from toys import toy_trainer
 
 from augnet import AugNet, save_policy
-from lightning_modules.adaptation_run import Change, Images
-from lightning_modules.attribution import Precision, Views, attribute_images
-from lightning_modules.augmented_classifier import AugmentedClassifier
-from lightning_modules.classifier import Classifier
-from lightning_modules.cli import main
+from lightning_modules.adaptation.adapting import Change, Images
+from lightning_modules.attribution.scoring import Precision, Views, attribute_images
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from lightning_modules.classifier.classifier import Classifier
+from lightning_modules.commands.cli import main
 from lightning_modules.data import DigitsDataModule, ImageDataModule, InfluenceDataModule
 
 ROOT = Path(__file__).parents[2]

@@ -16,14 +16,14 @@ from torch import Tensor
 from toys import ToyData, toy_classifier, toy_trainer
 
 from augnet import load_policy
-from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.callbacks import SampleWriter
-from lightning_modules.cli import AugfluenceCLI, main
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from lightning_modules.commands.cli import AugfluenceCLI, main
 from lightning_modules.data import DigitsDataModule, wrong_domain
 from lightning_modules.data.labelled_images import LabelledImages
 from lightning_modules.data.store import MemoryStore
-from lightning_modules.learner_settings import LearnerSettings
-from lightning_modules.sample_weights import SampleSettings, SampleWeights
+from lightning_modules.learner.sample_weights import SampleSettings, SampleWeights
+from lightning_modules.learner.settings import LearnerSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +33,11 @@ def digits(batch_size: int = 128, **arguments: Any) -> DigitsDataModule:
 
 
 def digit_classifier(**arguments: Any) -> AugmentedClassifier:
-    settings = {"num_classes": 10, "ops": {"rotation": 90.0}, "model": "lightning_modules.models.SmallConvNet"}
+    settings = {
+        "num_classes": 10,
+        "ops": {"rotation": 90.0},
+        "model": "lightning_modules.classifier.models.SmallConvNet",
+    }
     return toy_classifier(**{**settings, "model_kwargs": {"width": 2}, **arguments})
 
 

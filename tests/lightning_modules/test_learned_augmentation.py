@@ -15,7 +15,7 @@ from toys import CLASSES, OPS, ToyData, ToyNet, blobs, toy_trainer
 
 from augnet import load_policy
 from lightning_modules.callbacks import LearnedAugmentation
-from lightning_modules.learner_settings import LearnerSettings
+from lightning_modules.learner.settings import LearnerSettings
 
 EVERY_STEP = LearnerSettings(interval=1, warmup=0)
 

@@ -20,9 +20,9 @@ from toys import OPS, ToyNet, blobs
 from augnet import AugNet
 from augnet.baselines import FlipCrop
 from influence import Solution
-from lightning_modules.feature_capture import FeatureCapture
-from lightning_modules.learner import PolicyLearner
-from lightning_modules.learner_settings import Corruption, LearnerSettings
+from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.policy_learner import PolicyLearner
+from lightning_modules.learner.settings import Corruption, LearnerSettings
 
 
 def theta(learner: PolicyLearner) -> Tensor:

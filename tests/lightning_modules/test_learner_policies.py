@@ -18,12 +18,12 @@ from toys import OPS, ToyNet, blobs
 
 from augnet import AugNet, MixturePolicy, TransformSpace
 from augnet.classic import classic_space
-from lightning_modules.feature_capture import FeatureCapture
-from lightning_modules.frozen import frozen
-from lightning_modules.learner import PolicyLearner
-from lightning_modules.learner_settings import Corruption, Estimator, LearnerSettings
-from lightning_modules.policy_choice import PolicyName
-from lightning_modules.ranks import draw
+from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.frozen import frozen
+from lightning_modules.learner.policy_choice import PolicyName
+from lightning_modules.learner.policy_learner import PolicyLearner
+from lightning_modules.learner.ranks import draw
+from lightning_modules.learner.settings import Corruption, Estimator, LearnerSettings
 
 
 def gradients(learner: PolicyLearner) -> list[Tensor]:

@@ -13,10 +13,10 @@ from test_exact_resume import same
 from torch import Tensor, nn
 
 from augnet import AugNet
-from lightning_modules.feature_capture import FeatureCapture
-from lightning_modules.learner import PolicyLearner
-from lightning_modules.learner_settings import LearnerSettings
-from lightning_modules.policy_choice import PolicyName, build_policy
+from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.policy_choice import PolicyName, build_policy
+from lightning_modules.learner.policy_learner import PolicyLearner
+from lightning_modules.learner.settings import LearnerSettings
 
 OPS = {"rotation": 90.0, "scale": 0.7, "translate_x": 0.3, "brightness": 0.5, "noise": 0.2, "horizontal_flip": 1.0}
 POLICIES: tuple[PolicyName, ...] = (

@@ -11,10 +11,10 @@ from image_files import write_image_folder
 from offline_runs import logged_keys, records_of, summary_of
 from tiny_runs import tiny
 
-from lightning_modules.cli import main
-from lightning_modules.dashboard import views
-from lightning_modules.metric_keys import METRICS
-from lightning_modules.policy_choice import PolicyName
+from lightning_modules.commands.cli import main
+from lightning_modules.commands.dashboard import views
+from lightning_modules.learner.policy_choice import PolicyName
+from lightning_modules.monitoring.metric_keys import METRICS
 
 pytest.importorskip("wandb_workspaces", reason="dashboards are an extra: pip install 'augfluence[dashboard]'")
 

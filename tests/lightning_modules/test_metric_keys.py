@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lightning_modules.learner_settings import LearnerSettings
-from lightning_modules.metric_keys import METRICS, PAGE, metric, table, updated
+from lightning_modules.learner.settings import LearnerSettings
+from lightning_modules.monitoring.metric_keys import METRICS, PAGE, metric, table, updated
 
 ROOT = Path(__file__).parents[2]
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 def test_the_page_is_up_to_date() -> None:
     page = PAGE.read_text()
     assert PAGE == ROOT / "docs" / "logging.md"
-    assert updated(page) == page, "run `python -m lightning_modules.metric_keys`"
+    assert updated(page) == page, "run `python -m lightning_modules.monitoring.metric_keys`"
 
 
 def test_an_old_table_is_replaced_and_the_rest_stays() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from toys import CLASSES, ToyData, blobs, toy_classifier, toy_trainer
 
 from augnet.baselines import CutMix, Mixup
-from lightning_modules.targets import as_classes, as_probabilities, behind, smoothed
+from lightning_modules.learner.targets import as_classes, as_probabilities, behind, smoothed
 
 MIXING = {"mixup": 0.5, "cutmix": 0.5, "translate_x": 0.3}
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from lightning_modules.classifier.models import SmallConvNet, WideResNet, build_model
 from lightning_modules.data import DigitsDataModule
-from lightning_modules.feature_capture import FeatureCapture, find_last_linear
-from lightning_modules.models import SmallConvNet, WideResNet, build_model
+from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
 
 FAMILIES: list[tuple[str, int, int, dict[str, Any]]] = [
     ("timm/resnet10t", 3, 32, {}),
@@ -17,8 +17,8 @@ FAMILIES: list[tuple[str, int, int, dict[str, Any]]] = [
     ("pytorchcv/shakeshakeresnet20_2x16d_cifar10", 3, 32, {}),
     ("pytorchcv/wrn16_10_cifar10", 3, 32, {}),
     ("pytorchcv/pyramidnet110_a48_cifar10", 3, 32, {}),
-    ("lightning_modules.models.SmallConvNet", 1, 16, {"width": 8}),
-    ("lightning_modules.models.WideResNet", 3, 32, {"depth": 10}),
+    ("lightning_modules.classifier.models.SmallConvNet", 1, 16, {"width": 8}),
+    ("lightning_modules.classifier.models.WideResNet", 3, 32, {"depth": 10}),
     ("torchvision.models.mobilenet_v3_small", 3, 32, {}),
 ]
 
@@ -47,7 +47,10 @@ def test_logits_are_the_head_of_the_captured_features(
         ("pytorchcv/get_model", "pytorchcv has no model 'get_model'"),
         ("resnet18", "unknown model 'resnet18': give .* Did you mean timm/resnet18"),
         ("other/resnet18", "unknown model 'other/resnet18'"),
-        ("lightning_modules.models.WideResnet", "no class or function 'WideResnet'. Did you mean WideResNet"),
+        (
+            "lightning_modules.classifier.models.WideResnet",
+            "no class or function 'WideResnet'. Did you mean WideResNet",
+        ),
         ("no_such_package.Model", "unknown model 'no_such_package.Model'"),
         ("collections.Counter", "gave a Counter, expected a torch.nn.Module"),
         ("torch.nn.Identity.nope", "unknown model"),
@@ -60,7 +63,7 @@ def test_unknown_models(name: str, message: str) -> None:
 
 def test_arguments_that_the_model_does_not_take() -> None:
     with pytest.raises(ValueError, match=r"cannot be built with num_classes=7, widht=3.*widht"):
-        build_model("lightning_modules.models.SmallConvNet", 7, widht=3)
+        build_model("lightning_modules.classifier.models.SmallConvNet", 7, widht=3)
     with pytest.raises(ValueError, match="num_classes=0 and in_channels=3 must be positive"):
         build_model("timm/resnet18", 0)
 

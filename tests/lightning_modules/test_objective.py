@@ -9,9 +9,7 @@ import torch
 from learner_cases import BATCH, influence_by_double_backward, make, oracle_network
 from torch import Tensor, nn
 
-from lightning_modules.learner import PolicyLearner
-from lightning_modules.learner_settings import LearnerSettings
-from lightning_modules.objective import (
+from lightning_modules.learner.costs import (
     beyond,
     bounded,
     feature_move,
@@ -20,6 +18,8 @@ from lightning_modules.objective import (
     pixel_change,
     strength_costs,
 )
+from lightning_modules.learner.policy_learner import PolicyLearner
+from lightning_modules.learner.settings import LearnerSettings
 
 
 def test_bounded_influence_is_itself_near_zero_and_never_beyond_the_bound() -> None:

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from toys import CLASSES, ToyData, toy_trainer
 
-from lightning_modules.classifier import Classifier
-from lightning_modules.optimisation import kernels, parameter_groups
+from lightning_modules.classifier.classifier import Classifier
+from lightning_modules.classifier.optimization import kernels, parameter_groups
 
 SGD = partial(torch.optim.SGD, lr=0.1, weight_decay=0.5)
 

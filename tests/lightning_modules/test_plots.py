@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lightning_modules.plots import as_pixels, augmentation_grid, plot_ranges, save_figure
+from lightning_modules.monitoring.plots import as_pixels, augmentation_grid, plot_ranges, save_figure
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])

@@ -6,7 +6,7 @@ import torch
 from learner_cases import BATCH, make
 
 from augnet import AugNet
-from lightning_modules.policy_average import WINDOW, PolicyAverage
+from lightning_modules.learner.policy_average import WINDOW, PolicyAverage
 
 
 def test_the_average_by_hand() -> None:

@@ -23,12 +23,12 @@ from augnet import (
 )
 from augnet.classic import classic_space
 from augnet.policies import Policy
-from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.callbacks import PolicyPictures, PolicyWriter
-from lightning_modules.cli import main
-from lightning_modules.learner_settings import LearnerSettings
-from lightning_modules.policy_choice import PolicyName
-from lightning_modules.summary import ArmResult, print_summary
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from lightning_modules.commands.cli import main
+from lightning_modules.learner.policy_choice import PolicyName
+from lightning_modules.learner.settings import LearnerSettings
+from lightning_modules.monitoring.summary import ArmResult, print_summary
 
 NAMES: tuple[PolicyName, ...] = get_args(PolicyName)
 DIGITS = Path(__file__).parents[2] / "configs" / "digits.yaml"

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 from toys import CLASSES, ToyData, blobs, toy_classifier, toy_trainer
 
 from augnet.baselines import FlipCrop, Mixup
-from lightning_modules.ranks import Ranks
+from lightning_modules.learner.ranks import Ranks
 
 STEPS = 9
 CASES: dict[str, dict[str, Any]] = {

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from toys import CLASSES, ToyNet, blobs
 
 from influence import Solution, upweight_influence
-from lightning_modules.feature_capture import FeatureCapture
-from lightning_modules.learner_settings import LearnerSettings
-from lightning_modules.ranks import Ranks
-from lightning_modules.sample_weights import SampleSettings, SampleWeights, class_ratios
+from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.ranks import Ranks
+from lightning_modules.learner.sample_weights import SampleSettings, SampleWeights, class_ratios
+from lightning_modules.learner.settings import LearnerSettings
 
 EQUAL = torch.arange(96) % CLASSES
 

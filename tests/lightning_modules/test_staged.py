@@ -15,10 +15,10 @@ from toys import ToyData, blobs, toy_classifier, toy_trainer
 
 from augnet.baselines import FlipCrop
 from influence import LastLayerHessian, loss_gradient
-from lightning_modules.feature_capture import FeatureCapture
-from lightning_modules.learner import PolicyUpdate
-from lightning_modules.learner_settings import LearnerSettings
-from lightning_modules.staged import StagedSettings, _pretrain, learn_staged
+from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.policy_learner import PolicyUpdate
+from lightning_modules.learner.settings import LearnerSettings
+from lightning_modules.learner.staged import StagedSettings, _pretrain, learn_staged
 
 
 def batches() -> Iterator[tuple[Tensor, Tensor]]:

@@ -8,7 +8,7 @@ import torch
 from pytorchcv.models.shakeshakeresnet_cifar import ShakeShakeResUnit
 from torch import Tensor, nn
 
-from lightning_modules.models import ShakeDrop, WideResNet, build_model, pyramidnet_shakedrop
+from lightning_modules.classifier.models import ShakeDrop, WideResNet, build_model, pyramidnet_shakedrop
 
 COUNT = 4000
 
@@ -77,7 +77,7 @@ def test_keep_falls_linearly_over_the_units() -> None:
 )
 def test_pyramidnet_errors(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build_model("lightning_modules.models.pyramidnet_shakedrop", 10, **arguments)
+        build_model("lightning_modules.classifier.models.pyramidnet_shakedrop", 10, **arguments)
 
 
 @pytest.mark.parametrize("keep", [-0.1, 1.1, float("nan")])

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_modules.summary import (
+from lightning_modules.monitoring.summary import (
     ArmResult,
     next_free_folder,
     preferred,

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_modules.augmented_classifier import AugmentedClassifier
-from lightning_modules.learner_settings import LearnerSettings
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from lightning_modules.learner.settings import LearnerSettings
 
 SIDE = 12
 CLASSES = 3

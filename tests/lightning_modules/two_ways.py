@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from toys import OPS, ToyData, ToyNet, toy_classifier, toy_trainer
 
 from augnet import AugNet
-from lightning_modules.augmented_classifier import AugmentedClassifier
 from lightning_modules.callbacks import LearnedAugmentation
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.data import InfluenceDataModule
 from lightning_modules.data.base import Splits
 from lightning_modules.data.labelled_images import LabelledImages
 from lightning_modules.data.store import MemoryStore
-from lightning_modules.learner import PolicyLearner
-from lightning_modules.learner_settings import LearnerSettings
+from lightning_modules.learner.policy_learner import PolicyLearner
+from lightning_modules.learner.settings import LearnerSettings
 
 Stored = tuple[Tensor, Tensor]
 

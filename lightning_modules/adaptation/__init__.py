@@ -1,0 +1,1 @@
+"""Adaptation of a trained classifier without retraining (K-priors)."""

@@ -1,0 +1,116 @@
+"""A classifier adapted by the K-prior of its own past: the objective of `influence.k_prior`, by stochastic steps.
+
+The sum over points is divided by what they count together, so that learning rates mean what they mean in training.
+Networks have no closed form: minimising is not exact, and what it misses is in the docstring of `influence.k_prior`.
+"""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from influence.k_prior import point_loss, weight_gradient
+from lightning_modules.adaptation.points import Plan, PointBatch
+from lightning_modules.classifier.classifier import Classifier
+from lightning_modules.classifier.optimization import kernels
+from lightning_modules.learner.checks import check_labels, validate_images
+from lightning_modules.learner.targets import as_probabilities, smoothed
+
+
+class Adaptation(pl.LightningModule):
+    """Trains a classifier on the points of a plan.
+
+    A classifier that starts from its old weights keeps its batch statistics and has no dropout, so that at the start it
+    is the old model and the K-prior has no gradient. The weight term, `decay/2 ||w||^2 - old_decay <w, w*>`, is added
+    to the gradients; the optimiser itself must have no weight decay.
+
+    Args:
+        student: The classifier to adapt; the copy of a doubled last layer is left alone.
+        teacher: The old model, for the plan's soft targets; left as it is. Its weights are `w*`.
+        plan: The points.
+        decay: Weight decay of the mean loss, as the optimiser would have it.
+        old_decay: That of the old model.
+        fresh: Whether the student starts from random weights, so that there is no pull towards the old ones.
+        original: Whether the old model is shown the images as they are, and not the student's augmented views: right
+            where the augmentation policy is a new one.
+    """
+
+    def __init__(
+        self,
+        student: Classifier,
+        teacher: Classifier,
+        plan: Plan,
+        *,
+        decay: float,
+        old_decay: float,
+        fresh: bool,
+        original: bool,
+    ) -> None:
+        super().__init__()
+        self.student, self.teacher, self.plan = student, teacher, plan
+        self.decay = decay
+        self.fresh, self.original = fresh, original
+        self.terms = (plan.decay * decay, 0.0 if fresh else plan.old_decay * old_decay)
+        self.scale = len(plan.rows) / plan.total
+        self.asks = bool((plan.soft != 0).any())
+
+    def train(self, mode: bool = True) -> "Adaptation":
+        """The old model always evaluates, and so does the network that starts from its weights."""
+        super().train(mode)
+        self.teacher.eval()
+        self.student.network.train(mode and self.fresh)
+        return self
+
+    def on_train_start(self) -> None:
+        """Lightning leaves the modes of all modules as they were before: evaluation may have changed them."""
+        self.train()
+
+    def on_train_batch_start(self, batch: PointBatch, batch_idx: int) -> None:
+        """Check the first batch before anything is trained on it."""
+        if batch_idx == 0 and self.current_epoch == 0:
+            validate_images(batch[0])
+            check_labels(batch[1], self.student.num_classes)
+
+    def training_step(self, batch: PointBatch, batch_idx: int) -> Tensor:
+        """The mean of the points of a batch, times what a point counts on average."""
+        images, labels, soft, hard = batch
+        views, mixed = self.student.augment(images, labels)
+        logits = self.student(views).float()
+        old = self._old_probs(images if self.original else views) if self.asks else torch.zeros_like(logits)
+        targets = smoothed(as_probabilities(mixed, logits.shape[1]), logits, self.student.loss.label_smoothing)
+        loss = point_loss(logits, targets.to(logits), old, soft.to(logits), hard.to(logits))
+        loss = loss * self.scale / len(labels)
+        self.log("adapt/loss", loss.detach(), prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))
+        return loss
+
+    @torch.no_grad()
+    def _old_probs(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.teacher(images)
+        return logits.float().softmax(dim=1)
+
+    @torch.no_grad()
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Add the gradient of the weight term."""
+        decay, old_decay = self.terms
+        own_weights, old_weights = (_decayed(model) for model in (self.student, self.teacher))
+        for own, old in zip(own_weights, own_weights if self.fresh else old_weights, strict=True):
+            if own.grad is not None:
+                own.grad += weight_gradient(own, old, decay, old_decay)
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser and the schedule of the classifier."""
+        return self.student.configure_optimizers()
+
+    def on_train_end(self) -> None:
+        """Give the optimiser the weight decay that the weights were adapted with: a checkpoint says so."""
+        for optimizer in self.trainer.optimizers:
+            groups = optimizer.param_groups
+            for group in groups[:1] if self.student.decay_kernels_only else groups:
+                group["weight_decay"] = self.decay
+
+
+def _decayed(classifier: Classifier) -> list[nn.Parameter]:
+    """The weights that decay, in the first group of the optimiser."""
+    network = classifier.network
+    return kernels(network) if classifier.decay_kernels_only else list(network.parameters())

@@ -1,0 +1,1 @@
+"""Scores of training images: harmful, helpful, probably mislabelled."""

@@ -1,0 +1,1 @@
+"""The classifier that the command line trains: networks, optimization, augmentation."""

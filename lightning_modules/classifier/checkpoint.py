@@ -1,0 +1,54 @@
+"""Put the weights of a checkpoint into a classifier, with what does not fit said in the words of the user."""
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from lightning_modules.classifier.classifier import Classifier
+
+
+def load_checkpoint(
+    model: Classifier, data_classes: int, path: Path, weights_only: bool | None = None
+) -> dict[str, Any]:
+    """Load the weights of a checkpoint.
+
+    Args:
+        model: The classifier; changed in place.
+        data_classes: Number of classes of the data it is used with.
+        path: The checkpoint of a run.
+        weights_only: False unpickles whatever the file holds: only for checkpoints that you trust.
+
+    Returns:
+        The whole checkpoint.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no checkpoint of a run, or fits the model or the data not.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"ckpt_path: there is no checkpoint {path}.")
+    try:
+        checkpoint: Any = torch.load(path, map_location="cpu", weights_only=weights_only is not False)
+    except (UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        raise ValueError(f"{path} is no checkpoint of a run, or a damaged one ({type(error).__name__}).") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise ValueError(f"{path} is no checkpoint of a run: expected the weights under 'state_dict'.")
+    found = checkpoint.get("hyper_parameters", {}).get("num_classes", model.num_classes)
+    if not found == model.num_classes == data_classes:
+        raise ValueError(
+            f"the checkpoint {path} is of {found} classes, the model of {model.num_classes}, the data have "
+            f"{data_classes}: give the data that it was trained with, best by --config of its run."
+        )
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    given = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
+    wrong = [name for name in {**expected, **given} if expected.get(name) != given.get(name)]
+    if wrong:
+        raise ValueError(
+            f"the checkpoint {path} does not fit the model: {wrong[0]} is {given.get(wrong[0], 'missing')} there, "
+            f"{expected.get(wrong[0], 'missing')} in the model: give the --config of its run."
+        )
+    model.load_state_dict(checkpoint["state_dict"])
+    loaded: dict[str, Any] = checkpoint
+    return loaded

@@ -1,0 +1,228 @@
+"""An image classifier trained with a fixed augmentation policy, or none."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from kornia.enhance import Normalize
+from pytorch_lightning.cli import OptimizerCallable
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
+
+from lightning_modules.classifier.distinctive import Merge, Penalty, TwinLinear, add_twin, twin_loss
+from lightning_modules.classifier.models import build_model
+from lightning_modules.classifier.optimization import (
+    LearningRateSchedule,
+    check_length,
+    check_steps,
+    make_scheduler,
+    parameter_groups,
+)
+from lightning_modules.learner.checks import check_choice, check_labels, validate_images
+from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
+
+MOST_CLASSES = 20  # that validation accuracy is logged for one by one
+
+
+def default_optimizer(parameters: Any) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum: what the CIFAR literature trains with."""
+    return torch.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
+
+
+class Classifier(pl.LightningModule):
+    """Cross-entropy training of a classifier on images in [0, 1].
+
+    Args:
+        num_classes: Number of classes, K; taken from the data.
+        in_channels: Channels of the images; taken from the data.
+        model: The network: `timm/NAME`, `pytorchcv/NAME`, or the import path of an `nn.Module` class. It must end in
+            a linear layer.
+        model_kwargs: Further arguments of the network, for instance `{width: 8}` or `{pretrained: true}`.
+        optimizer: The classifier's optimiser; its `lr` is the highest of the schedule.
+        lr_schedule: Learning rate over the run, step by step: `one_cycle` (warm-up, then cosine to zero), `cosine`
+            (to zero), `multi_step` (lower after each milestone) or `constant`.
+        lr_milestones: Of `multi_step`: shares of the run, in (0, 1) and increasing, after which the learning rate
+            falls, so that a shorter run keeps its shape; `[0.5, 0.75]` are epochs 150 and 225 of 300.
+        lr_factor: Of `multi_step`: what the learning rate is multiplied by at each milestone, in (0, 1).
+        decay_kernels_only: Whether the optimiser's weight decay is for the weights of convolutions and linear layers
+            only, not for biases and normalisation layers.
+        label_smoothing: Share of the target spread over all classes, in [0, 1).
+        pixel_mean: Subtracted from every pixel in front of the network: one number, or one for each channel.
+        pixel_std: Every pixel is divided by it after that, > 0: one number, or one for each channel.
+        channels_last: Keep images and weights in channels-last order, several times faster on CPUs and tensor cores.
+        augmentation: Applied to each training batch, not in evaluation.
+        distinctive: For large batches: double the classifier layer and keep the two apart by this penalty, `cosine`,
+            `rbf` or `hinge`; `none` leaves the network as it is. See `lightning_modules.classifier.distinctive`.
+        distinctive_weight: Factor of that penalty in the loss, >= 0.
+        distinctive_merge: How the two layers are averaged while training: `losses` or `logits`.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        model: str = "lightning_modules.classifier.models.SmallConvNet",
+        model_kwargs: dict[str, Any] | None = None,
+        optimizer: OptimizerCallable = default_optimizer,
+        lr_schedule: LearningRateSchedule = "one_cycle",
+        lr_milestones: Sequence[float] = (0.5, 0.75),
+        lr_factor: float = 0.1,
+        decay_kernels_only: bool = False,
+        label_smoothing: float = 0.0,
+        pixel_mean: float | list[float] = 0.5,
+        pixel_std: float | list[float] = 0.25,
+        channels_last: bool = True,
+        augmentation: nn.Module | None = None,
+        distinctive: Penalty = "none",
+        distinctive_weight: float = 0.1,
+        distinctive_merge: Merge = "losses",
+    ) -> None:
+        super().__init__()
+        if not distinctive_weight >= 0:
+            raise ValueError(f"distinctive_weight must be at least 0, found {distinctive_weight}.")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must lie in [0, 1), found {label_smoothing}.")
+        check_choice("lr_schedule", lr_schedule, LearningRateSchedule)
+        check_steps(lr_milestones, lr_factor)
+        mean = _per_channel("pixel_mean", pixel_mean, in_channels)
+        std = _per_channel("pixel_std", pixel_std, in_channels)
+        if min(std) <= 0:
+            raise ValueError(f"pixel_std must be positive, found {pixel_std}.")
+        network = build_model(model, num_classes, in_channels, **(model_kwargs or {}))
+        self.network = nn.Sequential(Normalize(torch.tensor(mean), torch.tensor(std)), network)
+        self.distinctive_weight = distinctive_weight
+        if distinctive != "none":
+            add_twin(self.network, num_classes, distinctive, distinctive_merge)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.network.to(memory_format=self.memory_format)
+        self.augmentation = nn.Identity() if augmentation is None else augmentation
+        self.augmentation.requires_grad_(False)
+        self.num_classes = num_classes
+        self.make_optimizer, self.lr_schedule = optimizer, lr_schedule
+        self._planned_steps = 0  # of the optimiser in the whole run; callbacks may change the length of a run later
+        self.lr_milestones, self.lr_factor = list(lr_milestones), lr_factor
+        self.decay_kernels_only = decay_kernels_only
+        self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        self.train_accuracy, self.val_accuracy, self.test_accuracy = (
+            MulticlassAccuracy(num_classes, average="micro") for _ in range(3)
+        )
+        self.val_confusion = MulticlassConfusionMatrix(num_classes) if num_classes <= MOST_CLASSES else None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits `[B, K]` of images `[B, C, H, W]` in [0, 1]."""
+        logits: Tensor = self.network(images.contiguous(memory_format=self.memory_format))
+        return logits
+
+    @torch.no_grad()
+    def augment(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The training batch as the classifier sees it: images `[B, C, H, W]` in [0, 1], labels `[B]` or `[B, K]`."""
+        return self.augmentation(images), labels
+
+    def on_train_start(self) -> None:
+        """A run that is resumed must not be longer than its learning rate was planned for."""
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, LRScheduler):
+            check_length(scheduler, self._planned_steps)
+
+    def on_train_batch_start(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+        """Check the first batch before anything is trained on it."""
+        if batch_idx == 0 and self.current_epoch == 0:
+            images, labels = batch[:2]
+            validate_images(images)
+            check_labels(labels, self.num_classes)
+            if self.twin is not None and find_last_linear(self.network, images[:2]) is not self.twin:
+                raise ValueError(
+                    f"distinctive doubled {self.twin}, which is not the last layer of this model: set it to none."
+                )
+
+    @property
+    def twin(self) -> TwinLinear | None:
+        """The doubled classifier layer, if there is one."""
+        return next((module for module in self.network.modules() if isinstance(module, TwinLinear)), None)
+
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        """Augment, classify, cross-entropy; with a doubled layer also its copy's, and the penalty.
+
+        Args:
+            batch: Images and labels; what else it has, such as row numbers, is left alone.
+            batch_idx: Number of the batch in the epoch.
+        """
+        images, labels = batch[:2]
+        twin = self.twin
+        loss: Tensor
+        if twin is None:
+            images, targets = self.augment(images, labels)
+            logits = self(images)
+            loss = self.loss(logits, targets)
+        else:
+            with FeatureCapture(self.network, twin).recording() as seen:
+                images, targets = self.augment(images, labels)
+                logits = self(images)
+            loss = twin_loss(self.loss, logits, twin.copy(seen.features), targets, twin.merge)
+            loss = loss + self.distinctive_weight * twin.penalty()
+        self._log("train", loss, logits, labels)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Loss and accuracy on the validation split."""
+        self._evaluate("val", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the accuracy on each class that has validation images, if there are at most 20 classes."""
+        if self.val_confusion is None:
+            return
+        counts = self.val_confusion.compute()  # [K, K], a row for each true class
+        self.val_confusion.reset()
+        names = getattr(getattr(self.trainer, "datamodule", None), "class_names", range(self.num_classes))
+        found = zip(names, counts.diag().tolist(), counts.sum(dim=1).tolist(), strict=True)
+        self.log_dict({f"val/acc/{name}": right / seen for name, right, seen in found if seen}, sync_dist=True)
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Loss and accuracy on the test split."""
+        self._evaluate("test", batch)
+
+    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Class probabilities `[B, K]`."""
+        logits: Tensor = self(batch[0])
+        return logits.float().softmax(dim=1)
+
+    def _evaluate(self, stage: str, batch: tuple[Tensor, Tensor]) -> None:
+        images, labels = batch
+        check_labels(labels, self.num_classes)
+        logits = self(images)
+        self._log(stage, nn.functional.cross_entropy(logits, labels), logits, labels)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # its counts would be compiled anew at every step
+    def _log(self, stage: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        accuracy: MulticlassAccuracy = getattr(self, f"{stage}_accuracy")
+        accuracy(logits, labels)
+        if stage == "val" and self.val_confusion is not None:
+            self.val_confusion.update(logits, labels)
+        values: dict[str, Metric | Tensor] = {f"{stage}/loss": loss, f"{stage}/acc": accuracy}
+        self.log_dict(values, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))
+
+    def configure_optimizers(self) -> Any:
+        """The classifier's optimiser and its schedule; the policy has an optimiser of its own."""
+        parameters = parameter_groups(self.network) if self.decay_kernels_only else self.network.parameters()
+        optimizer = self.make_optimizer(parameters)
+        if self.lr_schedule == "constant":
+            return optimizer
+        if math.isinf(self.trainer.estimated_stepping_batches):
+            raise ValueError(
+                f"lr_schedule {self.lr_schedule} needs to know how long the run is: set trainer.max_epochs or "
+                "trainer.max_steps, or take lr_schedule constant."
+            )
+        self._planned_steps = max(int(self.trainer.estimated_stepping_batches), 1)
+        scheduler = make_scheduler(self.lr_schedule, optimizer, self._planned_steps, self.lr_milestones, self.lr_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _per_channel(name: str, value: float | list[float], channels: int) -> list[float]:
+    values = [float(value)] * channels if isinstance(value, (int, float)) else list(value)
+    if len(values) != channels:
+        raise ValueError(f"{name} must be one number or {channels} (one for each channel), found {value}.")
+    return values

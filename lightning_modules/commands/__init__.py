@@ -1,0 +1,1 @@
+"""The command line: fit, retrain, attribute, adapt and Lightning's own commands."""

@@ -1,0 +1,99 @@
+"""Dashboards of a W&B project as code: `python -m lightning_modules.commands.dashboard --entity E --project P`.
+
+Two saved views, see `lightning_modules.monitoring.dashboard_views`: one of a run, one that compares controls.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+from rich.console import Console
+
+from augnet.atomic_file import write_atomically
+from lightning_modules.commands.command_line import mistakes_in_one_line, quieten
+
+_DESCRIPTION = "Save two views of the runs of a W&B project: one of a run, one that compares controls."
+
+
+def views(entity: str, project: str) -> list[Any]:
+    """Both views, as `wandb_workspaces.workspaces.Workspace`s; nothing is sent.
+
+    Args:
+        entity: User or team that owns the project.
+        project: Its name.
+
+    Raises:
+        ValueError: If the extra `dashboard` is not installed.
+    """
+    try:
+        from lightning_modules.monitoring.dashboard_views import comparison_view, run_view
+    except ImportError as error:
+        raise ValueError(
+            f"dashboards need the package wandb-workspaces ({error}): pip install 'augfluence[dashboard]'."
+        ) from error
+    return [run_view(entity, project), comparison_view(entity, project)]
+
+
+def as_json(view: Any) -> dict[str, Any]:
+    """What W&B stores of a view, with its name; reading it back gives the same view."""
+    model = view._to_model()
+    return {"name": model.display_name, "spec": model.spec.model_dump(mode="json", by_alias=True, exclude_none=True)}
+
+
+def dashboard(entity: str, project: str = "augfluence", dry_run: bool = False, write: Path | None = None) -> None:
+    """Save two views of the runs of a W&B project: one of a run, one that compares controls.
+
+    Args:
+        entity: User or team that owns the project.
+        project: Its name; runs of `train.py` go to `augfluence`.
+        dry_run: Print the views as JSON and send nothing; needs no account.
+        write: Write the JSON to this file too.
+
+    Raises:
+        ValueError: If the extra `dashboard` is not installed, or W&B refuses the views.
+    """
+    found = views(entity, project)
+    text = json.dumps([as_json(view) for view in found], indent=2) + "\n"
+    if write is not None:
+        write_atomically(write, text)
+    if dry_run:
+        if write is None:
+            print(text, end="")
+        return
+    for view in found:
+        _save(view)
+        Console().print(f"{view.name}: {view.url}", soft_wrap=True)
+
+
+def _save(view: Any) -> None:
+    """Send a view to W&B: the one step that needs a network and an account."""
+    try:
+        view.save()
+    except Exception as error:
+        raise ValueError(
+            f"W&B did not take the view {view.name!r} of {view.entity}/{view.project} "
+            f"({type(error).__name__}: {error}). It needs a network, an account (`wandb login`) and a project with at "
+            "least one run (`wandb sync`, or --run.wandb=online); --dry_run shows the views without any of these."
+        ) from error
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command; a user's mistake becomes one line on the terminal instead of a traceback.
+
+    Args:
+        args: Arguments as a list, instead of those of the process.
+
+    Raises:
+        SystemExit: With code 2 after a mistake.
+    """
+    quieten()
+    parser = ArgumentParser(prog="python -m lightning_modules.commands.dashboard", description=_DESCRIPTION)
+    parser.add_function_arguments(dashboard, as_group=False, skip={"dry_run"})
+    parser.add_argument("--dry_run", action="store_true", help="Print the views as JSON and send nothing.")
+    with mistakes_in_one_line():
+        dashboard(**parser.parse_args(args))
+
+
+if __name__ == "__main__":
+    main()

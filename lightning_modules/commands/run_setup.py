@@ -1,0 +1,98 @@
+"""Where a run writes: its folder, its loggers, its callbacks, and a trainer that never destroys what it saved."""
+
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.plugins.io import CheckpointIO
+
+from lightning_modules.callbacks import (
+    ExactResume,
+    PolicyPictures,
+    PolicyWriter,
+    SafeStop,
+    SampleWriter,
+    Throughput,
+)
+from lightning_modules.classifier.augmented_classifier import Control
+from lightning_modules.commands.checkpoint_io import AtomicCheckpointIO
+from lightning_modules.monitoring.metrics_file import AtomicCSVLogger
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Where a run writes, and what it is compared with.
+
+    Args:
+        name: Name of the run; it writes into `folder/name`, or `folder/name-2`, ... if that is taken.
+        folder: Folder of all runs.
+        wandb: W&B logging: `offline` (files only, no account), `online`, or `disabled`.
+        tensorboard: Log to TensorBoard too, into the folder `tensorboard` of the run.
+        compare: Controls to train after the run, with the same data and seed, for the table at the end.
+        test: Read the test split once after training, for the run and for each control in `compare`.
+        threads: CPU threads; by default what torch chooses.
+    """
+
+    name: str = "run"
+    folder: str = "runs"
+    wandb: Literal["offline", "online", "disabled"] = "offline"
+    tensorboard: bool = False
+    compare: list[Control] = field(default_factory=list)
+    test: bool = True
+    threads: int | None = None
+
+
+def in_folder(trainer: Any, settings: RunSettings, folder: Path) -> dict[str, Any]:
+    """Arguments that make a trainer write into `folder`; what the user configured stays.
+
+    Raises:
+        ValueError: If TensorBoard is asked for and not installed.
+    """
+    callbacks: list[Callback] = list(trainer.get("callbacks") or [])
+    kinds = {type(callback) for callback in callbacks}
+    if trainer.get("enable_checkpointing") is not False and ModelCheckpoint not in kinds:
+        callbacks.append(_every_epoch(folder / "checkpoints"))
+    if trainer.get("enable_checkpointing") is not False and SafeStop not in kinds:
+        callbacks.append(SafeStop())
+    if trainer.get("enable_progress_bar") is not False and RichProgressBar not in kinds:
+        callbacks.append(RichProgressBar())
+    own = (ExactResume, PolicyWriter, PolicyPictures, SampleWriter, Throughput)
+    callbacks += [callback() for callback in own if callback not in kinds]
+    arguments: dict[str, Any] = {
+        "callbacks": callbacks,
+        "default_root_dir": str(folder),
+        "plugins": atomic_plugins(trainer),
+    }
+    if trainer.get("logger") is None:
+        arguments["logger"] = _loggers(settings, folder)
+    return arguments
+
+
+def _every_epoch(folder: Path) -> ModelCheckpoint:
+    """Replaces `last.ckpt` after every epoch; `save_last` without others, newer versions write only after the last."""
+    return ModelCheckpoint(dirpath=folder, filename="last", enable_version_counter=False)
+
+
+def atomic_plugins(trainer: Any) -> list[Any]:
+    """The trainer's plugins; if none of them writes checkpoints, one that replaces them as a whole."""
+    plugins = trainer.get("plugins") or []
+    plugins = list(plugins) if isinstance(plugins, list) else [plugins]
+    return plugins if any(isinstance(one, CheckpointIO) for one in plugins) else [*plugins, AtomicCheckpointIO()]
+
+
+def _loggers(settings: RunSettings, folder: Path) -> list[Logger]:
+    loggers: list[Logger] = [AtomicCSVLogger(folder, name="", version="")]
+    if settings.wandb != "disabled":
+        offline = settings.wandb == "offline"
+        loggers.append(WandbLogger(settings.name, save_dir=folder, project="augfluence", offline=offline))
+    if settings.tensorboard:
+        if find_spec("tensorboard") is None:
+            raise ValueError(
+                "run.tensorboard needs the package tensorboard: pip install 'augfluence[tensorboard]', or set it "
+                "to false."
+            )
+        loggers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
+    return loggers

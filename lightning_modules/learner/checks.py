@@ -1,0 +1,107 @@
+"""Checks of numbers and images that raise before anything is trained on them."""
+
+import warnings
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+_TOLERANCE = 1e-4  # interpolation may leave [0, 1] by a rounding error
+
+
+def require_at_least(minimum: int, **values: int | None) -> None:
+    """Raise when one of the named numbers is below the minimum; `None` (not given) passes.
+
+    Args:
+        minimum: Smallest accepted value.
+        **values: The numbers under the names their user knows them by.
+
+    Raises:
+        ValueError: Naming the field, what was found and the smallest accepted value.
+    """
+    for name, value in values.items():
+        if value is not None and value < minimum:
+            raise ValueError(f"{name} must be at least {minimum}, got {value}.")
+
+
+def check_choice(name: str, value: str, choices: Any) -> None:
+    """Raise ValueError, naming the field, unless the value is one of a `Literal`'s choices."""
+    if value not in get_args(choices):
+        raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, found {value!r}.")
+
+
+def validate_images(images: Tensor) -> None:
+    """Raise unless the batch keeps the image contract: float `[B, C, H, W]`, finite, in [0, 1].
+
+    It reads every value (on an accelerator it waits for them): call it on the first batch, not on each.
+
+    Args:
+        images: The batch to check.
+
+    Raises:
+        ValueError: Naming what is wrong with the batch and how to mend it.
+    """
+    if images.ndim != 4:
+        raise ValueError(
+            f"images must have 4 axes [B, C, H, W], got shape {tuple(images.shape)}: add the missing axis, "
+            "for one image images.unsqueeze(0), for grey images without a channel images.unsqueeze(1)."
+        )
+    if not images.is_floating_point():
+        raise ValueError(
+            f"images must be floating point in [0, 1], got {images.dtype}: convert with images.float() / 255."
+        )
+    if images.numel() == 0:
+        raise ValueError(f"images is empty, got shape {tuple(images.shape)}: give at least one image.")
+    if not torch.isfinite(images).all():
+        raise ValueError("images hold NaN or infinite values: look for a division by zero in what made them.")
+    low, high = (float(value) for value in images.aminmax())
+    if low < -_TOLERANCE:
+        raise ValueError(
+            f"images must lie in [0, 1], got values from {low:.4g} to {high:.4g}: negative values come from "
+            "normalisation; take it out of the data, it belongs to the classifier's side."
+        )
+    if high > 1 + _TOLERANCE:
+        raise ValueError(
+            f"images must lie in [0, 1], got values from {low:.4g} to {high:.4g}: "
+            "divide 8-bit images by 255, and leave normalisation to the classifier's side."
+        )
+
+
+def check_labels(labels: Tensor, num_classes: int) -> None:
+    """Raise unless the labels are class numbers.
+
+    Args:
+        labels: `[B]`.
+        num_classes: Number of classes, K.
+
+    Raises:
+        ValueError: If labels are no int64 vector or lie outside 0..K-1.
+    """
+    if labels.ndim != 1 or labels.dtype != torch.int64:
+        raise ValueError(
+            f"labels must be int64 class numbers [B], got {labels.dtype} of shape {tuple(labels.shape)}: "
+            "convert with labels.long()."
+        )
+    outside = labels[(labels < 0) | (labels >= num_classes)].unique().tolist()
+    if outside:
+        raise ValueError(
+            f"labels must lie in 0..{num_classes - 1} for {num_classes} classes, got {outside[:5]}: "
+            "number the classes from 0, or set num_classes."
+        )
+
+
+def warn_of_missing_classes(labels: Tensor, num_classes: int) -> None:
+    """Warn if a class has no image in the influence set: deployment may lack it too, and the run goes on.
+
+    Args:
+        labels: `[M]` in 0..K-1.
+        num_classes: Number of classes, K.
+    """
+    missing = sorted(set(range(num_classes)) - set(labels.tolist()))
+    if missing:
+        named = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
+        warnings.warn(
+            f"the influence set has no image of {len(missing)} of {num_classes} classes ({named}): the policy follows "
+            "the loss on the others. If deployment has them, add images of them.",
+            stacklevel=2,
+        )

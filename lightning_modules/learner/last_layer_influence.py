@@ -1,0 +1,118 @@
+"""Influence on the loss of the influence set, kept up to date while the classifier moves.
+
+    S = (H + damping)^-1 g,   I_i = -(p_i - q_i)^T S [h_i; 1]
+
+with the gradient `g` of the influence set's loss in the last layer and the Hessian `H` of the training loss there, from
+the newest rows that were added.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from influence import FeatureBank, LastLayerHessian, Solution, loss_gradient, solve, upweight_influence
+from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.ranks import Ranks
+from lightning_modules.learner.settings import LearnerSettings
+
+_CHUNK = 128  # images of the influence set in one pass of the network: no more memory than a training step takes
+_UNSOLVED = Solution(torch.zeros(0), math.nan, 0, "none", False)
+
+
+class LastLayerInfluence:
+    """The solution S, and what it is solved from.
+
+    Args:
+        capture: The classifier with its head, frozen and in evaluation mode at each call.
+        influence_set: Images `[M, C, H, W]` in [0, 1] and labels `[M]`; may be replaced between calls.
+        settings: Rows, damping, tolerance and iterations.
+        curvature: False puts the identity in the place of the Hessian.
+        ranks: Who else has this classifier; all call `gradient` at the same time.
+        forward_context: Context of every classifier pass, for instance autocast.
+    """
+
+    def __init__(
+        self,
+        capture: FeatureCapture,
+        influence_set: tuple[Tensor, Tensor],
+        settings: LearnerSettings,
+        curvature: bool,
+        ranks: Ranks,
+        forward_context: Callable[[], AbstractContextManager[Any]],
+    ) -> None:
+        self.capture, self.influence_set, self.settings = capture, influence_set, settings
+        self.curvature, self.ranks, self.forward_context = curvature, ranks, forward_context
+        self.bank = FeatureBank(settings.hessian_rows)
+        self.solution: Solution | None = None
+        self.loss = math.nan
+
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features `[B, D]` and logits `[B, K]` of images `[B, C, H, W]`; carry gradient to them."""
+        with self.forward_context():
+            return self.capture(images)
+
+    @torch.no_grad()
+    def gradient(self) -> Tensor | None:
+        """Gradient `[K, D+1]` of the loss on the whole influence set, as it is now; None if it is not finite.
+
+        It is the mean over the ranks, whose batch statistics differ, and so the same on all of them, as None is.
+        It takes one pass of the network: ask for it while no other pass holds its activations.
+        """
+        parts = [self.look(part) for part in self.influence_set[0].split(_CHUNK)]
+        features, logits = (torch.cat(column) for column in zip(*parts, strict=True))
+        targets = self.influence_set[1]
+        loss = nn.functional.cross_entropy(logits.float(), targets)
+        if bool(loss.isfinite() & features.isfinite().all()):
+            gradient = loss_gradient(features, logits, targets)
+        else:
+            gradient = loss.new_full((logits.shape[1], features.shape[1] + 1), math.nan)
+        self.ranks.average(loss, gradient)
+        self.loss = float(loss)
+        return gradient if bool(loss.isfinite() & gradient.isfinite().all()) else None
+
+    @torch.no_grad()
+    def solve(self, gradient: Tensor) -> None:
+        """Solve for S anew, from the bank.
+
+        Args:
+            gradient: See `gradient`.
+        """
+        bank_features, bank_logits, _ = self.bank.rows()
+        self.solution = solve(
+            LastLayerHessian(bank_features, bank_logits, damping=self.settings.damping),
+            gradient,
+            method="auto" if self.curvature else "identity",
+            tol=self.settings.tol,
+            max_iterations=self.settings.max_iterations,
+            initial=None if self.solution is None else self.solution.value,
+        )
+
+    @property
+    def latest(self) -> Solution:
+        """The solution in use; one of no iterations before the first."""
+        return self.solution or _UNSOLVED
+
+    def of(self, features: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
+        """Influence `[B]` of samples on the loss of the influence set; negative helps. See `upweight_influence`.
+
+        Raises:
+            RuntimeError: Before the first solve.
+        """
+        if self.solution is None:
+            raise RuntimeError("no solution yet: call solve first")
+        return upweight_influence(self.solution, features, logits, targets)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed run needs; tensors and numbers only."""
+        solution = None if self.solution is None else vars(self.solution)
+        return {"bank": self.bank.state_dict(), "solution": solution, "loss": self.loss}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.bank.load_state_dict(state["bank"])
+        self.solution = None if state["solution"] is None else Solution(**state["solution"])
+        self.loss = state["loss"]

@@ -1,0 +1,220 @@
+"""Weights and soft labels of the training images, learned from their influence on the loss of the influence set.
+
+    I_i = -(p_i - q_i)^T S a_i          a sample's weight w_i changes that loss by I_i, up to the factor 1 / N
+    dI_i / dq_i = S a_i                 so does its label, class by class
+    log w_i <- log w_i - lr bounded(I_i / rms I),     log q_i <- log q_i - label_lr bounded(S a_i / rms S a) + constant
+
+Both steps are mirror descent with the entropy as its distance, so weights stay positive and labels stay probabilities.
+They come for free: features and logits of the training pass exist, and only the refresh of S costs a pass over the
+influence set. The training pass has batch statistics and dropout, the influence set is seen in evaluation mode: the
+influence of a training image is that of its augmented view in the middle of training, with that much noise.
+
+A weight is how often an image is drawn, not a factor of its loss: in the mean the gradient is the same, but an image
+that is drawn ten times shows ten views of itself, and the batch statistics are those of the weighted data. Weights
+start at the ratio of the frequencies of the classes in the influence set and in the training images, what importance
+weighting gives under label shift; the influence then changes single images. They act from the next epoch on.
+
+Weights and soft labels learned on held-out data won most where labels are noisy and classes unequal (Gudovskiy et al.,
+"AutoDO", CVPR 2021, with a truncated inverse in the place of S, and weights of losses); the mirror steps, the draws and
+the start are this project's choice.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from influence.last_layer import append_bias
+from lightning_modules.learner.costs import bounded
+from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.frozen import frozen
+from lightning_modules.learner.last_layer_influence import LastLayerInfluence
+from lightning_modules.learner.ranks import Ranks
+from lightning_modules.learner.settings import LearnerSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleSettings:
+    """What is learned about each training image.
+
+    Args:
+        weights: Learn how often each image is drawn; the weights of all have a mean of 1.
+        soft_labels: Learn what each image shows, from its label on.
+        lr: Step of a log-weight at an influence of typical size, in each epoch that draws the image; one that is drawn
+            several times takes that many shorter ones.
+        label_lr: The same of a label's log-probabilities.
+        warmup: Classifier steps before the first.
+        refresh: Classifier steps from one solve for S to the next.
+        clip: Bound on an influence, in multiples of the batch's root mean square, > 0.
+        smoothing: Share of a soft label that is spread over all classes at the start, in (0, 1): a probability of 0
+            could never grow.
+    """
+
+    weights: bool = False
+    soft_labels: bool = False
+    lr: float = 0.03
+    label_lr: float = 0.1
+    warmup: int = 100
+    refresh: int = 20
+    clip: float = 3.0
+    smoothing: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "label_lr", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"samples.{name} must be positive, found {getattr(self, name)}.")
+        if self.warmup < 0:
+            raise ValueError(f"samples.warmup must be at least 0, found {self.warmup}.")
+        if self.refresh < 1:
+            raise ValueError(f"samples.refresh must be at least 1, found {self.refresh}.")
+        if not 0 < self.smoothing < 1:
+            raise ValueError(f"samples.smoothing must lie in (0, 1), found {self.smoothing}; 0.05 is usual.")
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is learned."""
+        return self.weights or self.soft_labels
+
+
+class SampleWeights:
+    """The weight and the label of each training image.
+
+    Args:
+        settings: What is learned.
+        labels: Given labels of all training images `[N]`.
+        capture: The classifier with its head.
+        influence_set: Images `[M, C, H, W]` in [0, 1] and labels `[M]`: clean, and balanced as deployment is.
+        curvature: Rows, damping and tolerance of the solve.
+        ranks: Among which the batches are divided.
+        forward_context: Context of every classifier pass, for instance autocast.
+    """
+
+    def __init__(
+        self,
+        settings: SampleSettings,
+        labels: Tensor,
+        capture: FeatureCapture,
+        influence_set: tuple[Tensor, Tensor],
+        curvature: LearnerSettings,
+        ranks: Ranks,
+        forward_context: Callable[[], AbstractContextManager[Any]],
+    ) -> None:
+        device, self.num_classes = influence_set[1].device, capture.head.out_features
+        self.settings, self.capture, self.ranks = settings, capture, ranks
+        self.influence = LastLayerInfluence(capture, influence_set, curvature, True, ranks, forward_context)
+        labels = labels.to(device)
+        self.log_weights = torch.zeros(len(labels), device=device)
+        if settings.weights:
+            self.log_weights += class_ratios(labels, influence_set[1], self.num_classes).log()[labels]
+        self.label_shifts = torch.zeros(len(labels), self.num_classes if settings.soft_labels else 0, device=device)
+        self.counts = torch.ones_like(self.log_weights)  # how often each image is in this epoch
+
+    def weights(self) -> Tensor:
+        """Weights `[N]`, of mean 1."""
+        return self.log_weights.softmax(dim=0) * len(self.log_weights)
+
+    def agreed_weights(self) -> Tensor:
+        """Weights `[N]`, bit for bit the same on every rank, so that all draw the same images from them."""
+        self.ranks.average(self.log_weights)
+        return self.weights()
+
+    def labels(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """What images show: their labels `[B]`, or probabilities `[B, K]` where these are learned.
+
+        Args:
+            rows: Numbers of the images `[B]`.
+            labels: Their given labels `[B]`.
+        """
+        if not self.settings.soft_labels:
+            return labels
+        start = nn.functional.one_hot(labels, self.num_classes).float() * (1 - self.settings.smoothing)
+        start = start + self.settings.smoothing / self.num_classes
+        return (start.log() + self.label_shifts[rows]).softmax(dim=1)
+
+    @torch.no_grad()
+    def learn(self, step: int, rows: Tensor, features: Tensor, logits: Tensor, targets: Tensor) -> None:
+        """Move what is learned about the images of a training batch; a batch with values that are not finite is left.
+
+        An image that is in an epoch several times takes that many shorter steps.
+
+        Args:
+            step: The classifier's step, from 1.
+            rows: Numbers of the images `[B]`; this rank's part.
+            features: Of the training pass `[B, D]`.
+            logits: `[B, K]`.
+            targets: `[B]` or `[B, K]`, as the loss took them.
+        """
+        rows, features, logits, targets = (self.ranks.gather(part) for part in (rows, features, logits, targets))
+        if step <= self.settings.warmup or not bool(features.isfinite().all() & logits.isfinite().all()):
+            return
+        self.influence.bank.add(features, logits, targets)
+        if self.influence.solution is None or step % self.settings.refresh == 0:
+            with frozen(self.capture.model):
+                gradient = self.influence.gradient()
+            if gradient is not None:
+                self.influence.solve(gradient)
+        if self.influence.solution is None:
+            return
+        if self.settings.weights:
+            influence = self.influence.of(features, logits, targets)
+            self._move(self.log_weights, rows, influence, self.settings.lr)
+        if self.settings.soft_labels:
+            value = self.influence.solution.value
+            directions = append_bias(features.to(value)) @ value.T  # [B, K], the influence of each class of the label
+            self._move(self.label_shifts, rows, directions, self.settings.label_lr)
+
+    def _move(self, table: Tensor, rows: Tensor, influence: Tensor, lr: float) -> None:
+        size = influence.square().mean().sqrt().clamp(min=torch.finfo(influence.dtype).tiny)
+        steps = lr * bounded(influence, size, self.settings.clip).to(table).view(len(rows), -1)
+        same = (rows[:, None] == rows).to(table)  # an image that is in the batch twice takes both steps
+        table[rows] -= (same @ steps / self.counts[rows, None]).view_as(influence)
+
+    def metrics(self) -> dict[str, float]:
+        """The effective number of images, `(sum w)^2 / sum w^2`, as a share of all; the share that has been shifted."""
+        weights = self.weights()
+        found = {"samples/effective": float(weights.sum().square() / weights.square().sum() / len(weights))}
+        if self.settings.soft_labels:
+            spread = self.label_shifts.amax(dim=1) - self.label_shifts.amin(dim=1)
+            found["samples/label_shift"] = float(spread.mean())
+        return found if self.settings.weights else {key: found[key] for key in found if key != "samples/effective"}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed run needs; tensors and numbers only."""
+        tables = {"log_weights": self.log_weights, "label_shifts": self.label_shifts}
+        return {**tables, "influence": self.influence.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned.
+
+        Raises:
+            ValueError: If it is of another number of images or classes.
+        """
+        for name in ("log_weights", "label_shifts"):
+            own, given = getattr(self, name), state[name]
+            if own.shape != given.shape:
+                raise ValueError(
+                    f"the checkpoint has {name} of shape {tuple(given.shape)}, the data give {tuple(own.shape)}: "
+                    "resume with the data and the settings of its run."
+                )
+            own.copy_(given)
+        self.influence.load_state_dict(state["influence"])
+
+
+def class_ratios(labels: Tensor, influence_labels: Tensor, num_classes: int) -> Tensor:
+    """How much more frequent each class is in the influence set than in the training images, `[K]`.
+
+    The influence set counts as if K more images of the training frequencies were in it: without a shift all ratios are
+    1, and a class that it lacks keeps one above 0.
+
+    Args:
+        labels: Of the training images `[N]`.
+        influence_labels: Of the influence set `[M]`.
+        num_classes: K.
+    """
+    trained = labels.bincount(minlength=num_classes) / len(labels)
+    shown = influence_labels.bincount(minlength=num_classes) + num_classes * trained
+    ratios = shown / shown.sum() / trained
+    return torch.where(trained > 0, ratios, 1.0)

@@ -1,0 +1,1 @@
+"""Metric keys, files, plots, summaries, dashboards and alerts of a run."""
