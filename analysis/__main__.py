@@ -7,12 +7,13 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, auto_cli
 
-from analysis.class_effects.command import class_effects
-from analysis.exchange_rate.command import exchange_rate_study
-from analysis.landscape.command import landscape
-from analysis.moments.command import moments
-from analysis.report.command import report
 from lightning_modules.commands.command_line import mistakes_in_one_line, quieten
+
+from .class_effects.command import class_effects
+from .exchange_rate.command import exchange_rate_study
+from .landscape.command import landscape
+from .moments.command import moments
+from .report.command import report
 
 Analysis = Callable[..., None]
 

@@ -1,7 +1,7 @@
 """Which classes an augmentation hurts, and what to do about it (Kirichenko et al., 2023; METHODS.md section 4)."""
 
-from analysis.class_effects.changes import Change, changes_against_best
-from analysis.class_effects.metrics import (
+from .changes import Change, changes_against_best
+from .metrics import (
     Truth,
     class_accuracy,
     confusion_counts,
@@ -10,11 +10,11 @@ from analysis.class_effects.metrics import (
     false_negatives,
     false_positives,
 )
-from analysis.class_effects.pairs import Pair, categorise, co_occurrence, growing_pairs
-from analysis.class_effects.policies import conditional_policy
-from analysis.class_effects.prediction import RankAgreement, predicted_harm, rank_agreement
-from analysis.class_effects.reference import Reference, class_similarity
-from analysis.class_effects.study import Recipe, Study, find_recipe
+from .pairs import Pair, categorise, co_occurrence, growing_pairs
+from .policies import conditional_policy
+from .prediction import RankAgreement, predicted_harm, rank_agreement
+from .reference import Reference, class_similarity
+from .study import Recipe, Study, find_recipe
 
 __all__ = [
     "Change",

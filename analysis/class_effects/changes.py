@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import false_discovery_control, t
 
-from analysis.class_effects.metrics import Floats
+from .metrics import Floats
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from analysis.class_effects.figures import agreement_picture, class_picture
-from analysis.class_effects.metrics import Floats, Truth
-from analysis.class_effects.observation import train_and_observe
-from analysis.class_effects.outcome import find_out, summarise, truths_of
-from analysis.class_effects.pairs import check_similarity
-from analysis.class_effects.study import Study, Weaker
-from analysis.class_effects.tables import grids, recipe_text
-from analysis.class_effects.thresholds import Thresholds
-from analysis.exchange_rate.run_cache import Result, RunCache
-from analysis.exchange_rate.setting import Measurement, Setting, Training
-from analysis.exchange_rate.sweep import sweep
-from analysis.exchange_rate.training import data_of
-from analysis.results import write_result
+from ..exchange_rate.run_cache import Result, RunCache
+from ..exchange_rate.setting import Measurement, Setting, Training
+from ..exchange_rate.sweep import sweep
+from ..exchange_rate.training import data_of
+from ..results import write_result
+from .figures import agreement_picture, class_picture
+from .metrics import Floats, Truth
+from .observation import train_and_observe
+from .outcome import find_out, summarise, truths_of
+from .pairs import check_similarity
+from .study import Study, Weaker
+from .tables import grids, recipe_text
+from .thresholds import Thresholds
 
 CROPS = {"scale": 1.0, "aspect": 0.5, "translate_x": 0.25, "translate_y": 0.25}  # about a random resized crop
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.class_effects.tables import agreement_text
+from .tables import agreement_text
 
 _TITLES = {"original": "by the label", "multi_label": "by all answers people give"}
 

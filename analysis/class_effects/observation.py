@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from analysis.class_effects.metrics import confusion_counts
-from analysis.exchange_rate.setting import Setting
-from analysis.exchange_rate.training import data_of, fit_classifier, predict
 from augnet.atomic_file import write_atomically
+
+from ..exchange_rate.setting import Setting
+from ..exchange_rate.training import data_of, fit_classifier, predict
+from .metrics import confusion_counts
 
 _LEAST = 1e-12  # probability
 

@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from analysis.class_effects.metrics import Floats, Integers, Truth, class_accuracy
-from analysis.class_effects.observation import class_losses
-from analysis.class_effects.prediction import predicted_harm, rank_agreement
-from analysis.class_effects.reference import Reference, class_similarity
-from analysis.class_effects.study import Recipe, Runs, Study, Weaker, find_recipe, stack, write_recipe
-from analysis.class_effects.summary import compare_recipe, measure, over_runs, pair_facts
-from analysis.class_effects.thresholds import Thresholds
-from analysis.exchange_rate.run_cache import Result
-from analysis.exchange_rate.setting import Setting
-from analysis.exchange_rate.training import view_maker
 from lightning_modules.commands.command_line import progress_bar
+
+from ..exchange_rate.run_cache import Result
+from ..exchange_rate.setting import Setting
+from ..exchange_rate.training import view_maker
+from .metrics import Floats, Integers, Truth, class_accuracy
+from .observation import class_losses
+from .prediction import predicted_harm, rank_agreement
+from .reference import Reference, class_similarity
+from .study import Recipe, Runs, Study, Weaker, find_recipe, stack, write_recipe
+from .summary import compare_recipe, measure, over_runs, pair_facts
+from .thresholds import Thresholds
 
 POLICY_FILE = "class_conditional_policy.json"
 Train = Callable[[list[Setting]], list[Result]]

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.class_effects.metrics import Flags, Floats, Truth
+from .metrics import Flags, Floats, Truth
 
 Category = Literal["ambiguous", "co-occurring", "fine-grained", "unrelated"]
 

@@ -19,11 +19,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 from torch import Tensor
 
-from analysis.class_effects.reference import Reference, Rows
-from analysis.class_solutions import class_solutions
-from analysis.exchange_rate.frozen_views import Augment
-from analysis.sampling import draw_rows
 from influence import LastLayerHessian, class_gradients, replacement_influence
+
+from ..class_solutions import class_solutions
+from ..exchange_rate.frozen_views import Augment
+from ..sampling import draw_rows
+from .reference import Reference, Rows
 
 _LEAST = 4  # classes
 

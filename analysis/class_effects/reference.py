@@ -10,13 +10,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from analysis.class_effects.metrics import Floats
-from analysis.class_effects.observation import weights_file
-from analysis.exchange_rate.setting import Setting
-from analysis.exchange_rate.training import data_of, model_of
-from analysis.moments.policy_influence import read_rows
 from lightning_modules.data import InfluenceDataModule
 from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
+
+from ..exchange_rate.setting import Setting
+from ..exchange_rate.training import data_of, model_of
+from ..moments.policy_influence import read_rows
+from .metrics import Floats
+from .observation import weights_file
 
 _BATCH = 500
 

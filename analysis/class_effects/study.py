@@ -7,9 +7,15 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.class_effects.changes import most_changed
-from analysis.class_effects.metrics import Floats
-from analysis.class_effects.policies import (
+from augnet import save_policy
+from augnet.baselines import make_baseline
+from augnet.baselines.base import Baseline
+
+from ..exchange_rate.run_cache import Result
+from ..exchange_rate.setting import Measurement, Setting, Training
+from .changes import most_changed
+from .metrics import Floats
+from .policies import (
     Ops,
     check_strengths,
     conditional_policy,
@@ -17,11 +23,6 @@ from analysis.class_effects.policies import (
     write_conditional,
     write_strength,
 )
-from analysis.exchange_rate.run_cache import Result
-from analysis.exchange_rate.setting import Measurement, Setting, Training
-from augnet import save_policy
-from augnet.baselines import make_baseline
-from augnet.baselines.base import Baseline
 
 Weaker = Literal["next", "fewest"]
 Runs = Mapping[tuple[float, int], Result]  # by strength and seed

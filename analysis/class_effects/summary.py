@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.class_effects.changes import changes_against_best, mean_change
-from analysis.class_effects.metrics import (
+from .changes import changes_against_best, mean_change
+from .metrics import (
     Floats,
     Integers,
     Truth,
@@ -17,9 +17,9 @@ from analysis.class_effects.metrics import (
     false_positives,
     mean_accuracy,
 )
-from analysis.class_effects.pairs import co_occurrence, growing_pairs
-from analysis.class_effects.study import Recipe
-from analysis.class_effects.thresholds import Thresholds
+from .pairs import co_occurrence, growing_pairs
+from .study import Recipe
+from .thresholds import Thresholds
 
 Facts = dict[str, Any]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.grid import Grid
+from ..grid import Grid
 
 _PAIRS = 10
 _GROUPS = {"mean": "all", "worst_class": "worst class", "affected": "affected", "absorbing": "absorbing"}

@@ -7,15 +7,15 @@ from typing import Any
 
 from rich.console import Console
 
-from analysis.exchange_rate.corruptions import check_corruptions
-from analysis.exchange_rate.figures import plot_curves, plot_rates
-from analysis.exchange_rate.run_cache import RunCache
-from analysis.exchange_rate.setting import Measurement, Setting, Training
-from analysis.exchange_rate.study import Arm, Study
-from analysis.exchange_rate.sweep import Scheduler, sweep
-from analysis.exchange_rate.tables import grids, notes
-from analysis.exchange_rate.training import data_of
-from analysis.results import write_result
+from ..results import write_result
+from .corruptions import check_corruptions
+from .figures import plot_curves, plot_rates
+from .run_cache import RunCache
+from .setting import Measurement, Setting, Training
+from .study import Arm, Study
+from .sweep import Scheduler, sweep
+from .tables import grids, notes
+from .training import data_of
 
 
 def exchange_rate_study(

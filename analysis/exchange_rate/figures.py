@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from analysis.exchange_rate.power_law import PowerLaw
-from analysis.exchange_rate.tables import TITLES
+from .power_law import PowerLaw
+from .tables import TITLES
 
 
 def plot_curves(summary: Mapping[str, Any]) -> Figure:

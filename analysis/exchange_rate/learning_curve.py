@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.stats import f as f_distribution
 
-from analysis.exchange_rate.power_law import Array, Fit, fit_power_law
+from .power_law import Array, Fit, fit_power_law
 
 _PARAMETERS = 3  # of a power law
 

@@ -11,8 +11,8 @@ from statistics import fmean
 
 import numpy as np
 
-from analysis.exchange_rate.learning_curve import LearningCurve
-from analysis.exchange_rate.power_law import Array, PowerLaw, fit_power_law
+from .learning_curve import LearningCurve
+from .power_law import Array, PowerLaw, fit_power_law
 
 _DRAWS = 1000
 

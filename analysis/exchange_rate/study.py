@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from analysis.exchange_rate.learning_curve import LearningCurve
-from analysis.exchange_rate.rate import Rate, exchange_rates
-from analysis.exchange_rate.run_cache import Result
-from analysis.exchange_rate.setting import Measurement, Setting, Training
+from .learning_curve import LearningCurve
+from .rate import Rate, exchange_rates
+from .run_cache import Result
+from .setting import Measurement, Setting, Training
 
 REFERENCE = "none"
 

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import torch
 
-from analysis.exchange_rate.run_cache import Keyed, Result, RunCache
-from analysis.exchange_rate.training import train_and_measure
 from lightning_modules.commands.command_line import progress_bar, quieten
+
+from .run_cache import Keyed, Result, RunCache
+from .training import train_and_measure
 
 Scheduler = Literal["local", "ray"]
 Train = Callable[[Any], Result]  # of one kind of setting

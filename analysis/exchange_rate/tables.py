@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
-from analysis.grid import Grid
+from ..grid import Grid
 
 TITLES = {"in_domain": "validation images", "corrupted": "corrupted images"}
 LEGEND = (

@@ -9,9 +9,6 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from analysis.exchange_rate.corruptions import check_corruptions, corrupted_copy
-from analysis.exchange_rate.frozen_views import Augment, FrozenViews
-from analysis.exchange_rate.setting import Setting, Training
 from augnet import load_policy
 from augnet.baselines import make_baseline
 from augnet.baselines.base import Baseline
@@ -19,6 +16,10 @@ from lightning_modules.classifier.augmented_classifier import AugmentedClassifie
 from lightning_modules.commands.trainer import AugfluenceTrainer
 from lightning_modules.data import ImageDataModule, InfluenceDataModule, LabelledImages
 from lightning_modules.data.labelled_images import make_loader
+
+from .corruptions import check_corruptions, corrupted_copy
+from .frozen_views import Augment, FrozenViews
+from .setting import Setting, Training
 
 _EVALUATION_BATCH = 500
 

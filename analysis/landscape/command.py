@@ -7,14 +7,15 @@ from typing import Any
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from analysis.landscape.directions import Tensors, filter_weights
-from analysis.landscape.flatness import Walk, flatness, random_walks
-from analysis.landscape.gradient_noise import SpreadOfVectors, summarise
-from analysis.landscape.surface import Surface, flat, in_filter_units
-from analysis.landscape.tables import landscape_grid
-from analysis.results import write_result
-from analysis.run_folder import open_run
 from lightning_modules.commands.command_line import progress_bar
+
+from ..results import write_result
+from ..run_folder import open_run
+from .directions import Tensors, filter_weights
+from .flatness import Walk, flatness, random_walks
+from .gradient_noise import SpreadOfVectors, summarise
+from .surface import Surface, flat, in_filter_units
+from .tables import landscape_grid
 
 
 def landscape(

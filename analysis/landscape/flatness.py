@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from analysis.landscape.directions import Tensors, filter_direction, total_norm
+from .directions import Tensors, filter_direction, total_norm
 
 _HALVINGS = 12  # of the last step: its end is known to 1 / 4096 of a step
 

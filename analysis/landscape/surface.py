@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from analysis.landscape.directions import Tensors, filter_norms
-from analysis.sampling import draw_rows
 from lightning_modules.classifier.classifier import Classifier
 from lightning_modules.data import LabelledImages
+
+from ..sampling import draw_rows
+from .directions import Tensors, filter_norms
 
 _CHUNK = 512
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.grid import Grid
+from ..grid import Grid
 
 LEGEND = (
     "Flatness is how far random directions can be followed until the loss reaches the threshold; 1 is as far as the "

@@ -6,12 +6,12 @@ loss_moments(network, views.moments, target)         # of the loss, without pass
 explicit_regulariser(network, means, factors, loss)  # what training on all views adds, as a loss
 """
 
-from analysis.moments.factored import Moments, moments_of
-from analysis.moments.mixing import mixed_views
-from analysis.moments.network import loss_moments, output_moments
-from analysis.moments.policy_influence import expected_influence
-from analysis.moments.policy_views import views_of
-from analysis.moments.regulariser import explicit_regulariser
+from .factored import Moments, moments_of
+from .mixing import mixed_views
+from .network import loss_moments, output_moments
+from .policy_influence import expected_influence
+from .policy_views import views_of
+from .regulariser import explicit_regulariser
 
 __all__ = [
     "Moments",

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from analysis.moments.factored import Moments
+from .factored import Moments
 
 
 class Alignment(NamedTuple):

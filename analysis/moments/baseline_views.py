@@ -12,13 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from analysis.moments.views import Views
 from augnet.baselines import AutoAugment, Cutout, FlipCrop, RandAugment, TrivialAugment
 from augnet.baselines.auto_augment import POLICIES
 from augnet.baselines.rounds import apply_round
 from augnet.classic import CLASSIC_OPS
 from augnet.scales import AUTO, RAND, RAND_OPS, TRIVIAL, table
 from augnet.space import TransformSpace
+
+from .views import Views
 
 _MOST = 4096
 _IN_A_BATCH = 1024

@@ -17,8 +17,9 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from analysis.moments.factored import Moments
 from augnet.ops.colour import grey_weights
+
+from .factored import Moments
 
 
 class Spread(NamedTuple):

@@ -12,10 +12,11 @@ import math
 import torch
 from torch import Tensor
 
-from analysis.moments.blends import Spread
-from analysis.moments.factored import Moments
 from augnet.ops.colour import hue as hue_matrix
 from augnet.ops.colour import recolour
+
+from .blends import Spread
+from .factored import Moments
 
 
 def colour_matrix(image: Tensor, mean: Tensor, factor: Tensor) -> Moments:

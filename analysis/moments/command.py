@@ -10,16 +10,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from analysis.moments.common import Augmentation, Budget, Example, augmentations_of
-from analysis.moments.influence_study import FAMILIES, STRENGTHS, compare_influence
-from analysis.moments.pictures import image_picture, influence_picture, samples_picture
-from analysis.moments.policy_influence import capture_of, influence_function, solve_for_influence_set
-from analysis.moments.study import Precision, measure, summarise
-from analysis.results import write_result
-from analysis.run_folder import OpenedRun, open_run
-from analysis.sampling import draw_rows
 from lightning_modules.commands.command_line import progress_bar
 from lightning_modules.learner.targets import as_probabilities
+
+from ..results import write_result
+from ..run_folder import OpenedRun, open_run
+from ..sampling import draw_rows
+from .common import Augmentation, Budget, Example, augmentations_of
+from .influence_study import FAMILIES, STRENGTHS, compare_influence
+from .pictures import image_picture, influence_picture, samples_picture
+from .policy_influence import capture_of, influence_function, solve_for_influence_set
+from .study import Precision, measure, summarise
 
 
 def moments(

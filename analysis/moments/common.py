@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from analysis.moments.mixing import mixed_views
-from analysis.moments.policy_views import views_of
-from analysis.moments.views import Views, random_views
-from analysis.run_folder import OpenedRun
 from augnet import AugNet
 from augnet.baselines import Baseline, FlipCrop, MixingBaseline, make_baseline
 from augnet.ops import find_op
+
+from ..run_folder import OpenedRun
+from .mixing import mixed_views
+from .policy_views import views_of
+from .views import Views, random_views
 
 _RANGES: dict[str, dict[str, float]] = {
     "translation": {"translate_x": 0.125, "translate_y": 0.125},

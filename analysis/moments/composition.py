@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from analysis.moments.factored import Moments, moments_of
+from .factored import Moments, moments_of
 
 LinearMap = Callable[[Tensor], Tensor]  # [R, ...] -> [R, ...], row by row
 

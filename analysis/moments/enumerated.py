@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from analysis.moments.network import Function
-from analysis.moments.views import Views
+from .network import Function
+from .views import Views
 
 _CHUNK = 512
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from analysis.moments.common import Budget, Example, ranges
-from analysis.moments.enumerated import distribution, outputs_of
-from analysis.moments.network import Function
-from analysis.moments.policy_influence import expected_influence
+from .common import Budget, Example, ranges
+from .enumerated import distribution, outputs_of
+from .network import Function
+from .policy_influence import expected_influence
 
 STRENGTHS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 FAMILIES: dict[str, dict[str, float]] = {

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from analysis.moments.factored import Moments
-from analysis.moments.network import output_moments
+from .factored import Moments
+from .network import output_moments
 
 
 class SquaredLoss(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from analysis.moments.factored import Moments
+from .factored import Moments
 
 
 def cutout_windows(side: int, pixels: int) -> Tensor:

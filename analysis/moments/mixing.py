@@ -12,12 +12,13 @@ import torch
 from scipy.special import betaincinv
 from torch import Tensor
 
-from analysis.moments.policy_views import noise_of, noise_width
-from analysis.moments.views import Views, cube
 from augnet import AugNet
 from augnet.baselines import MixingBaseline
 from augnet.batch import Batch
 from augnet.ops import MixingOp
+
+from .policy_views import noise_of, noise_width
+from .views import Views, cube
 
 
 @torch.no_grad()

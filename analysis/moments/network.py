@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vjp
 
-from analysis.moments.factored import Moments
+from .factored import Moments
 
 Function = Callable[[Tensor], Tensor]
 

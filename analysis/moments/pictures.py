@@ -8,9 +8,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from analysis.moments.common import Augmentation, Budget, Example
-from analysis.moments.influence_study import ESTIMATES
-from analysis.moments.study import Precision
+from .common import Augmentation, Budget, Example
+from .influence_study import ESTIMATES
+from .study import Precision
 
 _ACROSS = 7  # augmentations beside each other
 _KINDS = {"loss": ("loss of one image", "o"), "image": ("mean image", "s"), "covariance": ("covariance (order)", "^")}

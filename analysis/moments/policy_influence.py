@@ -17,13 +17,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from analysis.moments.factored import Moments
-from analysis.moments.network import Function, curvature, output_moments
-from analysis.sampling import draw_rows
 from influence import LastLayerHessian, Solution, loss_gradient, solve, upweight_influence
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.data import InfluenceDataModule
 from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
+
+from ..sampling import draw_rows
+from .factored import Moments
+from .network import Function, curvature, output_moments
 
 
 class ExpectedInfluence(NamedTuple):
@@ -47,7 +48,7 @@ def expected_influence(influence: Function, moments: Moments, step: float | None
     Args:
         influence: Images `[B, C, H, W]` to influence `[B]`, see `influence_function`.
         moments: Of the image; `compressed` to a few columns it costs a few passes.
-        step: See `analysis.moments.network.curvature`.
+        step: See `network.curvature`.
     """
     first = output_moments(lambda images: influence(images)[:, None], moments)
     at_mean = float(first.mean)

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from analysis.moments.baseline_views import ENUMERATED, views_by_rows
-from analysis.moments.views import Views, cube, random_views
 from augnet import AugNet, MixturePolicy
 from augnet.baselines import Baseline
+
+from .baseline_views import ENUMERATED, views_by_rows
+from .views import Views, cube, random_views
 
 
 def views_of(
@@ -25,7 +26,7 @@ def views_of(
 
     Args:
         policy: A learned policy with its space, or a fixed one; its mode does not matter. None that mixes images: see
-            `analysis.moments.mixing`.
+            `mixed_views`.
         image: `[C, H, W]` in [0, 1].
         label: int64 scalar, for policies that look at it.
         count: Views, >= 1, where they cannot be enumerated; a grid of two numbers has the largest square below it.
@@ -38,7 +39,7 @@ def views_of(
         raise ValueError(f"count must be at least 1, found {count}.")
     if isinstance(policy, AugNet):
         if policy.space.mixes:
-            raise ValueError("this policy mixes images: take mixed_views of analysis.moments.mixing.")
+            raise ValueError("this policy mixes images: take mixed_views.")
         return _learned(policy, image, label, count, seed)
     enumerate_all = ENUMERATED.get(type(policy))
     views = None if enumerate_all is None else enumerate_all(policy, image)

@@ -14,7 +14,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from analysis.moments.network import Function, push, softmax_curvature
+from .network import Function, push, softmax_curvature
 
 RegularisedLoss = Literal["squared", "cross_entropy"]
 

@@ -14,8 +14,8 @@ import math
 from statistics import NormalDist
 from typing import Literal
 
-from analysis.moments.enumerated import Distribution
-from analysis.moments.factored import Moments
+from .enumerated import Distribution
+from .factored import Moments
 
 Bound = Literal["clt", "chebyshev"]
 

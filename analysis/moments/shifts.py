@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from analysis.moments.factored import Moments, moments_of
 from augnet.ops import spatial
+
+from .factored import Moments, moments_of
 
 
 def translation(image: Tensor, probabilities: Tensor) -> Moments:

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from analysis.moments.alignment import alignment
-from analysis.moments.common import Augmentation, Budget, Example
-from analysis.moments.enumerated import Distribution, distribution, losses_of, outputs_of
-from analysis.moments.network import Function, loss_gradient, loss_moments
-from analysis.moments.sample_size import samples_for_covariance, samples_for_image, samples_for_mean
+from .alignment import alignment
+from .common import Augmentation, Budget, Example
+from .enumerated import Distribution, distribution, losses_of, outputs_of
+from .network import Function, loss_gradient, loss_moments
+from .sample_size import samples_for_covariance, samples_for_image, samples_for_mean
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from analysis.moments.factored import Moments, moments_of
+from .factored import Moments, moments_of
 
 Rule = Literal["enumeration", "midpoint", "quasi-random", "random"]
 

@@ -56,7 +56,7 @@ class Picture:
     """A drawing or a photograph.
 
     Attributes:
-        content: An `<svg>` or `<img>` element with its alternative text in it, see `analysis.report.drawing`.
+        content: An `<svg>` or `<img>` element with its alternative text in it, see `drawing`.
         caption: What to see in it.
         wide: Whether small screens scroll through it rather than shrink it.
     """

@@ -7,15 +7,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from analysis.report import comparison, learned, op_section
-from analysis.report.accuracy import Arms, Interval, Summary, over_seeds, read_summary
-from analysis.report.blocks import DASH, Chapter, Section, Table, listed, number, spoken
-from analysis.report.page import Page, render
-from analysis.report.provenance import this_page
-from analysis.report.run_sections import Effort, RunPage, run_page
-from analysis.run_folder import OpenedRun, open_run
 from augnet.atomic_file import write_atomically
 from lightning_modules.commands.command_line import progress_bar
+
+from ..run_folder import OpenedRun, open_run
+from . import comparison, learned, op_section
+from .accuracy import Arms, Interval, Summary, over_seeds, read_summary
+from .blocks import DASH, Chapter, Section, Table, listed, number, spoken
+from .page import Page, render
+from .provenance import this_page
+from .run_sections import Effort, RunPage, run_page
 
 _STEPS = 4  # that a run's sections tell of
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.report.accuracy import Arm, Arms, Interval, Summary, gather, over_seeds, wilson
-from analysis.report.blocks import DASH, Block, Picture, Section, Table, Text, fixed, listed, signed
-from analysis.report.drawing import drawing, page_style
-from analysis.report.figures import intervals
-from analysis.run_folder import OpenedRun
+from ..run_folder import OpenedRun
+from .accuracy import Arm, Arms, Interval, Summary, gather, over_seeds, wilson
+from .blocks import DASH, Block, Picture, Section, Table, Text, fixed, listed, signed
+from .drawing import drawing, page_style
+from .figures import intervals
 
 _TITLE = "Accuracy, controls and baselines"
 _SEEDS_ASKED = 5

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.report.accuracy import Interval
-from analysis.report.blocks import fixed, spoken
-from analysis.report.drawing import COLOURS, WIDTH
+from .accuracy import Interval
+from .blocks import fixed, spoken
+from .drawing import COLOURS, WIDTH
 
 _DASHES = ("-", "--", ":", "-.")
 _HELPS, _HURTS = COLOURS[0], COLOURS[1]

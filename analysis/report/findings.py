@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.report.blocks import DASH, MINUS, Block, Picture, Table, Text, number, spoken
-from analysis.report.drawing import picture_file
-from analysis.report.own_tables import own_tables
-from analysis.results import read_result
+from ..results import read_result
+from .blocks import DASH, MINUS, Block, Picture, Table, Text, number, spoken
+from .drawing import picture_file
+from .own_tables import own_tables
 
 _MOST_ROWS = 60
 _MOST_OPEN = 20  # rows of a table that is not folded away

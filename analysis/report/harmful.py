@@ -11,10 +11,11 @@ from typing import Any
 
 from torch import Tensor
 
-from analysis.run_folder import OpenedRun
-from analysis.sampling import draw_rows
 from lightning_modules.attribution.scoring import Precision, Views, attribute_images
 from lightning_modules.data import LabelledImages, MemoryStore
+
+from ..run_folder import OpenedRun
+from ..sampling import draw_rows
 
 _COLUMNS = ("index", "source", "label_name", "predicted", "suggested", "influence")
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.report.blocks import Table, listed, number, spoken
 from augnet import AugNet
 from augnet.ops import find_op
+
+from .blocks import Table, listed, number, spoken
 
 _NOTABLE = 0.1  # of the bound, or of the choices
 _OFF = 0.05

@@ -23,14 +23,15 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from analysis.class_solutions import class_solutions
-from analysis.moments.policy_influence import capture_of, read_rows, training_hessian
-from analysis.run_folder import OpenedRun
 from augnet import AugNet, TransformSpace
 from augnet.batch import Batch
 from influence import Solution, class_gradients, upweight_influence
 from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.targets import as_probabilities
+
+from ..class_solutions import class_solutions
+from ..moments.policy_influence import capture_of, read_rows, training_hessian
+from ..run_folder import OpenedRun
 
 MOST_CLASSES = 100  # the gradients of K classes are K last layers
 WHOLE = "whole policy"

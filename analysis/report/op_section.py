@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from analysis.report.blocks import DASH, Block, Picture, Section, Table, Text, fixed, number, spoken
-from analysis.report.drawing import drawing, page_style
-from analysis.report.figures import heat_map
-from analysis.report.op_influence import OpInfluence
-from analysis.run_folder import OpenedRun
+from ..run_folder import OpenedRun
+from .blocks import DASH, Block, Picture, Section, Table, Text, fixed, number, spoken
+from .drawing import drawing, page_style
+from .figures import heat_map
+from .op_influence import OpInfluence
 
 _DRAWN = 12  # classes beside each other in a picture
 

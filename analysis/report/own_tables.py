@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from analysis.class_effects.tables import grids as class_grids
-from analysis.class_effects.tables import recipe_text
-from analysis.exchange_rate.tables import grids as exchange_grids
-from analysis.exchange_rate.tables import notes
-from analysis.grid import Grid
-from analysis.landscape.tables import LEGEND, landscape_grid
-from analysis.report.blocks import DASH, MINUS, Block, Table, Text
+from ..class_effects.tables import grids as class_grids
+from ..class_effects.tables import recipe_text
+from ..exchange_rate.tables import grids as exchange_grids
+from ..exchange_rate.tables import notes
+from ..grid import Grid
+from ..landscape.tables import LEGEND, landscape_grid
+from .blocks import DASH, MINUS, Block, Table, Text
 
 _MOST_OPEN = 20  # rows of a table that is not folded away
 

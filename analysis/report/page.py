@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
+from importlib.resources import files
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from analysis.report.blocks import Block, Chapter, Section
-
-_FOLDER = Path(__file__).parent
+from .blocks import Block, Chapter, Section
 
 
 @dataclass(frozen=True)
@@ -39,12 +37,17 @@ class Page:
 def render(page: Page) -> str:
     """The page as one HTML document that needs nothing beside it."""
     environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
+        loader=FunctionLoader(_resource),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style = Markup((_FOLDER / "style.css").read_text())  # ours
+    style = Markup(_resource("style.css"))  # ours
     template = environment.get_template("page.html.jinja")
     return template.render(**vars(page), style=style, version=version("augfluence"))
+
+
+def _resource(name: str) -> str:
+    """Return the text of a file of this package."""
+    return files(__package__ or "").joinpath(name).read_text(encoding="utf-8")

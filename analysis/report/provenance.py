@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from analysis.report.blocks import DASH, Block, Preformatted, Section, Table, Text, number
-from analysis.run_folder import OpenedRun
+from ..run_folder import OpenedRun
+from .blocks import DASH, Block, Preformatted, Section, Table, Text, number
 
 _FILES = ("checkpoints/last.ckpt", "policy.json", "policy.safetensors", "summary.json", "metrics.csv")
 _LIBRARIES = ("augfluence", "torch", "pytorch-lightning", "kornia", "numpy", "matplotlib")

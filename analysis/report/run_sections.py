@@ -9,18 +9,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from analysis.report.accuracy import Summary
-from analysis.report.blocks import Block, Gallery, Picture, Section, Text, listed, number
-from analysis.report.drawing import drawing, grid, page_style, photograph, smaller
-from analysis.report.figures import histogram, over_time
-from analysis.report.findings import findings
-from analysis.report.harmful import Scores, read_scores, score_some
-from analysis.report.learned import class_table, history_of, kind_of, learned_table
-from analysis.report.op_influence import MOST_CLASSES, OpInfluence, measure_ops
-from analysis.report.op_section import op_section
-from analysis.report.provenance import provenance
-from analysis.run_folder import OpenedRun
 from lightning_modules.learner.targets import as_probabilities
+
+from ..run_folder import OpenedRun
+from .accuracy import Summary
+from .blocks import Block, Gallery, Picture, Section, Text, listed, number
+from .drawing import drawing, grid, page_style, photograph, smaller
+from .figures import histogram, over_time
+from .findings import findings
+from .harmful import Scores, read_scores, score_some
+from .learned import class_table, history_of, kind_of, learned_table
+from .op_influence import MOST_CLASSES, OpInfluence, measure_ops
+from .op_section import op_section
+from .provenance import provenance
 
 _COLUMNS, _DRAWS = 8, 3  # of the grid
 _WORST = 12  # images
