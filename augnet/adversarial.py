@@ -21,13 +21,13 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
         fake: Scores `[B']` of made images; carry gradient.
 
     Returns:
-        A scalar, to be minimised by the discriminator.
+        A scalar, to be minimized by the discriminator.
     """
     return F.softplus(fake.mean() - real).mean() + F.softplus(fake - real.mean()).mean()
 
 
 def generator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """As `discriminator_loss` with the two kinds exchanged: to be minimised by the generator, through `fake`."""
+    """As `discriminator_loss` with the two kinds exchanged: to be minimized by the generator, through `fake`."""
     return discriminator_loss(fake, real)
 
 

@@ -23,18 +23,11 @@ ClassicOp = Literal[
 CLASSIC_OPS: tuple[ClassicOp, ...] = get_args(ClassicOp)
 _SPACE = {
     "rotation": 180.0, "translate_x": 2.0, "translate_y": 2.0, "shear_x": 80.0, "shear_y": 80.0, "exposure": 8.0,
-    "contrast": 8.0, "saturation": 8.0, "invert": 1.0, "posterise": 8.0, "solarise": 1.0, "equalise": 1.0,
+    "contrast": 8.0, "saturation": 8.0, "invert": 1.0, "posterize": 8.0, "solarize": 1.0, "equalize": 1.0,
     "autocontrast": 1.0, "sharpness": 10.0,
 }  # fmt: skip
 _FACTORS = {"brightness": "exposure", "color": "saturation", "contrast": "contrast"}
-_SAME = {
-    "rotate": "rotation",
-    "sharpness": "sharpness",
-    "posterize": "posterise",
-    "autocontrast": "autocontrast",
-    "equalize": "equalise",
-    "invert": "invert",
-}
+_SAME = ("sharpness", "posterize", "autocontrast", "equalize", "invert")  # name and unit as in the space
 _SMALLEST = 2.0**-8  # factor, in place of 0
 _WHITE = 2.0**-10  # share of the range that only the highest of 256 levels lies in
 
@@ -62,7 +55,7 @@ def classic_magnitudes(op: ClassicOp, magnitudes: Tensor, height: int, width: in
     rows = dict.fromkeys(space.names, torch.zeros_like(magnitudes))
     shorter = min(height, width)
     if op in ("shear_x", "shear_y"):
-        # torchvision shears about the top left corner: about the centre, and a shift
+        # torchvision shears about the top left corner: about the center, and a shift
         across = height if op == "shear_x" else width
         rows[op] = -torch.atan(magnitudes) * (180 / math.pi)
         rows[op.replace("shear", "translate")] = -magnitudes * (across / 2 / shorter)
@@ -71,7 +64,9 @@ def classic_magnitudes(op: ClassicOp, magnitudes: Tensor, height: int, width: in
     elif op in _FACTORS:
         rows[_FACTORS[op]] = torch.log2((1 + magnitudes).clamp(min=_SMALLEST))
     elif op == "solarize":
-        rows["solarise"] = magnitudes.clamp(min=_WHITE)  # at 0 torchvision still inverts pure white
+        rows["solarize"] = magnitudes.clamp(min=_WHITE)  # at 0 torchvision still inverts pure white
+    elif op == "rotate":
+        rows["rotation"] = magnitudes
     elif op in _SAME:
-        rows[_SAME[op]] = magnitudes
+        rows[op] = magnitudes
     return torch.stack([rows[name] for name in space.names], dim=1)

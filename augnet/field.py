@@ -1,10 +1,10 @@
-"""Spatial displacement and appearance fields: an affine map and a colour filter for every pixel, and their decoder G.
+"""Spatial displacement and appearance fields: an affine map and a color filter for every pixel, and their decoder G.
 
 The transform model of Lee, Park, Pham and Yoo, "Learning Augmentation Network via Influence Functions" (CVPR 2020).
 [SECOND] marks what is known from independent re-implementations only, [CHOICE] what is this project's own.
 
 Axes: B images, C channels, H x W pixels. Coordinates are (row, column) in pixels; the origin of `A(p) p` is the image
-centre, so that no corner is favoured [CHOICE; a constant `b - A o` moves the origin to o, so the space is the same].
+center, so that no corner is favored [CHOICE; a constant `b - A o` moves the origin to o, so the space is the same].
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def displacement(matrix: Tensor, shift: Tensor) -> Tensor:
         `[B, 2, H, W]` (rows, columns) in pixels.
     """
     height, width = shift.shape[-2:]
-    centre = shift.new_tensor([(height - 1) / 2, (width - 1) / 2])
-    return (matrix * (pixels(height, width, shift) - centre[:, None, None])).sum(2) + shift
+    center = shift.new_tensor([(height - 1) / 2, (width - 1) / 2])
+    return (matrix * (pixels(height, width, shift) - center[:, None, None])).sum(2) + shift
 
 
 def displace(images: Tensor, offsets: Tensor) -> Tensor:
@@ -111,8 +111,8 @@ def displace(images: Tensor, offsets: Tensor) -> Tensor:
     return torch.lerp(upper, lower, down)
 
 
-def colour_change(images: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
-    """`Delta(p) = W(p) x(p) + c(p)`: a 1x1 colour filter that differs from pixel to pixel.
+def color_change(images: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
+    """`Delta(p) = W(p) x(p) + c(p)`: a 1x1 color filter that differs from pixel to pixel.
 
     Args:
         images: `[B, C, H, W]`; carries gradient.
@@ -134,7 +134,7 @@ def smooth_change(images: Tensor, fields: Fields) -> Tensor:
     """`Delta` `[B, C, H, W]` with pooled W and c [SECOND]; 0 without an appearance model."""
     if fields.filter is None or fields.bias is None:
         return torch.zeros_like(images)
-    return colour_change(images, pool(fields.filter.flatten(1, 2)).view_as(fields.filter), pool(fields.bias))
+    return color_change(images, pool(fields.filter.flatten(1, 2)).view_as(fields.filter), pool(fields.bias))
 
 
 def transform(images: Tensor, fields: Fields, composition: Composition = "parallel") -> Tensor:
@@ -143,8 +143,8 @@ def transform(images: Tensor, fields: Fields, composition: Composition = "parall
     Args:
         images: `[B, C, H, W]`; carries gradient.
         fields: All carry gradient.
-        composition: `parallel` adds the change of the original's colours to the moved image,
-            `x_spatial + (x + Delta(x)) - x`; `serial` changes the colours of the moved image [both SECOND].
+        composition: `parallel` adds the change of the original's colors to the moved image,
+            `x_spatial + (x + Delta(x)) - x`; `serial` changes the colors of the moved image [both SECOND].
 
     Returns:
         `[B, C, H, W]`; may leave [0, 1].

@@ -1,4 +1,4 @@
-"""The space of displacement and appearance fields: a magnitude is an affine map and a colour filter for every pixel."""
+"""The space of displacement and appearance fields: a magnitude is an affine map and a color filter for every pixel."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FieldSpace(Space):
         height: Of the images, in pixels; one space serves one size.
         width: Of the images, in pixels.
         composition: `parallel` or `serial`, see `augnet.field.transform`.
-        appearance: Whether to change colours too. None does so for three channels and not for one, as the paper does;
+        appearance: Whether to change colors too. None does so for three channels and not for one, as the paper does;
             for other numbers it must be said.
 
     Raises:

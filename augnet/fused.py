@@ -11,8 +11,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from augnet.ops import ColourOp, MirrorOp, Op, PixelOp, SpatialOp
-from augnet.ops.colour import compose, recolour
+from augnet.ops import ColorOp, MirrorOp, Op, PixelOp, SpatialOp
+from augnet.ops.color import compose, recolor
 from augnet.ops.spatial import Interpolation, mirror, mirror_matrix, warp
 
 Columns = Mapping[str, Tensor]
@@ -60,21 +60,21 @@ def _mirror(op: MirrorOp) -> Callable[..., Tensor]:
 
 
 def mix_channels(images: Tensor, ops: Sequence[Op], columns: Columns, noise: Noise) -> Tensor:
-    """One product of every pixel with the product of all colour matrices; not clamped."""
-    chosen = [op for op in ops if isinstance(op, ColourOp)]
+    """One product of every pixel with the product of all color matrices; not clamped."""
+    chosen = [op for op in ops if isinstance(op, ColorOp)]
     if not chosen:
         return images
     active = torch.stack([columns[op.name] for op in chosen]).abs().amax(dim=0)
     arguments = [argument for op in chosen for argument in (columns[op.name], *drawn(op, noise))]
 
     def product(rows: Tensor, _: Tensor, *arguments: Tensor) -> Tensor:
-        remaining, steps, mean_colour = list(arguments), [], rows.mean(dim=(2, 3))
+        remaining, steps, mean_color = list(arguments), [], rows.mean(dim=(2, 3))
         for op in chosen:
             magnitudes, extra = remaining.pop(0), [remaining.pop(0) for _ in drawn(op, noise)]
-            step = op.matrix(magnitudes, mean_colour, *extra)
-            mean_colour = torch.baddbmm(step[..., -1:], step[..., :-1], mean_colour[..., None])[..., 0]
+            step = op.matrix(magnitudes, mean_color, *extra)
+            mean_color = torch.baddbmm(step[..., -1:], step[..., :-1], mean_color[..., None])[..., 0]
             steps.append(step)
-        return recolour(rows, reduce(compose, steps))
+        return recolor(rows, reduce(compose, steps))
 
     return on_active(product, images, active, *arguments)
 

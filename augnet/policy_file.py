@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 
 from augnet.atomic_file import write_together
 from augnet.network import AugNet
+from augnet.ops.renamed import FORMER_NAMES
 from augnet.policies import POLICIES
 from augnet.policies.base import Description
 
@@ -70,7 +71,7 @@ def load_policy(path: str | Path) -> AugNet[Any, Any]:
         dtype = next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())
         augnet = _build(header).to(dtype)
         parts = augnet.space.parts
-        written = {str(part["name"]): {str(fact): value for fact, value in part.items()} for part in header[parts]}
+        written = {_name(part): {str(fact): value for fact, value in part.items()} for part in header[parts]}
         _compare(parts, written, _settled(augnet.describe()), "under bounds")
         augnet.policy.load_state_dict(tensors)
         _compare(parts, written, augnet.describe(), "in the .safetensors file beside it")
@@ -80,6 +81,12 @@ def load_policy(path: str | Path) -> AugNet[Any, Any]:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"{path}: not a complete policy file ({reason}); save it again with save_policy.") from error
     return augnet.requires_grad_(False)
+
+
+def _name(part: dict[str, Any]) -> str:
+    """The name of an op or fact as it is today; the space that holds the ops has warned of former names."""
+    name = str(part["name"])
+    return FORMER_NAMES.get(name, name)
 
 
 class _DisagreementError(Exception):

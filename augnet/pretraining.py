@@ -39,7 +39,7 @@ def pretrain_field(
         batches: Pairs of images to be transformed and images as they should look, such as the same ones under a fixed
             baseline, both `[B, C, H, W]` in [0, 1]; started again when they run out.
         feature_extractor: Images to features `[B, D]` of a trained classifier in evaluation mode; it stays as it is.
-        steps: Of the optimiser.
+        steps: Of the optimizer.
         generator: Source of the codes and of the discriminators' initial weights; `None` is torch's default.
 
     Returns:
@@ -100,13 +100,13 @@ def _adam(parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:
     return torch.optim.Adam(parameters, lr=2e-4, betas=(0.5, 0.999))
 
 
-def _step(optimiser: torch.optim.Optimizer, loss: Tensor) -> Tensor:
+def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
     """One step of these parameters alone: no other one, of the extractor or the encoder, receives a gradient."""
-    parameters = optimiser.param_groups[0]["params"]
+    parameters = optimizer.param_groups[0]["params"]
     for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
         parameter.grad = gradient
-    optimiser.step()
-    optimiser.zero_grad()
+    optimizer.step()
+    optimizer.zero_grad()
     return loss.detach()
 
 

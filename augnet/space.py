@@ -1,7 +1,7 @@
 """A transform space: which ops, in which order, how strong at most; applies them fused.
 
-All geometry is composed into one matrix and one resampling, all linear colour into one matrix per image. The order is
-that of `augnet.ops.OPS`, whatever the order in which the names are given: mirrors, geometry, linear colour, tone
+All geometry is composed into one matrix and one resampling, all linear color into one matrix per image. The order is
+that of `augnet.ops.OPS`, whatever the order in which the names are given: mirrors, geometry, linear color, tone
 curves, filters, occlusion, mixing. The result is clamped to [0, 1].
 """
 
@@ -18,6 +18,7 @@ from augnet.batch import Batch
 from augnet.fused import Noise, change_pixels, geometry, mix_channels, move
 from augnet.ops import OPS, MixingOp, find_op
 from augnet.ops.mixing import partners_of
+from augnet.ops.renamed import current_names
 from augnet.ops.spatial import Interpolation
 from augnet.space_base import Space
 
@@ -46,11 +47,13 @@ class TransformSpace(Space):
     def __init__(self, ops: Sequence[str] | Mapping[str, float], interpolation: Interpolation = "bilinear") -> None:
         if not ops:
             raise ValueError(f"ops: expected at least one op, found none. Known ops: {', '.join(OPS)}.")
-        if len(set(ops)) < len(ops):
-            raise ValueError(f"ops: each op may be given once, found {list(ops)}.")
-        chosen = {name: find_op(name) for name in ops}
+        names = current_names(ops)
+        if len(set(names)) < len(names):
+            raise ValueError(f"ops: each op may be given once, found {names}.")
+        defaults = [find_op(name).bound for name in names]
+        chosen = dict(zip(names, ops.values() if isinstance(ops, Mapping) else defaults, strict=True))
         self.ops = tuple(op for name, op in OPS.items() if name in chosen)
-        bounds = [ops[op.name] if isinstance(ops, Mapping) else op.bound for op in self.ops]
+        bounds = [chosen[op.name] for op in self.ops]
         for op, bound in zip(self.ops, bounds, strict=True):
             if not 0 < bound <= op.limit or bound == float("inf"):
                 raise ValueError(

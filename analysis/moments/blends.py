@@ -17,7 +17,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from augnet.ops.colour import grey_weights
+from augnet.ops.color import gray_weights
 
 from .factored import Moments
 
@@ -66,13 +66,13 @@ def exposure(image: Tensor, factor: Spread) -> Moments:
 
 def contrast(image: Tensor, factor: Spread) -> Moments:
     """`a x + (1 - a) m`, m the mean grey of the image."""
-    grey = image.mean(dim=(1, 2)) @ grey_weights(len(image), image)
+    grey = image.mean(dim=(1, 2)) @ gray_weights(len(image), image)
     return blend(grey.expand_as(image), image, factor)
 
 
 def saturation(image: Tensor, factor: Spread) -> Moments:
     """`a x + (1 - a) g`, g the grey image."""
-    grey = torch.tensordot(grey_weights(len(image), image), image, dims=1)
+    grey = torch.tensordot(gray_weights(len(image), image), image, dims=1)
     return blend(grey.expand_as(image), image, factor)
 
 

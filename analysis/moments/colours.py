@@ -12,8 +12,8 @@ import math
 import torch
 from torch import Tensor
 
-from augnet.ops.colour import hue as hue_matrix
-from augnet.ops.colour import recolour
+from augnet.ops.color import hue as hue_matrix
+from augnet.ops.color import recolor
 
 from .blends import Spread
 from .factored import Moments
@@ -28,7 +28,7 @@ def colour_matrix(image: Tensor, mean: Tensor, factor: Tensor) -> Moments:
         factor: `G`, `[R, C, C+1]`.
     """
     matrices = torch.cat([mean[None], factor])
-    images = recolour(image.expand(len(matrices), -1, -1, -1), matrices)
+    images = recolor(image.expand(len(matrices), -1, -1, -1), matrices)
     return Moments(images[0], images[1:])
 
 

@@ -11,7 +11,7 @@ from augnet.space import TransformSpace
 
 
 class Cutout(Baseline):
-    """Cover a patch of every image, centred on any of its pixels, by the image's mean colour.
+    """Cover a patch of every image, centered on any of its pixels, by the image's mean color.
 
     The edges lie between pixels where the patch has an even number of them; elsewhere its rim is half covered.
 
@@ -33,7 +33,7 @@ class Cutout(Baseline):
         """Augment `[B, C, H, W]`."""
         count, _, height, width = images.shape
         size = torch.tensor([width, height], device=images.device)
-        centres = (uniform((count, 2), images, generator) * size).floor() / size
+        centers = (uniform((count, 2), images, generator) * size).floor() / size
         magnitudes = torch.full((count, 1), self.side, device=images.device)
-        place = centres.to(torch.promote_types(images.dtype, torch.float32))
+        place = centers.to(torch.promote_types(images.dtype, torch.float32))
         return self.space.apply(images, magnitudes, {"cutout": place})

@@ -12,12 +12,12 @@ from augnet.space import TransformSpace
 
 
 @lru_cache(maxsize=4)
-def _space(interpolation: Interpolation, coloured: bool) -> tuple[TransformSpace, list[int]]:
-    """The classic space, and which of its columns to keep; grey images have no saturation."""
+def _space(interpolation: Interpolation, colored: bool) -> tuple[TransformSpace, list[int]]:
+    """The classic space, and which of its columns to keep; gray images have no saturation."""
     space = classic_space(interpolation)
     kept = {name: bound for name, bound in zip(space.names, space.bounds, strict=True) if name != "saturation"}
     names = list(space.names)
-    return (space, []) if coloured else (TransformSpace(kept, interpolation), [names.index(name) for name in kept])
+    return (space, []) if colored else (TransformSpace(kept, interpolation), [names.index(name) for name in kept])
 
 
 def apply_round(images: Tensor, rows: Tensor, interpolation: Interpolation = "nearest") -> Tensor:

@@ -24,7 +24,7 @@ _BOXES = ("XYXY", "XYWH", "CXCYWH")
 def to_torchvision(augnet: AugNet) -> v2.Transform:
     """A frozen copy of a policy as a transform for `v2.Compose`.
 
-    It takes what torchvision's own transforms take, any nesting of: PIL images (grey or RGB), tensors
+    It takes what torchvision's own transforms take, any nesting of: PIL images (gray or RGB), tensors
     `[C, H, W]` (uint8, or floating point in [0, 1]), `tv_tensors.Image`, `Mask` and `BoundingBoxes` (not rotated ones).
     Type, dtype and size of each are kept. Everything in one sample moves together by one draw; other objects, and
     labels, pass through. It always augments, as torchvision's transforms do.

@@ -1,7 +1,7 @@
 """What an op is: a name, a unit, a bound, and what a magnitude does to an image.
 
 Every op is the identity at magnitude 0, grows stronger with the absolute magnitude, has a gradient in it, and treats
-each image of a batch on its own. Five kinds: mirrors and matrices move pixels, colour matrices mix channels, pixel ops
+each image of a batch on its own. Five kinds: mirrors and matrices move pixels, color matrices mix channels, pixel ops
 do what no matrix can, mixing ops bring in a second image of the batch.
 """
 
@@ -64,7 +64,7 @@ class SpatialOp(Op):
 
     Attributes:
         matrix: Magnitudes `[B]` (and noise `[B, ...]`, if the op has any) -> `[B, 3, 3]`, the map of the image content,
-            in coordinates with the origin in the image centre, x to the right, y downwards, the shorter side of
+            in coordinates with the origin in the image center, x to the right, y downwards, the shorter side of
             length 1.
         affine: Whether the last row of the matrix is 0, 0, 1.
     """
@@ -74,11 +74,11 @@ class SpatialOp(Op):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ColourOp(Op):
+class ColorOp(Op):
     """Maps the channels of each pixel linearly.
 
     Attributes:
-        matrix: Magnitudes `[B]` and the mean colour of each image `[B, C]` (and noise `[B, ...]`, if the op has any)
+        matrix: Magnitudes `[B]` and the mean color of each image `[B, C]` (and noise `[B, ...]`, if the op has any)
             -> `[B, C, C+1]`: output channels = matrix @ [input channels; 1].
     """
 

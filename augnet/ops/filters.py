@@ -42,7 +42,7 @@ def blur(images: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _gaussians(sigma: Tensor, side: int) -> Tensor:
-    """Row-normalised Gaussian weights `[B, side, side]` of `sigma` `[B]` pixels.
+    """Row-normalized Gaussian weights `[B, side, side]` of `sigma` `[B]` pixels.
 
     Below half a pixel: those of half a pixel, blended with the identity so that the variance is proportional to
     `sigma ** 2`.

@@ -21,7 +21,7 @@ def cutmix(images: Tensor, partners: Tensor, area: Tensor, noise: Tensor) -> tup
         images: `[B, C, H, W]`.
         partners: `[B, C, H, W]`.
         area: `[B]` in [0, 1], of the patch as a share of the image; it is cut off at the border.
-        noise: `[B, 3]`; the last two columns are the centre of the patch.
+        noise: `[B, 3]`; the last two columns are the center of the patch.
 
     Returns:
         Images, and the share of the image that the patch covers, `[B]`.

@@ -13,7 +13,7 @@ def coverage(side: Tensor, place: Tensor, height: int, width: int) -> Tensor:
 
     Args:
         side: `[B]`, width and height of the rectangle as a fraction of those of the image; carries gradient.
-        place: `[B, 2]` in [0, 1): the centre, x and y. What lies outside the image is cut off.
+        place: `[B, 2]` in [0, 1): the center, x and y. What lies outside the image is cut off.
         height: Of the image, in pixels.
         width: Of the image, in pixels.
 
@@ -24,15 +24,15 @@ def coverage(side: Tensor, place: Tensor, height: int, width: int) -> Tensor:
     return down[:, :, None] * across[:, None, :]
 
 
-def _overlap(side: Tensor, centre: Tensor, pixels: int) -> Tensor:
+def _overlap(side: Tensor, center: Tensor, pixels: int) -> Tensor:
     """Length of the overlap of each pixel with an interval, `[B, pixels]`."""
     left = torch.arange(pixels, dtype=side.dtype, device=side.device)
-    start, end = ((centre + sign * side / 2)[:, None] * pixels for sign in (-1, 1))
+    start, end = ((center + sign * side / 2)[:, None] * pixels for sign in (-1, 1))
     return (torch.minimum(end, left + 1) - torch.maximum(start, left)).clamp(min=0)
 
 
 def cutout(images: Tensor, side: Tensor, place: Tensor) -> Tensor:
-    """Cover a rectangle of `side` `[B]` (fraction of width and height) by the mean colour of the image.
+    """Cover a rectangle of `side` `[B]` (fraction of width and height) by the mean color of the image.
 
     DeVries and Taylor (2017) cover by the mean of the data set; the image's own needs no data set.
     """

@@ -26,7 +26,7 @@ def gamma(images: Tensor, stops: Tensor) -> Tensor:
     return torch.where(positive, curve, torch.zeros_like(images))
 
 
-def solarise(images: Tensor, share: Tensor) -> Tensor:
+def solarize(images: Tensor, share: Tensor) -> Tensor:
     """Invert what is brighter than `1 - share`; `share` `[B]` in [0, 1].
 
     Straight-through: a pixel near the threshold counts as partly inverted in the derivative.
@@ -41,7 +41,7 @@ def solarise(images: Tensor, share: Tensor) -> Tensor:
     return straight_through(result, share, slope)
 
 
-def posterise(images: Tensor, bits: Tensor) -> Tensor:
+def posterize(images: Tensor, bits: Tensor) -> Tensor:
     """Clear the lowest `round(bits)` of the 8 bits of every value; `bits` `[B]` in [0, 8].
 
     Straight-through: in the magnitude, what is cut off grows by `ln 2` of itself for each bit; in the image, as if
@@ -58,17 +58,17 @@ def posterise(images: Tensor, bits: Tensor) -> Tensor:
     return straight_through((images - cut).clamp(min=0), bits, slope)
 
 
-def equalise(images: Tensor, share: Tensor) -> Tensor:
+def equalize(images: Tensor, share: Tensor) -> Tensor:
     """Blend with the image whose histogram is flat in each channel; `share` `[B]` in [0, 1].
 
     Exact in the share; the gradient in the image ignores that its own histogram makes the curve, and passes as if the
     curve were the identity (straight-through).
     """
-    flat = images + (equalised(images.detach()) - images.detach())
+    flat = images + (equalized(images.detach()) - images.detach())
     return images + _per_image(share) * (flat - images)
 
 
-def equalised(images: Tensor) -> Tensor:
+def equalized(images: Tensor) -> Tensor:
     """Images `[B, C, H, W]`, taken as 8-bit, with flat histograms; no gradient."""
     planes = torch.round(images * 255).clamp_(0, 255).flatten(0, 1).flatten(1).long()  # [BC, HW]
     counts = torch.zeros(planes.shape[0], 256, dtype=torch.long, device=images.device)
@@ -91,26 +91,26 @@ def autocontrast(images: Tensor, share: Tensor) -> Tensor:
 POINTWISE_OPS = (
     PixelOp("gamma", "stops", 1.0, "x to the power of 2^m: darker middle tones", limit=4.0, apply=gamma),
     PixelOp(
-        "posterise",
+        "posterize",
         "bits",
         4.0,
         "clear the lowest m of 8 bits",
         signed=False,
         limit=8.0,
         gradient="straight-through",
-        apply=posterise,
+        apply=posterize,
     ),
     PixelOp(
-        "solarise",
+        "solarize",
         "share of the full range",
         1.0,
         "invert what is brighter than 1 - m",
         signed=False,
         limit=1.0,
         gradient="straight-through",
-        apply=solarise,
+        apply=solarize,
     ),
-    PixelOp("equalise", "share", 1.0, "blend with a flat histogram by m", signed=False, limit=1.0, apply=equalise),
+    PixelOp("equalize", "share", 1.0, "blend with a flat histogram by m", signed=False, limit=1.0, apply=equalize),
     PixelOp(
         "autocontrast", "share", 1.0, "blend with the full range by m", signed=False, limit=1.0, apply=autocontrast
     ),

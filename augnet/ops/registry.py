@@ -6,17 +6,18 @@ import difflib
 from types import MappingProxyType
 
 from augnet.ops.base import Op
-from augnet.ops.colour import COLOUR_OPS
+from augnet.ops.color import COLOR_OPS
 from augnet.ops.filters import FILTER_OPS
 from augnet.ops.mixing import MIXING_OPS
 from augnet.ops.occlusion import OCCLUSION_OPS
 from augnet.ops.pointwise import POINTWISE_OPS
+from augnet.ops.renamed import current_names
 from augnet.ops.spatial import MIRROR_OPS, SPATIAL_OPS
 
 _ORDER: tuple[Op, ...] = (
     *MIRROR_OPS,
     *SPATIAL_OPS,
-    *COLOUR_OPS,
+    *COLOR_OPS,
     *POINTWISE_OPS,
     *FILTER_OPS,
     *OCCLUSION_OPS,
@@ -27,11 +28,12 @@ OPS = MappingProxyType({op.name: op for op in _ORDER})
 
 
 def find_op(name: str) -> Op:
-    """Look an op up by name.
+    """Return the op of a name, or of the name that it had in version 0.1.0.
 
     Raises:
         ValueError: If there is no op of that name; the message lists close matches and all names.
     """
+    (name,) = current_names([name])
     if name in OPS:
         return OPS[name]
     close = difflib.get_close_matches(name, OPS, n=2)

@@ -1,6 +1,6 @@
 """Spatial ops as homogeneous matrices, the one resampling that applies their product, and mirrors.
 
-Coordinates: origin in the image centre, x to the right, y downwards, one unit = the shorter side of the image. A
+Coordinates: origin in the image center, x to the right, y downwards, one unit = the shorter side of the image. A
 matrix maps the content: a point of the input at `v` is found at `matrix @ v` in the output. Angles turn
 counter-clockwise on the screen, as in kornia and torchvision's tensor functions.
 """
@@ -45,7 +45,7 @@ def translate_y(fraction: Tensor) -> Tensor:
 
 
 def scale(octaves: Tensor) -> Tensor:
-    """Enlarge about the centre by a factor `2 ** octaves` `[B]`; returns `[B, 3, 3]`."""
+    """Enlarge about the center by a factor `2 ** octaves` `[B]`; returns `[B, 3, 3]`."""
     factor = torch.exp2(octaves)
     return _matrix([[factor, 0.0, 0.0], [0.0, factor, 0.0], [0.0, 0.0, 1.0]])
 
@@ -115,7 +115,7 @@ def mirror_matrix(probability: Tensor, chance: Tensor, dim: int) -> Tensor:
 
 
 def inverse(matrix: Tensor) -> Tensor:
-    """Inverse of `[B, 3, 3]` by cofactors: on small matrices several times faster than a factorisation."""
+    """Inverse of `[B, 3, 3]` by cofactors: on small matrices several times faster than a factorization."""
     cofactors: Tensor = torch.linalg.cross(matrix.roll(-1, 1), matrix.roll(-2, 1), dim=-1)
     determinant: Tensor = (matrix[:, :1] * cofactors[:, :1]).sum(-1, keepdim=True)
     return cofactors.transpose(1, 2) / determinant

@@ -55,7 +55,7 @@ class Policy(nn.Module, ABC):
             uniform: `[B, U]` independent and uniform in [0, 1); not differentiated.
 
         Returns:
-            Magnitudes; they carry gradient to the policy where it is learned by reparametrisation.
+            Magnitudes; they carry gradient to the policy where it is learned by reparametrization.
         """
 
     def sample(self, images: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:

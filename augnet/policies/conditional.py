@@ -4,7 +4,7 @@
     magnitude = bound * (sigmoid(s) u + (1 - sigmoid(s)) tanh(t)),   u uniform in (-1, 1)
 
 So the range of an op is an interval within its bound, of any place and width. Ops without negative magnitudes have
-`u` in (0, 1) and no shift. The draw is reparametrised: the gradient reaches the encoder through the magnitude.
+`u` in (0, 1) and no shift. The draw is reparametrized: the gradient reaches the encoder through the magnitude.
 """
 
 from __future__ import annotations

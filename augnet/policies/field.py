@@ -1,8 +1,8 @@
 """Field: the paper's augmentation network, `x~ = G(x, dropout(E(x)))`.
 
-E reads a code off each image, dropout on the code makes it random, G decodes it into a displacement and a colour filter
+E reads a code off each image, dropout on the code makes it random, G decodes it into a displacement and a color filter
 for every pixel (Lee, Park, Pham and Yoo, CVPR 2020; details at `CodeEncoder` and `FieldDecoder`). The dropout is a
-given mask, so the gradient reaches E and G through the fields (reparametrisation).
+given mask, so the gradient reaches E and G through the fields (reparametrization).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class FieldPolicy(Policy):
     def describe(self, space: Space) -> Description:
         """What it does to the latest batch it was learned on: `{fact: {value, unit}}`; 0 before the first.
 
-        The mean length of the displacement, the mean absolute change of the given images' colours before clamping, and
+        The mean length of the displacement, the mean absolute change of the given images' colors before clamping, and
         the share of components of tau with `|tau| >= 0.95` among those that dropout kept. A share near 1 means that
         the gradient to E has vanished.
         """

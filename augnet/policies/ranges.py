@@ -2,7 +2,7 @@
 
 The magnitude of op p is uniform in `[-w_p, w_p]`, or in `[0, w_p]` where the op has no negative ones; the
 half-width `w_p = bound_p * sigmoid(theta_p)` is learned. A draw is `w_p * u`, `u` uniform in (-1, 1) or (0, 1), so the
-gradient reaches `theta` through the magnitude (reparametrisation).
+gradient reaches `theta` through the magnitude (reparametrization).
 """
 
 from __future__ import annotations

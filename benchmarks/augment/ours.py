@@ -9,10 +9,10 @@ from torch import nn
 from augnet import AugNet, MixturePolicy
 from augnet.baselines import BASELINES, MixingBaseline, make_baseline
 from augnet.classic import classic_space
-from augnet.ops import OPS, ColourOp, SpatialOp
+from augnet.ops import OPS, ColorOp, SpatialOp
 from benchmarks.augment.cases import Case
 
-LEARNABLE = tuple(name for name, op in OPS.items() if isinstance(op, (SpatialOp, ColourOp)))
+LEARNABLE = tuple(name for name, op in OPS.items() if isinstance(op, (SpatialOp, ColorOp)))
 STEP = "WRN-16-1 training step, bf16, channels last"
 Call = Callable[[], Any]
 

@@ -23,7 +23,7 @@ def constant(count: int, value: float) -> Tensor:
 
 
 def blob(side: int = 33) -> Tensor:
-    """One image `[1, 3, side, side]`: a smooth, slanted, off-centre, coloured ellipse on black.
+    """One image `[1, 3, side, side]`: a smooth, slanted, off-center, colored ellipse on black.
 
     No symmetry hides a change, and the distance from it to its transformed copy grows with the strength.
     """

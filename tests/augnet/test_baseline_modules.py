@@ -131,9 +131,9 @@ def test_cutout_covers_every_square_as_often() -> None:
             possible[y, x] = torch.where(square, mean, image)
     # 6 rows: a side of 3 pixels, its rim half covered; only the columns are cut between pixels
     results = Cutout(side)(image.expand(9600, -1, -1, -1), generator())
-    centre_rows = (results - image).abs().sum(1) > 1e-9
+    center_rows = (results - image).abs().sum(1) > 1e-9
     found: Counter[tuple[int, ...]] = Counter()
-    for covered in centre_rows:
+    for covered in center_rows:
         columns = covered.any(0).nonzero()[:, 0]
         found[int(columns[0]), int(columns[-1])] += 1
     expected = Counter((max(x - 2, 0), min(x + 1, 7)) for _, x in possible)

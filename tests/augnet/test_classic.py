@@ -25,7 +25,7 @@ STRENGTHS = {
 }
 GEOMETRY: tuple[ClassicOp, ...] = ("identity", "shear_x", "shear_y", "translate_x", "translate_y", "rotate")
 EXACT: tuple[ClassicOp, ...] = ("posterize", "solarize", "equalize", "invert")
-# torchvision cuts fractions off: of the result alone, or of the grey that it blends with, too
+# torchvision cuts fractions off: of the result alone, or of the gray that it blends with, too
 CUT_ONCE: tuple[ClassicOp, ...] = ("brightness", "sharpness", "autocontrast")
 CUT_TWICE: tuple[ClassicOp, ...] = ("contrast", "color")
 
@@ -87,7 +87,7 @@ def test_half_right_angles_differ_only_where_a_pixel_lies_half_way(sides: tuple[
 
 @pytest.mark.parametrize("sides", SIDES)
 @pytest.mark.parametrize("op", CUT_ONCE)
-def test_colours_are_equal_within_rounding(op: ClassicOp, sides: tuple[int, int]) -> None:
+def test_colors_are_equal_within_rounding(op: ClassicOp, sides: tuple[int, int]) -> None:
     for picture in pictures(*sides):
         result, expected = both(op, picture, strengths_of(op))
         torch.testing.assert_close(result, expected, rtol=0, atol=1.5)
@@ -95,11 +95,11 @@ def test_colours_are_equal_within_rounding(op: ClassicOp, sides: tuple[int, int]
 
 @pytest.mark.parametrize("sides", SIDES)
 @pytest.mark.parametrize("op", CUT_TWICE)
-def test_blends_with_grey_are_equal_within_the_fractions_that_torchvision_cuts_off(
+def test_blends_with_gray_are_equal_within_the_fractions_that_torchvision_cuts_off(
     op: ClassicOp, sides: tuple[int, int]
 ) -> None:
     strengths = strengths_of(op)
-    largest = 1 + strengths.abs() + 0.05  # of the result, of the grey, and 0.2989 for red where 0.299 is meant
+    largest = 1 + strengths.abs() + 0.05  # of the result, of the gray, and 0.2989 for red where 0.299 is meant
     for picture in pictures(*sides):
         result, expected = both(op, picture, strengths)
         assert ((result - expected).abs().amax((1, 2, 3)) <= largest).all()

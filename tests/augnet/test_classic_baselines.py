@@ -24,9 +24,9 @@ TABLES = {
     "auto": (AUTO, T.AutoAugment, 10),
     "mix": (MIX, T.AugMix, 10),
 }
-BLENDS = ("Brightness", "Color", "Contrast", "Sharpness", "AutoContrast")  # cut to whole levels, grey too, on 8 bits
+BLENDS = ("Brightness", "Color", "Contrast", "Sharpness", "AutoContrast")  # cut to whole levels, gray too, on 8 bits
 LEANING = ("ShearX", "ShearY", "Rotate")  # some sources are half-way between pixels: rounding says which is nearest
-GREY = 2e-4  # torchvision's weight of red is 0.2989, not 0.299
+GRAY = 2e-4  # torchvision's weight of red is 0.2989, not 0.299
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -79,7 +79,7 @@ def test_every_op_and_strength_is_torchvisions(kind: str, name: str, channels: i
     nearest, bilinear = (apply_round(everything, rows.flatten(0, 1), mode) for mode in ("nearest", "bilinear"))
     for index, draw in enumerate(draw for both in possible for draw in (both if len(both) == 2 else both * 2)):
         alike(nearest[index], nearest_alternatives(image[0], draw), (2 if name in BLENDS else 0.01) / 255, 1.0)
-        alike(bilinear[index], on_floats(image[0], draw, "bilinear"), GREY, 1.0)
+        alike(bilinear[index], on_floats(image[0], draw, "bilinear"), GRAY, 1.0)
 
 
 @pytest.mark.parametrize("sides", [SIDES, (32, 32)])
@@ -139,7 +139,7 @@ def test_rand_augment_is_torchvisions_ops_in_sequence(rounds: int, channels: int
     meaning = decoder(T.RandAugment, [14], 31, *SIDES)
     expected = in_sequence(images, baseline.sample(images, generator()), meaning)
     for result, awaited in zip(baseline(images, generator()), expected, strict=True):
-        alike(result, awaited, 1e-3, 0.98)  # equalize and posterize make steps of the difference in grey
+        alike(result, awaited, 1e-3, 0.98)  # equalize and posterize make steps of the difference in gray
 
 
 def test_auto_augment_is_torchvisions_ops_in_sequence() -> None:
@@ -147,7 +147,7 @@ def test_auto_augment_is_torchvisions_ops_in_sequence() -> None:
     meaning = decoder(T.AutoAugment, range(10), 10, *SIDES)
     expected = in_sequence(images, baseline.sample(images, generator()), meaning)
     for result, awaited in zip(baseline(images, generator()), expected, strict=True):
-        alike(result, awaited, 1e-3, 0.98)  # equalize and posterize make steps of the difference in grey
+        alike(result, awaited, 1e-3, 0.98)  # equalize and posterize make steps of the difference in gray
 
 
 def in_sequence(
@@ -172,7 +172,7 @@ def test_augmix_blends_chains_of_torchvisions_ops(severity: int, chains: int) ->
         end = in_sequence(images, rows[:, chain], meaning, "bilinear")
         expected = expected + weights[chain + 1].double()[:, None, None, None] * end
     for result, awaited in zip(baseline(images, generator()), expected, strict=True):
-        alike(result, awaited, 1e-3, 0.98)  # equalize and posterize make steps of the difference in grey
+        alike(result, awaited, 1e-3, 0.98)  # equalize and posterize make steps of the difference in gray
 
 
 @pytest.mark.parametrize("alpha", [0.3, 1.0, 4.0])
@@ -208,7 +208,7 @@ def test_arguments_out_of_range(make: Any, message: str) -> None:
         make()
 
 
-def test_colour_ops_refuse_other_numbers_of_channels() -> None:
+def test_color_ops_refuse_other_numbers_of_channels() -> None:
     with pytest.raises(ValueError, match="3 channels"):
         TrivialAugment()(torch.rand(4, 2, 8, 8))
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from augnet import AugNet, ClassConditionalPolicy, ConditionalPolicy, RangePolicy, TransformSpace
 from augnet.encoder import Encoder, class_weights
 
-SPACE = TransformSpace({"rotation": 30.0, "scale": 0.7, "grey": 0.5})
+SPACE = TransformSpace({"rotation": 30.0, "scale": 0.7, "grayscale": 0.5})
 LABELS = torch.tensor([0, 1, 2, 1, 0, 2])
 
 
@@ -56,7 +56,7 @@ def test_every_image_has_an_interval_within_the_bounds() -> None:
     assert (half_widths + shifts.abs() <= bounds + 1e-6).all()
     assert (half_widths.std(dim=0) > 1e-4 * bounds).all()
     assert (shifts.std(dim=0) > 1e-4 * bounds)[:2].all()
-    assert not shifts[:, 2].any()  # grey has no negative shares
+    assert not shifts[:, 2].any()  # gray has no negative shares
     for seed in range(20):
         sample = policy.sample(images(40), None, generator(seed))
         assert ((sample - shifts).abs() <= half_widths).all()

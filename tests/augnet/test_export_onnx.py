@@ -16,12 +16,12 @@ from augnet.network import Draws
 from augnet.ops import OPS
 
 NAMES = tuple(OPS)
-GREY = (
+GRAY = (
     *("horizontal_flip", "crop", "rotation", "perspective_x", "contrast", "channel_gain"),
-    *("gamma", "posterise", "solarise", "equalise", "autocontrast", "sharpness", "blur", "noise", "cutout"),
+    *("gamma", "posterize", "solarize", "equalize", "autocontrast", "sharpness", "blur", "noise", "cutout"),
 )
 # a pixel on the edge of a step may fall to either side, and the slope of gamma at black is infinite: each on its own
-SENSITIVE = ("posterise", "solarise", "equalise", "gamma")
+SENSITIVE = ("posterize", "solarize", "equalize", "gamma")
 SIZE, CLASSES = (27, 20), 4
 
 
@@ -66,16 +66,16 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def colour(tmp_path_factory: pytest.TempPathFactory) -> Case:
-    return Case(NAMES, tmp_path_factory.mktemp("onnx") / "colour.onnx", channels=3, num_classes=CLASSES)
+def color(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return Case(NAMES, tmp_path_factory.mktemp("onnx") / "color.onnx", channels=3, num_classes=CLASSES)
 
 
 @pytest.fixture(scope="module")
-def grey(tmp_path_factory: pytest.TempPathFactory) -> Case:
-    return Case(GREY, tmp_path_factory.mktemp("onnx") / "grey.onnx", channels=1)
+def gray(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return Case(GRAY, tmp_path_factory.mktemp("onnx") / "gray.onnx", channels=1)
 
 
-@pytest.fixture(params=["colour", "grey"])
+@pytest.fixture(params=["color", "gray"])
 def case(request: pytest.FixtureRequest) -> Case:
     found: Case = request.getfixturevalue(request.param)
     return found
@@ -99,37 +99,37 @@ def test_each_op_on_its_own(case: Case, name: str) -> None:
     assert (expected - inputs["images"]).abs().max() > 0.01
 
 
-def test_the_random_numbers_are_those_of_the_policy(colour: Case) -> None:
+def test_the_random_numbers_are_those_of_the_policy(color: Case) -> None:
     """One draw of torch, taken apart into the inputs of the graph, gives the image that torch makes of it."""
     images, labels = noise(5, 3, *SIZE, dtype=torch.float32), torch.eye(5, CLASSES)
-    expected = colour.net(images, labels, generator=torch.Generator().manual_seed(3))
+    expected = color.net(images, labels, generator=torch.Generator().manual_seed(3))
     generator = torch.Generator().manual_seed(3)
     inputs = {"images": images, "policy_uniform": torch.rand(5, len(NAMES), generator=generator)}
-    draws = colour.net.space.noise(images, generator)
+    draws = color.net.space.noise(images, generator)
     for name, value in draws.items():
         inputs[f"{name}_{'normal' if name == 'noise' else 'uniform'}"] = value
-    augmented, mixed = colour.run(inputs | {"labels": labels})
+    augmented, mixed = color.run(inputs | {"labels": labels})
     far = (augmented - expected[0].detach()).abs() > 1e-5
     assert far.float().mean() < 0.02  # the sensitive ops take part
     torch.testing.assert_close(mixed, expected[1].detach(), rtol=0, atol=1e-5)
 
 
-def test_the_file_says_what_it_is(colour: Case) -> None:
-    onnx.checker.check_model(onnx.load(colour.path), full_check=True)
-    facts = json.loads(colour.session.get_modelmeta().custom_metadata_map["augfluence"])
+def test_the_file_says_what_it_is(color: Case) -> None:
+    onnx.checker.check_model(onnx.load(color.path), full_check=True)
+    facts = json.loads(color.session.get_modelmeta().custom_metadata_map["augfluence"])
     assert facts["version"] == 1
-    assert {op.pop("name"): op for op in facts["ops"]} == colour.net.describe()
-    assert list(facts["inputs"]) == [spec.name for spec in colour.session.get_inputs()]
+    assert {op.pop("name"): op for op in facts["ops"]} == color.net.describe()
+    assert list(facts["inputs"]) == [spec.name for spec in color.session.get_inputs()]
     assert facts["inputs"]["policy_uniform"] == facts["inputs"]["crop_uniform"] == "uniform in [0, 1)"
     assert facts["inputs"]["noise_normal"] == "standard normal"
-    assert [spec.name for spec in colour.session.get_outputs()] == ["augmented", "mixed_labels"]
-    assert colour.session.get_inputs()[0].shape == ["batch", 3, *SIZE]
-    assert str(Path(__file__).parents[2]).encode() not in colour.path.read_bytes()
+    assert [spec.name for spec in color.session.get_outputs()] == ["augmented", "mixed_labels"]
+    assert color.session.get_inputs()[0].shape == ["batch", 3, *SIZE]
+    assert str(Path(__file__).parents[2]).encode() not in color.path.read_bytes()
 
 
-def test_exporting_leaves_the_policy_as_it_was(colour: Case) -> None:
-    assert colour.net.training
-    assert all(parameter.requires_grad for parameter in colour.net.parameters())
+def test_exporting_leaves_the_policy_as_it_was(color: Case) -> None:
+    assert color.net.training
+    assert all(parameter.requires_grad for parameter in color.net.parameters())
 
 
 def hue() -> AugNet:

@@ -11,7 +11,7 @@ from augnet.field import (
     FieldDecoder,
     Fields,
     as_fields,
-    colour_change,
+    color_change,
     displace,
     displacement,
     pixels,
@@ -66,11 +66,11 @@ def test_half_a_pixel_is_the_mean_of_two_and_fades_into_black() -> None:
 
 
 def homography(matrix: Tensor, shift: Tensor, height: int, width: int) -> Tensor:
-    """Where (x, y) content goes when (row, column) p is fetched from `p + A (p - centre) + b`, `[1, 2, 3]`."""
-    centre = shift.new_tensor([(height - 1) / 2, (width - 1) / 2])
+    """Where (x, y) content goes when (row, column) p is fetched from `p + A (p - center) + b`, `[1, 2, 3]`."""
+    center = shift.new_tensor([(height - 1) / 2, (width - 1) / 2])
     fetch = torch.eye(3, dtype=shift.dtype)
     fetch[:2, :2] += matrix
-    fetch[:2, 2] = shift - matrix @ centre
+    fetch[:2, 2] = shift - matrix @ center
     swap = torch.eye(3, dtype=shift.dtype)[[1, 0, 2]]
     forward: Tensor = torch.linalg.inv(swap @ fetch @ swap)
     return forward[None, :2]
@@ -118,7 +118,7 @@ def test_the_literal_form_leaves_the_range() -> None:
 
 
 def test_parallel_adds_the_change_of_the_original_and_serial_that_of_the_moved_image() -> None:
-    # the pixel moved in is 0.7; the original is 0.5 and its colour alone would become 0.6
+    # the pixel moved in is 0.7; the original is 0.5 and its color alone would become 0.6
     images = torch.tensor([[0.5, 0.7]], dtype=torch.float64).expand(1, 1, 5, 2).clone()
     constant = fields(images, shift=images.new_tensor([0.0, 1.0]))
     assert constant.filter is not None
@@ -128,9 +128,9 @@ def test_parallel_adds_the_change_of_the_original_and_serial_that_of_the_moved_i
     torch.testing.assert_close(serial[..., 0], torch.full((1, 1, 5), 0.7 * 1.2, dtype=torch.float64))
 
 
-def test_the_colour_filter_is_a_1x1_convolution_where_it_is_constant() -> None:
+def test_the_color_filter_is_a_1x1_convolution_where_it_is_constant() -> None:
     images, weights, bias = noise(2, 3, 5, 6), noise(3, 3, low=-1), noise(3, low=-1)
-    change = colour_change(
+    change = color_change(
         images,
         weights[None, ..., None, None].expand(2, -1, -1, 5, 6),
         bias[None, :, None, None].expand(2, -1, 5, 6),

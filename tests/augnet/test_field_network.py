@@ -112,7 +112,7 @@ def test_sizes_and_channels(size: tuple[int, int, int]) -> None:
     assert not torch.equal(augmented, images)
 
 
-def test_appearance_is_the_default_for_colour_and_a_choice_elsewhere() -> None:
+def test_appearance_is_the_default_for_color_and_a_choice_elsewhere() -> None:
     assert _last(AugNet.from_fields(3, 8, 8)).out_channels == 18
     assert _last(AugNet.from_fields(1, 8, 8)).out_channels == 6
     assert _last(AugNet.from_fields(1, 8, 8, appearance=True)).out_channels == 8

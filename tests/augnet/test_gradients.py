@@ -13,7 +13,7 @@ from augnet.ops import OPS, MirrorOp
 NAMES = tuple(OPS)
 EXACT = tuple(name for name, op in OPS.items() if op.gradient == "exact")
 MIRRORS = tuple(op for op in OPS.values() if isinstance(op, MirrorOp))
-EIGHT_BIT = ("posterise", "equalise")  # count in levels: in the image, as if nothing were done
+EIGHT_BIT = ("posterize", "equalize")  # count in levels: in the image, as if nothing were done
 
 
 def middle(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -94,20 +94,20 @@ def test_stand_in_of_a_mirror_is_the_derivative_of_the_expected_image(op: Mirror
 
 
 @pytest.mark.parametrize("bits", [0.0, 1.0, 3.0, 4.4])
-def test_stand_in_of_posterise_is_what_is_cut_off_times_ln_2(bits: float) -> None:
+def test_stand_in_of_posterize_is_what_is_cut_off_times_ln_2(bits: float) -> None:
     levels = torch.randint(40, 250, (4, 1, 5, 6), generator=generator())
     cut = levels % 2 ** round(bits)
     expected = -math.log(2) * cut.double().clamp(min=0.5) / 255
-    found = slope("posterise", levels.double() / 255, constant(4, bits), torch.ones(1).double())
+    found = slope("posterize", levels.double() / 255, constant(4, bits), torch.ones(1).double())
     torch.testing.assert_close(found, expected.sum((1, 2, 3)), rtol=0, atol=1e-10)
 
 
-def test_stand_in_of_solarise_is_a_triangle_around_the_threshold() -> None:
+def test_stand_in_of_solarize_is_a_triangle_around_the_threshold() -> None:
     """Its integral over all thresholds is what inverting the pixel does: `1 - 2 x`."""
-    grey = torch.tensor([0.2, 0.35, 0.7, 0.8], dtype=torch.float64)
+    gray = torch.tensor([0.2, 0.35, 0.7, 0.8], dtype=torch.float64)
     shares = torch.linspace(0.0, 1.0, 2001, dtype=torch.float64)
-    for pixel in grey:
-        found = slope("solarise", pixel.expand(2001, 1, 1, 1), shares, torch.ones(1).double())
+    for pixel in gray:
+        found = slope("solarize", pixel.expand(2001, 1, 1, 1), shares, torch.ones(1).double())
         near = (shares - (1 - pixel)).abs() < 0.1
         assert (found[near] * (1 - 2 * pixel) > -1e-12).all()
         assert not found[~near].any()

@@ -41,7 +41,7 @@ def one(name: str, magnitude: float) -> tuple[TransformSpace, Tensor]:
 
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("sides", SIDES)
-def test_masks_equal_the_nearest_neighbour_warp_of_kornia(dtype: torch.dtype, sides: tuple[int, int]) -> None:
+def test_masks_equal_the_nearest_neighbor_warp_of_kornia(dtype: torch.dtype, sides: tuple[int, int]) -> None:
     height, width = sides
     space = TransformSpace(MOVING)
     masks = (noise(4, 3, *sides) * 200).to(dtype)
@@ -148,8 +148,8 @@ def test_boxes_are_mirrored_as_in_torchvision(sides: tuple[int, int], dtype: tor
 def test_boxes_in_perspective_equal_torchvision(tilt: float, sides: tuple[int, int]) -> None:
     height, width = sides
     start = torch.tensor([[0.0, 0], [width, 0], [width, height], [0, height]], dtype=torch.float64)
-    centred = start - torch.tensor([width, height]) / 2
-    end = centred / (1 + tilt * centred[:, :1] / min(sides)) + torch.tensor([width, height]) / 2
+    centered = start - torch.tensor([width, height]) / 2
+    end = centered / (1 + tilt * centered[:, :1] / min(sides)) + torch.tensor([width, height]) / 2
     expected = tv.perspective(as_boxes(BOXES, sides), start.tolist(), end.tolist())
     space, magnitudes = one("perspective_x", tilt)
     result = boxes_of(moved(space, Batch(noise(1, 3, *sides), boxes=BOXES[None]), magnitudes))[0]

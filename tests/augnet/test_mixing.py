@@ -35,7 +35,7 @@ def painted(count: int, sides: tuple[int, int] = (8, 12)) -> tuple[Tensor, Tenso
         (2.0, (0.5, 0.25), (0, 8), (0, 12)),  # everything
     ],
 )
-def test_cutout_equals_a_box_of_the_mean_colour(
+def test_cutout_equals_a_box_of_the_mean_color(
     side: float, place: tuple[float, float], rows: tuple[int, int], columns: tuple[float, float]
 ) -> None:
     images = noise(1, 3, 8, 12)

@@ -9,7 +9,7 @@ from torch import Tensor
 from augnet import AugNet, MixturePolicy, TransformSpace
 from augnet.classic import classic_space
 
-SPACE = TransformSpace({"rotation": 30.0, "scale": 0.7, "grey": 0.5})
+SPACE = TransformSpace({"rotation": 30.0, "scale": 0.7, "grayscale": 0.5})
 IMAGES = torch.zeros(6, 3, 12, 16)
 
 

@@ -17,7 +17,7 @@ from augnet.policies import Policy
 
 ALL = tuple(OPS)
 NAMES = tuple(name for name, op in OPS.items() if not isinstance(op, MixingOp))
-EXACT = tuple(name for name in NAMES if OPS[name].gradient == "exact" and name != "equalise")
+EXACT = tuple(name for name in NAMES if OPS[name].gradient == "exact" and name != "equalize")
 
 
 def test_evaluation_returns_its_input_and_training_does_not() -> None:

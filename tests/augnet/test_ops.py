@@ -5,7 +5,7 @@ import torch
 from augnet_images import applied, blob, constant, draw, generator, in_units, noise, rows
 
 from augnet import TransformSpace
-from augnet.ops import OPS, ColourOp, MirrorOp, MixingOp, PixelOp, SpatialOp, find_op
+from augnet.ops import OPS, ColorOp, MirrorOp, MixingOp, PixelOp, SpatialOp, find_op
 from augnet.ops.base import Op
 
 NAMES = tuple(OPS)
@@ -17,7 +17,7 @@ LEARNED = pytest.mark.parametrize("learned", [False, True])  # which of the two 
 
 
 def test_ops_are_applied_kind_by_kind() -> None:
-    kinds = [MirrorOp, SpatialOp, ColourOp, PixelOp, MixingOp]
+    kinds = [MirrorOp, SpatialOp, ColorOp, PixelOp, MixingOp]
     order = [kinds.index(type(op)) for op in OPS.values()]
     assert order == sorted(order)
     assert set(order) == set(range(5))
@@ -119,7 +119,7 @@ def test_treating_only_active_images_gives_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("channels", [1, 2, 4, 6])
-def test_any_number_of_channels_unless_an_op_needs_colours(name: str, channels: int) -> None:
+def test_any_number_of_channels_unless_an_op_needs_colors(name: str, channels: int) -> None:
     images = noise(3, channels, 6, 9, dtype=torch.float32)
     magnitudes = torch.full((3,), OPS[name].bound)
     if OPS[name].needs_rgb and channels != 3:
@@ -165,7 +165,7 @@ def test_find_op_knows_every_op_and_its_unit(op: Op) -> None:
     [
         ("rotatoin", r"unknown op 'rotatoin'; did you mean rotation\? Known ops: horizontal_flip, .*, mixup\.$"),
         ("translate", r"did you mean translate_\w or translate_\w\? Known ops"),
-        ("posterize", r"unknown op 'posterize'; did you mean posterise"),
+        ("posterisation", r"unknown op 'posterisation'; did you mean posterize"),
         ("zoom", r"unknown op 'zoom'\. Known ops: horizontal_flip"),
     ],
 )

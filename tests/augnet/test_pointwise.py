@@ -55,21 +55,21 @@ def test_gamma_has_a_finite_gradient_at_black() -> None:
 
 @ALL_IMAGES
 @pytest.mark.parametrize("cleared", range(9))
-def test_posterise_equals_torchvision(images: Tensor, cleared: int) -> None:
+def test_posterize_equals_torchvision(images: Tensor, cleared: int) -> None:
     expected = tv.posterize(images, 8 - cleared).double()
-    torch.testing.assert_close(on_levels("posterise", images, cleared), expected, rtol=0, atol=1e-9)
+    torch.testing.assert_close(on_levels("posterize", images, cleared), expected, rtol=0, atol=1e-9)
 
 
 @ALL_IMAGES
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.9, 1.0])
-def test_solarise_equals_torchvision(images: Tensor, share: float) -> None:
+def test_solarize_equals_torchvision(images: Tensor, share: float) -> None:
     expected = tv.solarize(images, 255 * (1 - share)).double()
-    torch.testing.assert_close(on_levels("solarise", images, share), expected, rtol=0, atol=1e-9)
+    torch.testing.assert_close(on_levels("solarize", images, share), expected, rtol=0, atol=1e-9)
 
 
 @ALL_IMAGES
-def test_equalise_equals_torchvision(images: Tensor) -> None:
-    torch.testing.assert_close(on_levels("equalise", images, 1.0), tv.equalize(images).double(), rtol=0, atol=1e-9)
+def test_equalize_equals_torchvision(images: Tensor) -> None:
+    torch.testing.assert_close(on_levels("equalize", images, 1.0), tv.equalize(images).double(), rtol=0, atol=1e-9)
 
 
 @ALL_IMAGES
@@ -82,7 +82,7 @@ def test_autocontrast_equals_torchvision(images: Tensor) -> None:
     )  # fractions cut off
 
 
-@pytest.mark.parametrize("name", ["equalise", "autocontrast"])
+@pytest.mark.parametrize("name", ["equalize", "autocontrast"])
 def test_shares_are_blends_with_the_whole_op(name: str) -> None:
     images = IMAGES["few levels"][:1].double() / 255
     whole = applied(name, images, torch.ones(1).double())
@@ -90,7 +90,7 @@ def test_shares_are_blends_with_the_whole_op(name: str) -> None:
     torch.testing.assert_close(applied(name, images.expand(11, -1, -1, -1), SHARES), expected, rtol=0, atol=1e-12)
 
 
-def test_posterise_clears_the_nearest_number_of_bits() -> None:
+def test_posterize_clears_the_nearest_number_of_bits() -> None:
     images = IMAGES["all levels"]
-    assert torch.equal(on_levels("posterise", images, 2.4), on_levels("posterise", images, 2.0))
-    assert torch.equal(on_levels("posterise", images, 2.6), on_levels("posterise", images, 3.0))
+    assert torch.equal(on_levels("posterize", images, 2.4), on_levels("posterize", images, 2.0))
+    assert torch.equal(on_levels("posterize", images, 2.6), on_levels("posterize", images, 3.0))

@@ -74,7 +74,7 @@ def test_samples_are_uniform_and_independent() -> None:
     distance = (fractions.sort(dim=0).values / 2 + 0.5 - expected).abs().amax(dim=0)
     assert (distance < 1.63 / math.sqrt(count)).all(), distance  # Kolmogorov-Smirnov at 1 %
     correlation = torch.corrcoef(torch.cat([fractions[1:], fractions[:-1]], dim=1).T) - torch.eye(6)
-    assert correlation.abs().max() < 4 / math.sqrt(count)  # between ops, and between neighbouring images
+    assert correlation.abs().max() < 4 / math.sqrt(count)  # between ops, and between neighboring images
 
 
 @pytest.mark.parametrize("signed", [[True, True, True], [True, False, False]])
@@ -92,14 +92,14 @@ def test_gradient_of_a_sample_equals_its_closed_form(signed: list[bool]) -> None
 def test_the_uniform_policy_is_exact_and_stays_finite() -> None:
     made = RangePolicy(BOUNDS, initial=1.0)
     assert made.half_widths().tolist() == made.bounds.tolist()
-    optimiser = torch.optim.Adam(made.parameters(), lr=0.1)
+    optimizer = torch.optim.Adam(made.parameters(), lr=0.1)
     for _ in range(3):
         sample = made.sample(images(4))
         assert sample.isfinite().all()
         sample.square().sum().backward()
         assert made.theta.grad is not None
         assert made.theta.grad.tolist() == [0, 0, 0]
-        optimiser.step()
+        optimizer.step()
     assert made.half_widths().tolist() == made.bounds.tolist()
 
 

@@ -86,7 +86,7 @@ def test_pixels_are_torchvisions(height: int, width: int) -> None:
         torch.testing.assert_close(result, expected.flip(-1) if turned else expected, rtol=0, atol=1e-12)
 
 
-def test_float32_is_within_a_thousandth_of_a_grey_level() -> None:
+def test_float32_is_within_a_thousandth_of_a_gray_level() -> None:
     """The grid of 224 pixels is rounded to about 1e-5 of a pixel, and pixels of noise differ by up to 1."""
     images = noise(8, 3, 224, 224, dtype=torch.float32)
     windows, turned = ResizedCrop().windows(images, generator()), torch.zeros(8, dtype=torch.bool)

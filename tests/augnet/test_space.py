@@ -11,7 +11,7 @@ from augnet.ops import OPS, MirrorOp, SpatialOp
 
 NAMES = tuple(OPS)
 MOVING = tuple(name for name, op in OPS.items() if isinstance(op, MirrorOp | SpatialOp))
-SMOOTH = tuple(name for name in NAMES if name not in ("posterise", "solarise", "equalise"))  # no steps, no rounding
+SMOOTH = tuple(name for name in NAMES if name not in ("posterize", "solarize", "equalize"))  # no steps, no rounding
 
 
 def augmented(space: TransformSpace, images: Tensor, magnitudes: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def test_impossible_spaces(ops: Sequence[str] | Mapping[str, float], message: st
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
-def test_colour_of_images_without_colour(channels: int) -> None:
+def test_color_of_images_without_color(channels: int) -> None:
     space = TransformSpace(["saturation", "rotation", "brightness", "hue"])
     message = rf"saturation, hue need images with 3 channels \(red, green, blue\), found {channels}; remove them"
     with pytest.raises(ValueError, match=message):
@@ -121,7 +121,7 @@ def test_result_is_clamped_on_both_sides() -> None:
     torch.testing.assert_close(dark.flatten(), torch.tensor([0.0, 0.2, 0.7]))
 
 
-def test_geometry_comes_before_colour() -> None:
+def test_geometry_comes_before_color() -> None:
     images = torch.full((1, 1, 4, 4), 0.5)
     result = TransformSpace(["brightness", "translate_x"]).apply(images, torch.tensor([[0.25, 0.2]]))  # (x, brightness)
     torch.testing.assert_close(result[0, 0, 0], torch.tensor([0.2, 0.7, 0.7, 0.7]))
@@ -166,7 +166,7 @@ def test_double_precision_differs_by_rounding_alone() -> None:
     torch.testing.assert_close(single.double(), augmented(space, images, magnitudes), rtol=0, atol=2e-4)
 
 
-def test_colour_comes_before_tone_filters_before_cutout_and_mixing_last() -> None:
+def test_color_comes_before_tone_filters_before_cutout_and_mixing_last() -> None:
     """One image for each boundary between two kinds; the other order would give something else."""
     images = torch.tensor([0.2, 0.4, 0.6, 0.8]).expand(1, 1, 4, 4).double()
     tone = TransformSpace(["gamma", "brightness"]).apply(images, torch.tensor([[0.1, 1.0]]).double())

@@ -19,7 +19,7 @@ FRACTIONS = torch.tensor([0.0, 0.3, -0.45, 0.8, -1.0], dtype=torch.float64)
 
 
 def matrix(name: str, magnitude: float) -> np.ndarray:
-    """The map of the content, written out by hand: origin in the centre, y downwards."""
+    """The map of the content, written out by hand: origin in the center, y downwards."""
     radians = np.deg2rad(magnitude)
     rows: dict[str, list[list[float]]] = {
         "rotation": [[np.cos(radians), np.sin(radians), 0], [-np.sin(radians), np.cos(radians), 0]],
@@ -35,17 +35,17 @@ def matrix(name: str, magnitude: float) -> np.ndarray:
     return np.array([*rows[name], [0, 0, 1]][:3], dtype=float)
 
 
-def in_pixels(centred: np.ndarray, height: int, width: int) -> np.ndarray:
+def in_pixels(centered: np.ndarray, height: int, width: int) -> np.ndarray:
     """The same map between pixel indices, one unit = one pixel, origin in the middle of the first pixel."""
     side = min(height, width)
     pixels = np.array([[side, 0, (width - 1) / 2], [0, side, (height - 1) / 2], [0, 0, 1]])
-    moved: np.ndarray = pixels @ centred @ np.linalg.inv(pixels)
+    moved: np.ndarray = pixels @ centered @ np.linalg.inv(pixels)
     return moved
 
 
-def kornia_warp(images: Tensor, centred: list[np.ndarray]) -> Tensor:
+def kornia_warp(images: Tensor, centered: list[np.ndarray]) -> Tensor:
     height, width = images.shape[-2:]
-    matrices = torch.from_numpy(np.stack([in_pixels(one, height, width) for one in centred]))
+    matrices = torch.from_numpy(np.stack([in_pixels(one, height, width) for one in centered]))
     warped: Tensor = kg.warp_perspective(images, matrices, (height, width), align_corners=True)
     return warped
 
@@ -124,12 +124,12 @@ def test_several_ops_are_one_resampling_by_the_product_in_order(names: tuple[str
         ("rotation", -90.0, (4, 7), (7, 4)),
         ("translate_x", 2 / 9, (4, 4), (4, 6)),  # to the right
         ("translate_y", 2 / 9, (4, 4), (6, 4)),  # down
-        ("scale", 1.0, (4, 5), (4, 6)),  # away from the centre
+        ("scale", 1.0, (4, 5), (4, 6)),  # away from the center
         ("scale", -1.0, (4, 6), (4, 5)),
         ("aspect", 2.0, (4, 5), (4, 6)),  # wider
         ("aspect", 2.0, (6, 4), (5, 4)),  # and flatter
-        ("shear_x", 45.0, (6, 4), (6, 6)),  # below the centre to the right
-        ("shear_y", 45.0, (4, 6), (6, 6)),  # right of the centre downwards
+        ("shear_x", 45.0, (6, 4), (6, 6)),  # below the center to the right
+        ("shear_y", 45.0, (4, 6), (6, 6)),  # right of the center downwards
         ("perspective_x", 1.5, (4, 7), (4, 6)),  # away: towards the vanishing point
         ("perspective_x", -1.5, (4, 6), (4, 7)),  # nearer: larger
         ("perspective_y", 1.5, (7, 4), (6, 4)),

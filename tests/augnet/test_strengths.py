@@ -35,16 +35,16 @@ def test_trivial_augment_is_torchvisions_list() -> None:
 
 
 def test_strengths_of_a_space_go_from_nothing_to_the_bound() -> None:
-    space = TransformSpace({"rotation": 30.0, "grey": 0.5})
+    space = TransformSpace({"rotation": 30.0, "grayscale": 0.5})
     table = space_table(space, 4)
     rows = table.rows(HEIGHT, WIDTH)
-    assert table.names == ("identity", "rotation", "grey")
+    assert table.names == ("identity", "rotation", "grayscale")
     assert table.units == ("none", "degrees", "share")
     assert not rows[0].any()
     torch.testing.assert_close(rows[1, 0, :, 0], torch.tensor([0.0, 10, 20, 30]))
     assert torch.equal(rows[1, 1], -rows[1, 0])
     torch.testing.assert_close(rows[2, 0, :, 1], torch.tensor([0, 0.5 / 3, 1 / 3, 0.5]))
-    assert torch.equal(rows[2, 1], rows[2, 0])  # grey has no negative shares
+    assert torch.equal(rows[2, 1], rows[2, 0])  # gray has no negative shares
     assert not rows[1, :, :, 1].any()
     assert not rows[2, :, :, 0].any()
 

@@ -88,7 +88,7 @@ def test_every_kind_of_image_keeps_its_type_and_gets_the_same_pixels() -> None:
     assert double.dtype == torch.float64
 
 
-def test_a_grey_picture() -> None:
+def test_a_gray_picture() -> None:
     transform = to_torchvision(AugNet.from_ops(["rotation", "contrast"], initial=0.9))
     levels = (noise(1, 10, 10) * 255).round().to(torch.uint8)
     picture = seeded_call(transform, F.to_pil_image(levels))

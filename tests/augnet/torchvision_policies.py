@@ -99,8 +99,8 @@ def on_floats(image: Tensor, draw: Draw, interpolation: str = "nearest") -> Tens
     if name == "Posterize":
         return (image - (rounded - on_bytes(image, draw))).clamp(min=0)
     if name == "Solarize":
-        solarised: Tensor = TF.solarize(image, threshold=between_levels(magnitude))
-        return solarised
+        solarized: Tensor = TF.solarize(image, threshold=between_levels(magnitude))
+        return solarized
     policy = _torchvision(interpolation)
     result: Tensor = policy._apply_image_or_video_transform(image, name, magnitude, policy.interpolation, policy._fill)
     return result

@@ -1,6 +1,6 @@
-"""Linear colour ops as `[C, C+1]` matrices, and the one product that applies them.
+"""Linear color ops as `[C, C+1]` matrices, and the one product that applies them.
 
-A pixel with channels `x` becomes `matrix @ [x; 1]`. Grey is `0.299 R + 0.587 G + 0.114 B` for three channels (as in
+A pixel with channels `x` becomes `matrix @ [x; 1]`. Gray is `0.299 R + 0.587 G + 0.114 B` for three channels (as in
 kornia and torchvision) and the mean of the channels otherwise.
 """
 
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from augnet.ops.base import ColourOp, uniform
+from augnet.ops.base import ColorOp, uniform
 
 _SHARE = "share"
 _LUMA = (0.299, 0.587, 0.114)
@@ -24,8 +24,8 @@ _CHROMA = (_YIQ.inverse() @ torch.diag(torch.tensor([0.0, 1.0, 1.0]).double()) @
 _TURNED = (_YIQ.inverse() @ torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]).double() @ _YIQ).tolist()
 
 
-def grey_weights(channels: int, like: Tensor) -> Tensor:
-    """Weights `[C]` of sum 1 with which the channels make grey, of the dtype and device of `like`."""
+def gray_weights(channels: int, like: Tensor) -> Tensor:
+    """Weights `[C]` of sum 1 with which the channels make gray, of the dtype and device of `like`."""
     return like.new_tensor(_LUMA) if channels == 3 else like.new_full((channels,), 1 / channels)
 
 
@@ -34,78 +34,78 @@ def _affine(linear: Tensor, offset: Tensor) -> Tensor:
     return torch.cat([linear, offset[..., None]], dim=-1)
 
 
-def brightness(offset: Tensor, mean_colour: Tensor) -> Tensor:
+def brightness(offset: Tensor, mean_color: Tensor) -> Tensor:
     """Add `offset` `[B]` (1 = from black to white) to every channel; returns `[B, C, C+1]`."""
-    channels = mean_colour.shape[1]
+    channels = mean_color.shape[1]
     eye = torch.eye(channels, dtype=offset.dtype, device=offset.device).expand(offset.shape[0], -1, -1)
     return _affine(eye, offset[:, None].expand(-1, channels))
 
 
-def exposure(stops: Tensor, mean_colour: Tensor) -> Tensor:
+def exposure(stops: Tensor, mean_color: Tensor) -> Tensor:
     """Multiply every channel by `2 ** stops` `[B]`; returns `[B, C, C+1]`."""
-    return _gains(torch.exp2(stops)[:, None].expand_as(mean_colour), torch.zeros_like(mean_colour))
+    return _gains(torch.exp2(stops)[:, None].expand_as(mean_color), torch.zeros_like(mean_color))
 
 
-def contrast(stops: Tensor, mean_colour: Tensor) -> Tensor:
-    """Scale the distance from the image's mean grey by `2 ** stops` `[B]`; returns `[B, C, C+1]`."""
-    channels = mean_colour.shape[1]
+def contrast(stops: Tensor, mean_color: Tensor) -> Tensor:
+    """Scale the distance from the image's mean gray by `2 ** stops` `[B]`; returns `[B, C, C+1]`."""
+    channels = mean_color.shape[1]
     factor = torch.exp2(stops)
-    mean_grey = mean_colour @ grey_weights(channels, mean_colour)
+    mean_gray = mean_color @ gray_weights(channels, mean_color)
     eye = torch.eye(channels, dtype=stops.dtype, device=stops.device)
-    return _affine(factor[:, None, None] * eye, ((1 - factor) * mean_grey)[:, None].expand(-1, channels))
+    return _affine(factor[:, None, None] * eye, ((1 - factor) * mean_gray)[:, None].expand(-1, channels))
 
 
-def saturation(stops: Tensor, mean_colour: Tensor) -> Tensor:
-    """Scale the distance of each pixel from its grey by `2 ** stops` `[B]`; returns `[B, C, C+1]`."""
-    channels = mean_colour.shape[1]
+def saturation(stops: Tensor, mean_color: Tensor) -> Tensor:
+    """Scale the distance of each pixel from its gray by `2 ** stops` `[B]`; returns `[B, C, C+1]`."""
+    channels = mean_color.shape[1]
     factor = torch.exp2(stops)[:, None, None]
-    grey = grey_weights(channels, mean_colour).expand(channels, channels)
+    gray = gray_weights(channels, mean_color).expand(channels, channels)
     eye = torch.eye(channels, dtype=stops.dtype, device=stops.device)
-    return _affine(factor * eye + (1 - factor) * grey, torch.zeros_like(mean_colour))
+    return _affine(factor * eye + (1 - factor) * gray, torch.zeros_like(mean_color))
 
 
-def hue(degrees: Tensor, mean_colour: Tensor) -> Tensor:
+def hue(degrees: Tensor, mean_color: Tensor) -> Tensor:
     """Turn the chroma plane (YIQ) by `degrees` `[B]`, luma kept; returns `[B, 3, 4]`.
 
-    Linear in the pixel, unlike the hue of HSV, so that it composes with the other colour ops. Positive takes yellow
+    Linear in the pixel, unlike the hue of HSV, so that it composes with the other color ops. Positive takes yellow
     to red to magenta, the opposite sense of HSV.
     """
     angle = (degrees * (math.pi / 180))[:, None, None]
     change = (angle.cos() - 1) * degrees.new_tensor(_CHROMA) + angle.sin() * degrees.new_tensor(_TURNED)
     eye = torch.eye(3, dtype=degrees.dtype, device=degrees.device)  # apart, so that 0 degrees change no bit
-    return _affine(eye + change, torch.zeros_like(mean_colour))
+    return _affine(eye + change, torch.zeros_like(mean_color))
 
 
-def grey(share: Tensor, mean_colour: Tensor) -> Tensor:
-    """Blend each pixel with its grey by a `share` `[B]` in [0, 1]; returns `[B, C, C+1]`."""
-    channels = mean_colour.shape[1]
-    grey = grey_weights(channels, mean_colour).expand(channels, channels)
+def grayscale(share: Tensor, mean_color: Tensor) -> Tensor:
+    """Blend each pixel with its gray by a `share` `[B]` in [0, 1]; returns `[B, C, C+1]`."""
+    channels = mean_color.shape[1]
+    gray = gray_weights(channels, mean_color).expand(channels, channels)
     eye = torch.eye(channels, dtype=share.dtype, device=share.device)
-    return _affine(eye + share[:, None, None] * (grey - eye), torch.zeros_like(mean_colour))
+    return _affine(eye + share[:, None, None] * (gray - eye), torch.zeros_like(mean_color))
 
 
-def invert(share: Tensor, mean_colour: Tensor) -> Tensor:
+def invert(share: Tensor, mean_color: Tensor) -> Tensor:
     """Blend with the negative by a `share` `[B]` in [0, 1]; returns `[B, C, C+1]`."""
-    return _gains(1 - 2 * share[:, None].expand_as(mean_colour), share[:, None].expand_as(mean_colour))
+    return _gains(1 - 2 * share[:, None].expand_as(mean_color), share[:, None].expand_as(mean_color))
 
 
-def channel_gain(stops: Tensor, mean_colour: Tensor, directions: Tensor) -> Tensor:
+def channel_gain(stops: Tensor, mean_color: Tensor, directions: Tensor) -> Tensor:
     """Multiply every channel by a random factor of its own, up to `2 ** stops` `[B]` up or down; `[B, C, C+1]`.
 
     Args:
         stops: `[B]`.
-        mean_colour: `[B, C]`.
+        mean_color: `[B, C]`.
         directions: `[B, C]`, uniform in [0, 1).
     """
     factors = torch.exp2(stops[:, None] * (2 * directions - 1))
-    return _gains(factors, torch.zeros_like(mean_colour))
+    return _gains(factors, torch.zeros_like(mean_color))
 
 
 def _gain_of(channel: int) -> Callable[[Tensor, Tensor], Tensor]:
-    def gain(stops: Tensor, mean_colour: Tensor) -> Tensor:
+    def gain(stops: Tensor, mean_color: Tensor) -> Tensor:
         """Multiply one channel by `2 ** stops` `[B]`; returns `[B, 3, 4]`."""
-        chosen = torch.eye(mean_colour.shape[1], dtype=stops.dtype, device=stops.device)[channel]
-        return _gains(torch.exp2(stops[:, None] * chosen), torch.zeros_like(mean_colour))
+        chosen = torch.eye(mean_color.shape[1], dtype=stops.dtype, device=stops.device)[channel]
+        return _gains(torch.exp2(stops[:, None] * chosen), torch.zeros_like(mean_color))
 
     return gain
 
@@ -126,8 +126,8 @@ def compose(first: Tensor, second: Tensor) -> Tensor:
     return torch.baddbmm(offset, second[..., :-1], first)
 
 
-def recolour(images: Tensor, matrix: Tensor) -> Tensor:
-    """Apply a colour matrix to every pixel; not clamped.
+def recolor(images: Tensor, matrix: Tensor) -> Tensor:
+    """Apply a color matrix to every pixel; not clamped.
 
     Args:
         images: `[B, C, H, W]`; carries gradient.
@@ -140,12 +140,12 @@ def recolour(images: Tensor, matrix: Tensor) -> Tensor:
     return pixels.view(images.shape)
 
 
-COLOUR_OPS = (
-    ColourOp("brightness", "fraction of the full range", 0.3, "add m to every channel", limit=1.0, matrix=brightness),
-    ColourOp("exposure", "stops", 1.0, "every channel times 2^m", limit=8.0, matrix=exposure),
-    ColourOp("contrast", "stops", 1.0, "distance from the mean grey times 2^m", limit=8.0, matrix=contrast),
-    ColourOp("saturation", "stops", 1.0, "distance from grey times 2^m", limit=8.0, needs_rgb=True, matrix=saturation),
-    ColourOp(
+COLOR_OPS = (
+    ColorOp("brightness", "fraction of the full range", 0.3, "add m to every channel", limit=1.0, matrix=brightness),
+    ColorOp("exposure", "stops", 1.0, "every channel times 2^m", limit=8.0, matrix=exposure),
+    ColorOp("contrast", "stops", 1.0, "distance from the mean gray times 2^m", limit=8.0, matrix=contrast),
+    ColorOp("saturation", "stops", 1.0, "distance from gray times 2^m", limit=8.0, needs_rgb=True, matrix=saturation),
+    ColorOp(
         "hue",
         "degrees",
         60.0,
@@ -154,11 +154,13 @@ COLOUR_OPS = (
         needs_rgb=True,
         matrix=hue,
     ),
-    ColourOp("grey", _SHARE, 1.0, "blend with grey by m", signed=False, limit=1.0, needs_rgb=True, matrix=grey),
-    ColourOp("red", "stops", 0.5, "red times 2^m", limit=6.0, needs_rgb=True, matrix=_gain_of(0)),
-    ColourOp("green", "stops", 0.5, "green times 2^m", limit=6.0, needs_rgb=True, matrix=_gain_of(1)),
-    ColourOp("blue", "stops", 0.5, "blue times 2^m", limit=6.0, needs_rgb=True, matrix=_gain_of(2)),
-    ColourOp(
+    ColorOp(
+        "grayscale", _SHARE, 1.0, "blend with gray by m", signed=False, limit=1.0, needs_rgb=True, matrix=grayscale
+    ),
+    ColorOp("red", "stops", 0.5, "red times 2^m", limit=6.0, needs_rgb=True, matrix=_gain_of(0)),
+    ColorOp("green", "stops", 0.5, "green times 2^m", limit=6.0, needs_rgb=True, matrix=_gain_of(1)),
+    ColorOp("blue", "stops", 0.5, "blue times 2^m", limit=6.0, needs_rgb=True, matrix=_gain_of(2)),
+    ColorOp(
         "channel_gain",
         "stops",
         0.5,
@@ -168,5 +170,5 @@ COLOUR_OPS = (
         noise=_one_number_a_channel,
         matrix=channel_gain,
     ),
-    ColourOp("invert", _SHARE, 1.0, "blend with the negative by m", signed=False, limit=1.0, matrix=invert),
+    ColorOp("invert", _SHARE, 1.0, "blend with the negative by m", signed=False, limit=1.0, matrix=invert),
 )

@@ -1,4 +1,4 @@
-"""Linear colour held to kornia, torchvision and pixels computed by hand."""
+"""Linear color held to kornia, torchvision and pixels computed by hand."""
 
 import kornia.color as kc
 import kornia.enhance as ke
@@ -9,7 +9,7 @@ import torchvision.transforms.v2.functional as tv
 from augnet_images import applied, constant, generator, noise
 
 from augnet import TransformSpace
-from augnet.ops.colour import compose, recolour
+from augnet.ops.color import compose, recolor
 
 LUMA = np.array([0.299, 0.587, 0.114])
 YIQ = np.array([LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
@@ -33,8 +33,8 @@ def by_hand(name: str, image: np.ndarray, magnitude: float) -> np.ndarray:
             mean = (image @ LUMA).mean()
             result = mean + 2**magnitude * (image - mean)
         case "saturation":
-            grey = (image @ LUMA)[..., None]
-            result = grey + 2**magnitude * (image - grey)
+            gray = (image @ LUMA)[..., None]
+            result = gray + 2**magnitude * (image - gray)
         case "hue":
             luma, in_phase, quadrature = np.moveaxis(image @ YIQ.T, -1, 0)
             turned = (in_phase + 1j * quadrature) * np.exp(1j * np.deg2rad(magnitude))
@@ -88,11 +88,11 @@ def test_exposure_equals_torchvision_and_kornia(stops: float, channels: int) -> 
     torch.testing.assert_close(result, ke.adjust_brightness_accumulative(images, 2**stops), rtol=0, atol=1e-12)
 
 
-def test_grey_is_a_blend_with_that_of_kornia_and_torchvision() -> None:
+def test_gray_is_a_blend_with_that_of_kornia_and_torchvision() -> None:
     images = noise(5, 3, 6, 7)
-    for grey, bar in ((kc.rgb_to_grayscale(images), 1e-6), (tv.rgb_to_grayscale(images), 2e-4)):  # 0.2989 for red
-        expected = torch.lerp(images, grey.expand_as(images), SHARES[:, None, None, None])
-        torch.testing.assert_close(applied("grey", images, SHARES), expected, rtol=0, atol=bar)
+    for gray, bar in ((kc.rgb_to_grayscale(images), 1e-6), (tv.rgb_to_grayscale(images), 2e-4)):  # 0.2989 for red
+        expected = torch.lerp(images, gray.expand_as(images), SHARES[:, None, None, None])
+        torch.testing.assert_close(applied("grayscale", images, SHARES), expected, rtol=0, atol=bar)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -131,13 +131,13 @@ def test_hue_equals_a_turn_of_kornias_chroma_plane() -> None:
     torch.testing.assert_close(applied("hue", images, degrees), expected, rtol=0, atol=3e-3)  # coarser constants
 
 
-def test_hue_keeps_luma_and_grey_and_comes_round() -> None:
+def test_hue_keeps_luma_and_gray_and_comes_round() -> None:
     images = noise(3, 3, 6, 7, low=0.3, high=0.7)
     turned = applied("hue", images, torch.full((3,), 50.0))
     luma = torch.from_numpy(LUMA)[None, :, None, None]
     torch.testing.assert_close((turned * luma).sum(1), (images * luma).sum(1), rtol=0, atol=1e-10)
-    grey = images[:, :1].expand(-1, 3, -1, -1)
-    torch.testing.assert_close(applied("hue", grey, torch.full((3,), 50.0)), grey, rtol=0, atol=1e-10)
+    gray = images[:, :1].expand(-1, 3, -1, -1)
+    torch.testing.assert_close(applied("hue", gray, torch.full((3,), 50.0)), gray, rtol=0, atol=1e-10)
     torch.testing.assert_close(applied("hue", images, torch.full((3,), 360.0)), images, rtol=0, atol=1e-10)
 
 
@@ -171,16 +171,16 @@ def test_several_ops_are_one_after_another_with_a_single_clamp(names: tuple[str,
     torch.testing.assert_close(space.apply(images, magnitudes), expected, rtol=0, atol=1e-10)
 
 
-def test_compose_is_recolour_twice() -> None:
+def test_compose_is_recolor_twice() -> None:
     images = noise(2, 3, 4, 5)
     first, second = noise(4, 3, 4, low=-1).split(2)
-    expected = recolour(recolour(images, first), second)
-    torch.testing.assert_close(recolour(images, compose(first, second)), expected, rtol=0, atol=1e-12)
-    assert (recolour(images, compose(second, first)) - expected).abs().max() > 0.1
+    expected = recolor(recolor(images, first), second)
+    torch.testing.assert_close(recolor(images, compose(first, second)), expected, rtol=0, atol=1e-12)
+    assert (recolor(images, compose(second, first)) - expected).abs().max() > 0.1
 
 
-def test_recolour_is_an_affine_map_of_each_pixel() -> None:
+def test_recolor_is_an_affine_map_of_each_pixel() -> None:
     images, matrix = noise(2, 3, 3, 4), noise(2, 3, 4, low=-1)
     expected = torch.einsum("bij,bjhw->bihw", matrix[..., :3], images) + matrix[..., 3][..., None, None]
-    torch.testing.assert_close(recolour(images, matrix), expected, rtol=0, atol=1e-12)
-    assert torch.autograd.gradcheck(recolour, (images.requires_grad_(), matrix.requires_grad_()))
+    torch.testing.assert_close(recolor(images, matrix), expected, rtol=0, atol=1e-12)
+    assert torch.autograd.gradcheck(recolor, (images.requires_grad_(), matrix.requires_grad_()))
