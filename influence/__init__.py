@@ -1,7 +1,5 @@
 """Last-layer influence for softmax cross-entropy: features, logits, targets in, influence out. Pure torch."""
 
-from influence.agreement import Agreement, agreement
-from influence.audit import removal_report, replacement_report
 from influence.feature_bank import FeatureBank, Rows
 from influence.head_adaptation import adapt_head, k_prior_objective
 from influence.k_prior import KPrior, point_loss, remember, weight_gradient, with_features
@@ -18,7 +16,6 @@ from influence.refit import Samples, refit_head
 from influence.solvers import ConvergenceWarning, Solution, solve
 
 __all__ = [
-    "Agreement",
     "ConvergenceWarning",
     "FeatureBank",
     "KPrior",
@@ -28,7 +25,6 @@ __all__ = [
     "Samples",
     "Solution",
     "adapt_head",
-    "agreement",
     "append_bias",
     "class_frequencies",
     "class_gradients",
@@ -38,9 +34,7 @@ __all__ = [
     "refit_head",
     "remember",
     "removal_change",
-    "removal_report",
     "replacement_influence",
-    "replacement_report",
     "residual",
     "select_memory",
     "solve",

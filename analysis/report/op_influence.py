@@ -5,8 +5,8 @@
 with L_k the mean loss of class k on the influence set (`influence.class_gradients`) and T_op a draw of the policy in
 which all other magnitudes are 0 (METHODS.md section 7, bridge 1 x 4). It is the predicted change of L_k if every
 training image were replaced by such a view and the last layer refitted, to first order: negative helps. It is a
-prediction, about the network that has been trained with the policy, and good for small moves (influence.audit measures
-how good); it says nothing of what the body of the network would learn.
+prediction, about the network that has been trained with the policy, and holds for small moves; it says nothing of what
+the body of the network would learn.
 
 By linearity the mean over classes, weighted by their share of the influence set, is the influence on its whole loss.
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from influence import (
     FeatureBank,
     LastLayerHessian,
-    agreement,
     loss_gradient,
     removal_change,
     replacement_influence,
@@ -115,7 +114,6 @@ INVALID: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         r"\['weights'\]",
     ),
-    "one change": (lambda: agreement(torch.ones(1), torch.ones(1)), ValueError, "at least 2 changes"),
 }
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from refitted_changes import replacement_changes
 from torch import Tensor, nn
 
 from augnet.baselines import FlipCrop
-from influence import Samples, replacement_report
+from influence import Samples
 from lightning_modules.data import DigitsDataModule, ImageDataModule, LabelledImages
 
 CIFAR10 = Path(__file__).parents[3] / "shared" / "data" / "cifar10"
@@ -56,7 +57,7 @@ def correlation(data: DigitsDataModule | ImageDataModule, policy: FlipCrop, epoc
     with torch.no_grad():
         features, others, replaced = (body(part).double() for part in (images, held_out, augmented))
     scale = features.std()
-    report = replacement_report(
+    found = replacement_changes(
         Samples(features / scale, labels),
         Samples(others / scale, held_out_labels),
         Samples(replaced / scale, labels[chosen]),
@@ -64,8 +65,8 @@ def correlation(data: DigitsDataModule | ImageDataModule, policy: FlipCrop, epoc
         10,
         weight_decay=0.01,
     )
-    assert float(report.actual.abs().max()) > 0
-    return report.pearson
+    assert float(found.measured.abs().max()) > 0
+    return found.pearson
 
 
 def test_digits_replaced_by_shifted_ones() -> None:
