@@ -127,3 +127,22 @@ def decay_per_column(weight_decay: float | Tensor, rows: Tensor) -> Tensor:
     if not bool(((decay >= 0) & torch.isfinite(decay)).all()):
         raise ValueError(f"expected weight_decay >= 0 and finite, found {weight_decay}; use 0 for none")
     return decay
+
+
+def normalized_weights(weights: Tensor | None, rows: Tensor) -> Tensor:
+    """Divide the weights of `rows` `[N, ...]` by their sum: `[N]` of sum 1, detached; `None` gives `1/N` each.
+
+    Raises:
+        ValueError: If the shape is not `[N]`, a weight is negative or not finite, or no weight is positive.
+    """
+    if weights is None:
+        weights = rows.new_ones(len(rows))
+    if weights.shape != (len(rows),):
+        raise ValueError(f"expected weights [{len(rows)}], found {list(weights.shape)}; pass one weight per sample")
+    weights = weights.detach().to(rows)
+    if not bool(((weights >= 0) & torch.isfinite(weights)).all()):
+        raise ValueError("expected weights >= 0 and finite, found a negative or non-finite one; clamp them")
+    total = weights.sum()
+    if not bool(total > 0):
+        raise ValueError(f"expected at least one positive weight, found a sum of {float(total)} over all rows")
+    return weights / total

@@ -17,18 +17,14 @@ Axes: N rows, D features, K classes. Source: Lee, Park, Pham, Yoo, CVPR 2020, Eq
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from influence.checks import check_finite, check_matrix, check_rows, check_targets, decay_per_column
+from influence.checks import check_finite, check_matrix, check_rows, check_targets, decay_per_column, normalized_weights
 from influence.precision import full_precision, upcast
-from influence.reduction import all_reduce_sum, mean_weights
 from influence.softmax import complement, dense_curvature, deviation
-
-if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
 
 DampingMode = Literal["relative", "absolute"]
 
@@ -69,14 +65,7 @@ def residual(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def loss_gradient(
-    features: Tensor,
-    logits: Tensor,
-    targets: Tensor,
-    weights: Tensor | None = None,
-    *,
-    process_group: ProcessGroup | None = None,
-) -> Tensor:
+def loss_gradient(features: Tensor, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
     """Gradient of the weighted mean loss in the last layer, `sum_i w_i (p_i - q_i) a_i^T / sum_i w_i`.
 
     Args:
@@ -84,7 +73,6 @@ def loss_gradient(
         logits: `[N, K]`.
         targets: `[N]` int64 or `[N, K]` probabilities.
         weights: `[N]`, >= 0; divided by their sum, so only ratios matter. `None` gives the plain mean.
-        process_group: Ranks that share the rows; the result is that of all rows, on every rank.
 
     Returns:
         `[K, D+1]`, bias in the last column; each column sums to 0. Detached: no input carries gradient.
@@ -96,9 +84,8 @@ def loss_gradient(
     features, logits = check_rows(features, logits)
     check_finite("features and logits", features, logits)
     with full_precision(features):
-        share = mean_weights(weights, features, process_group)
-        local = (residual(logits, targets) * share[:, None]).T @ append_bias(features)
-        return all_reduce_sum(local, process_group)
+        share = normalized_weights(weights, features)
+        return (residual(logits, targets) * share[:, None]).T @ append_bias(features)
 
 
 class LastLayerHessian:
@@ -115,11 +102,10 @@ class LastLayerHessian:
         weight_decay: The objective's `(decay/2) ||W||^2`, as in `SGD(weight_decay=...)`. A number applies to
             the weight columns and not to the bias; a tensor `[D+1]` gives each column its own.
         sample_weights: `[N]`, >= 0, divided by their sum.
-        process_group: Ranks that share the rows. Products, trace and weights are summed over them.
 
     Attributes:
         shape: `(K, D+1)`.
-        num_rows: Rows on all ranks.
+        num_rows: N.
         mean_eigenvalue: Of the Hessian without damping and decay; falls by orders of magnitude as the
             classifier fits its training rows.
         damping: The absolute damping in force.
@@ -139,7 +125,6 @@ class LastLayerHessian:
         damping_mode: DampingMode = "relative",
         weight_decay: float | Tensor = 0.0,
         sample_weights: Tensor | None = None,
-        process_group: ProcessGroup | None = None,
     ) -> None:
         if not (math.isfinite(damping) and damping >= 0):
             raise ValueError(f"expected damping >= 0, found {damping}; 1e-2 is a usual relative value")
@@ -147,33 +132,28 @@ class LastLayerHessian:
             raise ValueError(f"expected damping_mode 'relative' or 'absolute', found {damping_mode!r}")
         features, logits = check_rows(features.detach(), logits.detach())
         check_finite("features and logits", features, logits)
-        self.process_group = process_group
         self.rows = append_bias(features)  # [N, D+1]
         self.shape = (logits.shape[1], self.rows.shape[1])
         with full_precision(features):
             self.probs = logits.softmax(dim=1)  # [N, K]
             self.top = self.probs.argmax(dim=1, keepdim=True)  # [N, 1]
-            self.row_weights = mean_weights(sample_weights, features, process_group)  # [N]
+            self.row_weights = normalized_weights(sample_weights, features)  # [N]
             self.weighted_probs = self.probs * self.row_weights[:, None]
             self._class_probs, self._class_weights = self.probs.T.contiguous(), self.weighted_probs.T.contiguous()
             self.spread = self.weighted_probs * complement(self.probs, self.top)  # w p (1 - p)
             decay = decay_per_column(weight_decay, self.rows)
-            self.num_rows = int(self.all_reduce(torch.tensor(len(features), device=features.device)))
-            trace = self.all_reduce(self.spread.sum(1) @ torch.linalg.vector_norm(self.rows, dim=1).square())
+            self.num_rows = len(features)
+            trace = self.spread.sum(1) @ torch.linalg.vector_norm(self.rows, dim=1).square()
             self.mean_eigenvalue = float(trace) / (self.shape[0] * self.shape[1])
         self.damping = damping * (self.mean_eigenvalue if damping_mode == "relative" else 1.0)
         self.diagonal = decay + self.damping  # [D+1], what is added to every class's columns
-
-    def all_reduce(self, tensor: Tensor) -> Tensor:
-        """Sum over the ranks that share the rows; the tensor itself without a process group."""
-        return all_reduce_sum(tensor, self.process_group)
 
     @torch.no_grad()
     def __matmul__(self, matrix: Tensor) -> Tensor:
         check_matrix("a matrix", matrix, self.shape)
         with full_precision(self.rows):
             matrix = matrix.to(self.rows)
-            return self.all_reduce(self.curve(matrix @ self.rows.T) @ self.rows).addcmul_(matrix, self.diagonal)
+            return (self.curve(matrix @ self.rows.T) @ self.rows).addcmul_(matrix, self.diagonal)
 
     def curve(self, scores: Tensor) -> Tensor:
         """`w_i C_i u_i` for the scores `u` `[K, N]` of all rows, which are overwritten; returns `[K, N]`."""
@@ -183,8 +163,7 @@ class LastLayerHessian:
     def dense(self) -> Tensor:
         """The operator as a matrix `[K(D+1), K(D+1)]` on class-major (row by row) flattened matrices."""
         with full_precision(self.rows):
-            local = dense_curvature(self.rows, self.probs, self.row_weights, self.spread)
-            matrix = self.all_reduce(local)
+            matrix = dense_curvature(self.rows, self.probs, self.row_weights, self.spread)
             matrix.diagonal().add_(self.diagonal.repeat(self.shape[0]))
             return matrix
 

@@ -13,19 +13,13 @@ Axes: B samples, D features, K classes; `a = [h; 1]`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from influence.checks import check_finite, check_matrix, check_rows, check_targets
 from influence.last_layer import append_bias, residual
 from influence.precision import full_precision, project, upcast
-from influence.reduction import all_reduce_sum
 from influence.solvers.solution import Solution
-
-if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
 
 
 def upweight_influence(solution: Solution | Tensor, features: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
@@ -112,13 +106,12 @@ def removal_change(
     return -upweight_influence(solution, features, logits, targets) / num_rows
 
 
-def class_frequencies(logits: Tensor, targets: Tensor, process_group: ProcessGroup | None = None) -> Tensor:
+def class_frequencies(logits: Tensor, targets: Tensor) -> Tensor:
     """Share of every class in the targets.
 
     Args:
         logits: `[N, K]`; give the number of classes and the type.
         targets: `[N]` int64 or `[N, K]` probabilities.
-        process_group: Ranks that share the rows.
 
     Returns:
         `[K]`, sums to 1; detached.
@@ -128,14 +121,12 @@ def class_frequencies(logits: Tensor, targets: Tensor, process_group: ProcessGro
         ValueError: If targets do not match the logits, are out of range or no distribution.
     """
     (logits,) = upcast(logits)
-    totals = all_reduce_sum(check_targets(targets.detach(), logits).sum(dim=0), process_group)
+    totals = check_targets(targets.detach(), logits).sum(dim=0)
     return totals / totals.sum()
 
 
 @torch.no_grad()
-def class_gradients(
-    features: Tensor, logits: Tensor, targets: Tensor, process_group: ProcessGroup | None = None
-) -> Tensor:
+def class_gradients(features: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
     """Gradient of the mean loss of each class; the solve of each gives the influence on that class.
 
     Class `c` has the loss `sum_i q_ic (-log p_ic) / sum_i q_ic`, so that the sum weighted by
@@ -145,7 +136,6 @@ def class_gradients(
         features: `[N, D]`.
         logits: `[N, K]`.
         targets: `[N]` int64 or `[N, K]` probabilities.
-        process_group: Ranks that share the rows; sums, of K last layers in one message, run over them.
 
     Returns:
         `[K, K, D+1]`, detached (K times a last layer): class of the loss, then the matrix. Zero for a class without
@@ -160,7 +150,7 @@ def class_gradients(
     classes = logits.shape[1]
     with full_precision(features):
         shares = check_targets(targets, logits)  # [N, K]
-        totals = all_reduce_sum(shares.sum(dim=0), process_group)
+        totals = shares.sum(dim=0)
         rows, probs = append_bias(features), logits.softmax(dim=1)
         gradients = rows.new_zeros(classes, classes, rows.shape[1])
         for c in range(classes):
@@ -169,4 +159,4 @@ def class_gradients(
             error = probs[chosen]  # a copy
             error[:, c] -= 1
             gradients[c] = (error * share[:, None]).T @ rows[chosen]
-        return all_reduce_sum(gradients, process_group)
+        return gradients

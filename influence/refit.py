@@ -14,10 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from influence.checks import check_targets, decay_per_column
+from influence.checks import check_targets, decay_per_column, normalized_weights
 from influence.convex_head import HeadObjective, minimise_head
 from influence.last_layer import append_bias
-from influence.reduction import mean_weights
 
 
 class Samples(NamedTuple):
@@ -60,7 +59,7 @@ def refit_head(
     """
     features = samples.features.double()
     targets = check_targets(samples.targets, features.new_zeros(len(features), num_classes))
-    share = mean_weights(weights, features, None)
+    share = normalized_weights(weights, features)
     if weights is not None:
         share = share * weights.to(features).mean()  # w / N
     objective = HeadObjective(

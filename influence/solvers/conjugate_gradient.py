@@ -14,7 +14,7 @@ from torch import Tensor
 
 from influence.last_layer import LastLayerHessian
 from influence.solvers.half import HalfHessian
-from influence.solvers.solution import Iterate, shared_norm
+from influence.solvers.solution import Iterate
 
 # products between two readings of the residual: on an accelerator, reading waits for the device
 _CHECK_EVERY = {"cpu": 1}
@@ -44,16 +44,16 @@ def conjugate_gradient(
     """
     value = torch.zeros_like(gradient) if initial is None else initial.clone()
     remainder = gradient if initial is None else gradient - hessian @ value
-    scale = shared_norm(hessian, gradient)
-    target, error, spent = tol * scale, shared_norm(hessian, remainder), 0
+    scale = float(gradient.norm())
+    target, error, spent = tol * scale, float(remainder.norm()), 0
     aim = target
     while error > target and spent < max_iterations:
         goal = aim if half is None else max(0.9 * target, _HALF_REDUCTION * error)
-        step, iterations = _run(hessian, half or hessian, remainder, goal, max_iterations - spent, precondition)
+        step, iterations = _run(half or hessian, remainder, goal, max_iterations - spent, precondition)
         spent += iterations
         step += value
         rest = gradient - hessian @ step
-        previous, error = error, shared_norm(hessian, rest)
+        previous, error = error, float(rest.norm())
         if half is not None:
             half = half if error < previous / 2 else None
             if not error < previous and spent < max_iterations:
@@ -68,7 +68,6 @@ def conjugate_gradient(
 
 
 def _run(
-    hessian: LastLayerHessian,
     operator: LastLayerHessian | HalfHessian,
     remainder: Tensor,
     target: float,
@@ -91,7 +90,7 @@ def _run(
         length = torch.where(alive, product / curvature, torch.zeros_like(product))
         value.addcmul_(direction, length)
         remainder.addcmul_(image, length, value=-1)
-        if iteration % every == 0 and _stop(hessian, remainder, alive, target):
+        if iteration % every == 0 and bool((remainder.norm() <= target) | ~alive):
             return value, iteration
         scaled = remainder if precondition is None else precondition(remainder)
         previous, product = product, _dot(remainder, scaled)
@@ -101,11 +100,3 @@ def _run(
 
 def _dot(first: Tensor, second: Tensor) -> Tensor:
     return torch.dot(first.flatten(), second.flatten())
-
-
-def _stop(hessian: LastLayerHessian, remainder: Tensor, alive: Tensor, target: float) -> bool:
-    """Read the state once; summed over ranks so that all of them stop together."""
-    if hessian.process_group is None:
-        return bool((remainder.norm() <= target) | ~alive)
-    status = torch.stack([remainder.norm() <= target, ~alive]).to(remainder)
-    return bool(hessian.all_reduce(status).max() > 0)

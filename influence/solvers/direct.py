@@ -55,12 +55,9 @@ def woodbury(hessian: LastLayerHessian, gradient: Tensor, tol: float, max_iterat
     In float64 inside: the difference of the two terms cancels by the ratio of largest eigenvalue and damping.
 
     Raises:
-        ValueError: If `N K` exceeds 20,000, a column has neither damping nor decay, or rows are spread over
-            ranks.
+        ValueError: If `N K` exceeds 20,000, or a column has neither damping nor decay.
     """
     check_damped(hessian, "woodbury")
-    if hessian.process_group is not None:
-        raise ValueError("expected all rows on one rank for woodbury, found a process group; use method='cg'")
     rows, probs, diagonal = hessian.rows.double(), hessian.probs.double(), hessian.diagonal.double()
     probs = probs / probs.sum(dim=1, keepdim=True)  # a sum off by 1e-7 would act on the null space
     samples = probs.numel()

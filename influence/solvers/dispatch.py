@@ -37,7 +37,7 @@ def solve(
 
     Args:
         hessian: The damped Hessian, from all rows at once: averaging solves of small batches inflates `S`.
-        gradient: `g`, `[K, D+1]`, the gradient of the mean validation loss; the same on every rank.
+        gradient: `g`, `[K, D+1]`, the gradient of the mean validation loss.
         method: "cg"; "kronecker_cg" (preconditioned: small damping, many rows); "cholesky" (few unknowns);
             "woodbury" (few rows); "auto" (one of these, see `choose`); "neumann" (the series of Koh & Liang,
             slow); or a control that solves nothing: "identity" (returns `g`), "kfac", "ekfac".
@@ -84,7 +84,7 @@ def choose(hessian: LastLayerHessian) -> Method:
         return "cholesky"
     if not bool(damped.all()):
         return "cg"
-    if hessian.num_rows * classes <= _DENSE and hessian.process_group is None:
+    if hessian.num_rows * classes <= _DENSE:
         return "woodbury"
     described = min(1.0, hessian.num_rows / (2 * columns)) ** 3
     break_even = _BREAK_EVEN * described * hessian.mean_eigenvalue

@@ -31,20 +31,19 @@ class HalfHessian:
         with full_precision(self.rows):
             scores = (matrix.to(_HALF) @ self.rows.T).float()
             product = (exact.curve(scores).to(_HALF) @ self.rows).float()
-            return exact.all_reduce(product).addcmul_(matrix, exact.diagonal)
+            return product.addcmul_(matrix, exact.diagonal)
 
     def gram(self, weights: Tensor) -> Tensor:
-        """`sum_i w_i a_i a_i^T` over the rows of this rank, `[D+1, D+1]`; `weights [N]`."""
+        """`sum_i w_i a_i a_i^T` , `[D+1, D+1]`; `weights [N]`."""
         weighted = self.rows * weights.to(_HALF)[:, None]
         return (weighted.T @ self.rows).float()
 
 
 def half_hessian(hessian: LastLayerHessian) -> HalfHessian | None:
-    """The operator in bfloat16 where that is faster on all ranks, else None."""
+    """The operator in bfloat16 where that is faster, else None."""
     rows = hessian.rows
     fast = rows.dtype == torch.float32 and rows.numel() >= _SMALLEST and _is_fast(rows.device)
-    votes = hessian.all_reduce(torch.tensor([float(fast), 1.0], device=rows.device))
-    return HalfHessian(hessian) if bool(votes[0] == votes[1]) else None
+    return HalfHessian(hessian) if fast else None
 
 
 def _is_fast(device: torch.device) -> bool:

@@ -41,7 +41,7 @@ def kronecker_preconditioner(hessian: LastLayerHessian, half: HalfHessian | None
     """
     check_damped(hessian, "kronecker_cg")
     traces = hessian.spread.sum(dim=1)  # [N], w_i trace(C_i)
-    total = hessian.all_reduce(traces.sum()).clamp(min=torch.finfo(traces.dtype).tiny)
+    total = traces.sum().clamp(min=torch.finfo(traces.dtype).tiny)
     basis = _Eigenbasis(hessian, traces / total, half)
     return basis.inverse(basis.kronecker_spectrum(), None if half is None else half.rows.dtype)
 
@@ -97,8 +97,8 @@ class _Eigenbasis:
             scale = hessian.diagonal.rsqrt()  # [D+1]
             classes = class_curvature(hessian.weighted_probs, hessian.probs, hessian.spread)
             columns = _gram(hessian.rows, column_weights) if half is None else half.gram(column_weights)
-            columns = hessian.all_reduce(columns) * scale * scale[:, None]
-            self.class_values, self.Qc = torch.linalg.eigh(hessian.all_reduce(classes))
+            columns = columns * scale * scale[:, None]
+            self.class_values, self.Qc = torch.linalg.eigh(classes)
             self.column_values, basis = torch.linalg.eigh(columns)
             self.Qb = scale[:, None] * basis  # L^-1/2 times the eigenvectors
 
@@ -112,7 +112,8 @@ class _Eigenbasis:
         with full_precision(hessian.rows):
             mean = hessian.probs @ self.Qc
             spread = hessian.weighted_probs @ self.Qc.square() - hessian.row_weights[:, None] * mean.square()
-            return hessian.all_reduce(spread.T @ (hessian.rows @ self.Qb).square()).clamp(min=0)
+            exact: Tensor = spread.T @ (hessian.rows @ self.Qb).square()
+            return exact.clamp(min=0)
 
     def inverse(self, spectrum: Tensor, dtype: torch.dtype | None = None) -> Inverse:
         """Rotate, divide by `spectrum + 1`, rotate back; rotations in `dtype`."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from influence.last_layer import LastLayerHessian
-from influence.solvers.solution import Iterate, shared_norm
+from influence.solvers.solution import Iterate
 
 _CHECK_EVERY = 10
 
@@ -22,7 +22,7 @@ def largest_eigenvalue_bound(hessian: LastLayerHessian) -> float:
     `c_i = 2 max_k p_ik (1 - p_ik)` bounds the spectrum of `diag p_i - p_i p_i^T` (Gershgorin 1931).
     """
     scaled = hessian.rows * (2 * hessian.spread.amax(dim=1, keepdim=True))
-    columns = hessian.all_reduce(scaled.T @ hessian.rows)
+    columns = scaled.T @ hessian.rows
     return float(torch.linalg.eigvalsh(columns)[-1] + hessian.diagonal.max())
 
 
@@ -35,11 +35,11 @@ def neumann(
 ) -> Iterate:
     """Sum the series until the residual meets the tolerance, which is checked every 10 terms."""
     scale = largest_eigenvalue_bound(hessian)
-    target = tol * shared_norm(hessian, gradient)
+    target = tol * gradient.norm()
     value = gradient / scale if initial is None else initial
     for iteration in range(1, max_iterations + 1):
         remainder = gradient - hessian @ value
-        if (iteration - 1) % _CHECK_EVERY == 0 and shared_norm(hessian, remainder) <= target:
+        if (iteration - 1) % _CHECK_EVERY == 0 and remainder.norm() <= target:
             return Iterate(value, iteration)
         value = value + remainder / scale
     return Iterate(value, max_iterations)

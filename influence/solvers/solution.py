@@ -45,16 +45,9 @@ class Solution:
     converged: bool
 
 
-def shared_norm(hessian: LastLayerHessian, matrix: Tensor) -> float:
-    """Frobenius norm, averaged over ranks: the last bits may differ there, the decision to stop must not."""
-    norm = matrix.norm()
-    total, ranks = hessian.all_reduce(torch.stack([norm, torch.ones_like(norm)])).tolist()
-    return float(total / ranks)
-
-
 def relative_residual(hessian: LastLayerHessian, value: Tensor, gradient: Tensor) -> float:
     """`||H S - g|| / ||g||`, from a fresh product; infinite if `value` is not finite."""
-    ratio = shared_norm(hessian, hessian @ value - gradient) / shared_norm(hessian, gradient)
+    ratio = float((hessian @ value - gradient).norm() / gradient.norm())
     return ratio if ratio == ratio else float("inf")
 
 
