@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from augnet.atomic_file import write_atomically
 from influence import Samples, adapt_head, append_bias, refit_head, remember, select_memory
-from influence.memory import Memory, Selection
+from influence.k_priors import Memory, Selection
 
 POINTS, ADDED, FEATURES, DELTA, SHIFT = 600, 60, 10, 5.0, 1.0
 FRACTIONS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)

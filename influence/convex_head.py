@@ -64,7 +64,7 @@ class HeadObjective(NamedTuple):
 
 
 @torch.no_grad()
-def minimise_head(objective: HeadObjective, initial: Tensor | None, tol: float, stacklevel: int = 3) -> Tensor:
+def minimize_head(objective: HeadObjective, initial: Tensor | None, tol: float, stacklevel: int = 3) -> Tensor:
     """Minimise from any start, quadratically in the end.
 
     Newton steps, damped in proportion to the gradient norm (Li, Fukushima, Qi, Yamashita 2004) and halved until that

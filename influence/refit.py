@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from influence.checks import check_targets, decay_per_column, normalized_weights
-from influence.convex_head import HeadObjective, minimise_head
+from influence.convex_head import HeadObjective, minimize_head
 from influence.last_layer import append_bias
 
 
@@ -69,4 +69,4 @@ def refit_head(
         decay_per_column(weight_decay, append_bias(features)),
         features.new_zeros(num_classes, features.shape[1] + 1),
     )
-    return minimise_head(objective, initial, tol, stacklevel=5)  # past both functions and their no_grad wrappers
+    return minimize_head(objective, initial, tol, stacklevel=5)  # past both functions and their no_grad wrappers

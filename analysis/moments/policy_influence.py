@@ -2,8 +2,8 @@
 
     E I(T x) ~ I(mu) + 1/2 tr(Hess_x I Sigma) = I(mu) + 1/2 sum_k I''[F_k, F_k],     Var I ~ g^T Sigma g
 
-with I the up-weighting influence of an augmented image (`influence.objectives`), mu and F the moments of the image
-(METHODS.md section 7, bridge 1 x 2). Negative is good: on average over images, training on views of this policy is
+with I the up-weighting influence of an augmented image (`influence.upweight_influence`), mu and F the moments of the
+image (docs/method.md, "Moments"). Negative is good: on average over images, training on views of this policy is
 predicted to lower the loss on the influence set.
 
 The influence is a function of the network's features, so a network with ReLU has only the curvature of its softmax

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from influence.memory import Memory, Selection, select_memory
+from influence.k_priors import Memory, Selection, select_memory
 from lightning_modules.adaptation.points import Method, Plan, Points, make_plan
 from lightning_modules.adaptation.student import Adaptation
 from lightning_modules.classifier.classifier import Classifier
@@ -75,7 +75,7 @@ class Recall:
         method: `k_prior`, or what it is compared with: `replay` (the memory by its labels), `fine_tune` (the added
             images alone), `retrain` (everything, from random weights).
         fraction: Share of the past images in the memory, in (0, 1].
-        selection: See `influence.memory.select_memory`.
+        selection: See `influence.select_memory`.
         lr: Highest learning rate; `None` takes that of the model.
     """
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from influence.memory import Memory
+from influence.k_priors import Memory
 from lightning_modules.data.labelled_images import LabelledImages, StoredDataset
 
 Method = Literal["k_prior", "replay", "fine_tune", "retrain"]
@@ -17,7 +17,7 @@ PointBatch = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class Plan(NamedTuple):
-    """Which images a method adapts on, and what each counts; see `influence.k_prior`.
+    """Which images a method adapts on, and what each counts; see `influence.k_priors.prior`.
 
     Attributes:
         rows: `[P]` int64, rows of the images, past and added.

@@ -1,7 +1,8 @@
-"""A classifier adapted by the K-prior of its own past: the objective of `influence.k_prior`, by stochastic steps.
+"""A classifier adapted by the K-prior of its own past: the objective of `influence.k_priors`, by stochastic steps.
 
 The sum over points is divided by what they count together, so that learning rates mean what they mean in training.
-Networks have no closed form: minimising is not exact, and what it misses is in the docstring of `influence.k_prior`.
+Networks have no closed form: minimizing is not exact, and the error is given in the docstring of
+`influence.k_priors.prior`.
 """
 
 from typing import Any
@@ -10,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from influence.k_prior import point_loss, weight_gradient
+from influence.k_priors import point_loss, weight_gradient
 from lightning_modules.adaptation.points import Plan, PointBatch
 from lightning_modules.classifier.classifier import Classifier
 from lightning_modules.classifier.optimization import kernels

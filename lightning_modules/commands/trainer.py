@@ -5,7 +5,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from rich.console import Console
 
-from influence.memory import Selection
+from influence.k_priors import Selection
 from lightning_modules.adaptation.adapting import Change, Recall, adapt_classifier
 from lightning_modules.adaptation.points import Method
 from lightning_modules.adaptation.summary import AdaptationSummary

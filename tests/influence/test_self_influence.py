@@ -7,7 +7,7 @@ from influence_cases import close, clusters
 from torch import Tensor
 
 from influence import LastLayerHessian, Samples, append_bias, refit_head, residual
-from influence.self_influence import SelfResponse, leave_one_out_logits, self_influence
+from influence.attribution import SelfResponse, leave_one_out_logits, self_influence
 
 CLASSES = 3
 DECAY = torch.full((7,), 0.03, dtype=torch.float64)

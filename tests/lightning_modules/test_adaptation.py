@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from toys import CLASSES, OPS, blobs
 
-from influence.memory import Memory
+from influence.k_priors import Memory
 from lightning_modules.adaptation.adapting import Recall
 from lightning_modules.adaptation.points import Method, Plan, Points, make_plan
 from lightning_modules.adaptation.student import Adaptation

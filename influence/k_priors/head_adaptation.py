@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from influence.checks import check_targets, decay_per_column
-from influence.convex_head import HeadObjective, minimise_head
-from influence.k_prior import KPrior
+from influence.convex_head import HeadObjective, minimize_head
+from influence.k_priors.prior import KPrior
 from influence.last_layer import append_bias
 from influence.refit import Samples
 
@@ -86,7 +86,7 @@ def adapt_head(
         ConvergenceWarning: If the gradient norm stays above `tol`.
     """
     objective = k_prior_objective(prior, added=added, removed=removed, weight_decay=weight_decay)
-    return minimise_head(objective, prior.head, tol * float(objective.weights.sum()), stacklevel=4)
+    return minimize_head(objective, prior.head, tol * float(objective.weights.sum()), stacklevel=4)
 
 
 def _check_rows(rows: Tensor, weights: Tensor) -> None:

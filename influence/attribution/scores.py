@@ -25,11 +25,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from influence.attribution.self_influence import ResponseMethod, SelfResponse, leave_one_out_logits, self_influence
 from influence.checks import check_finite, check_rows
 from influence.last_layer import LastLayerHessian, append_bias, loss_gradient
-from influence.objectives import upweight_influence
 from influence.refit import Samples, refit_head
-from influence.self_influence import ResponseMethod, SelfResponse, leave_one_out_logits, self_influence
+from influence.sample_influence import upweight_influence
 from influence.solvers import Solution, solve
 
 _DECAY = 0.01  # of the refit, on every column; between 0.003 and 0.03 the ranking hardly changes
