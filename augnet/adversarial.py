@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from augnet.code_encoder import conv_stack, uniform
+from augnet.code_encoder import conv_stack
+from augnet.draws import uniform
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -49,22 +50,22 @@ class Discriminators(nn.Module):
     ) -> None:
         super().__init__()
         with torch.device("meta"):  # no memory and no draws yet
-            views: list[nn.Module] = [conv_stack(channels, height, width, 1, lambda: nn.LeakyReLU(0.2))]
+            scorers: list[nn.Module] = [conv_stack(channels, height, width, 1, lambda: nn.LeakyReLU(0.2))]
             if features is not None:
-                views.append(nn.Linear(features, 1))
-        self.views = nn.ModuleList(views).to_empty(device="cpu")
+                scorers.append(nn.Linear(features, 1))
+        self.scorers = nn.ModuleList(scorers).to_empty(device="cpu")
         for parameter in self.parameters():
             if parameter.ndim > 1:  # uniform with a variance of 1 / inputs
                 spread = (12 / parameter[0].numel()) ** 0.5
-                parameter.data.copy_((uniform(parameter, parameter.shape, generator) - 0.5) * spread)
+                parameter.data.copy_((uniform(parameter.shape, parameter, generator) - 0.5) * spread)
             else:
                 nn.init.zeros_(parameter)
 
-    def forward(self, *views: Tensor) -> list[Tensor]:
+    def forward(self, *inputs: Tensor) -> list[Tensor]:
         """The scores `[B]` of each discriminator.
 
         Args:
-            views: The images `[B, C, H, W]` and, where there is a discriminator for them, their features `[B, D]`;
+            inputs: The images `[B, C, H, W]` and, where there is a discriminator for them, their features `[B, D]`;
                 carry gradient.
         """
-        return [scorer(view)[:, 0] for scorer, view in zip(self.views, views, strict=True)]
+        return [scorer(given)[:, 0] for scorer, given in zip(self.scorers, inputs, strict=True)]

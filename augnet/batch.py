@@ -8,9 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from augnet.ops.spatial import warp
-
-_NEAREST = 1e-6  # depth in front of the viewer, as a share of that of the picture plane, at which boxes are cut off
+from augnet.ops.spatial import MIN_DEPTH, warp
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,10 +83,10 @@ def _move_boxes(boxes: Tensor, matrix: Tensor, height: int, width: int) -> Tenso
     shorter = min(height, width)
     corners = (boxes.double()[..., [0, 1, 2, 1, 2, 3, 0, 3]].unflatten(-1, (4, 2)) - size / 2) / shorter  # going round
     points = torch.cat([corners, torch.ones_like(corners[..., :1])], dim=-1) @ matrix.detach().double()[:, None].mT
-    points, seen = _in_front(points)
+    points, visible = _in_front(points)
     pixels = points[..., :2] / points[..., 2:] * shorter + size / 2
-    low = torch.where(seen, pixels, size).amin(dim=2)
-    high = torch.where(seen, pixels, 0.0).amax(dim=2)
+    low = torch.where(visible, pixels, size).amin(dim=2)
+    high = torch.where(visible, pixels, 0.0).amax(dim=2)
     low, high = (torch.minimum(corner.clamp(min=0), size) for corner in (low, torch.maximum(low, high)))
     moved = torch.cat([low, high], dim=-1)
     return (moved if boxes.is_floating_point() else moved.round()).to(boxes.dtype)
@@ -105,9 +103,9 @@ def _in_front(corners: Tensor) -> tuple[Tensor, Tensor]:
     """
     following = corners.roll(-1, dims=2)
     depth, next_depth = corners[..., 2:], following[..., 2:]
-    crosses = (depth > _NEAREST) != (next_depth > _NEAREST)
-    share = (_NEAREST - depth) / torch.where(crosses, next_depth - depth, 1.0)
+    crosses = (depth > MIN_DEPTH) != (next_depth > MIN_DEPTH)
+    share = (MIN_DEPTH - depth) / torch.where(crosses, next_depth - depth, 1.0)
     crossings = torch.where(crosses, torch.lerp(corners, following, share), 1.0)
-    seen = torch.cat([depth > _NEAREST, crosses], dim=2)
+    visible = torch.cat([depth > MIN_DEPTH, crosses], dim=2)
     points = torch.cat([corners, crossings], dim=2)
-    return torch.where(seen, points, 1.0), seen
+    return torch.where(visible, points, 1.0), visible

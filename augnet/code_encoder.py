@@ -12,7 +12,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from augnet import draws
 from augnet.field import CODE_SIZE
 
 
@@ -71,7 +70,7 @@ class CodeEncoder(nn.Module):
         return torch.tanh(self.stack(images))
 
 
-def drop_codes(codes: Tensor, rate: float, uniform: Tensor) -> Tensor:
+def drop_codes(codes: Tensor, rate: float, numbers: Tensor) -> Tensor:
     """Set components to 0 with probability `rate` and divide the others by `1 - rate`: inverted dropout.
 
     With the paper's rate of 0.5 the result lies in {0} and (-2, 2) [SECOND]. It is the only source of chance, so it
@@ -80,11 +79,6 @@ def drop_codes(codes: Tensor, rate: float, uniform: Tensor) -> Tensor:
     Args:
         codes: `[B, 128]`; carries gradient.
         rate: In [0, 1).
-        uniform: `[B, 128]`, independent and uniform in [0, 1).
+        numbers: `[B, 128]`, independent and uniform in [0, 1).
     """
-    return codes * (uniform >= rate) / (1 - rate)
-
-
-def uniform(like: Tensor, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
-    """Uniform draws in [0, 1) with the dtype and on the device of a tensor, from a generator on any device."""
-    return draws.uniform(shape, like, generator).to(like)
+    return codes * (numbers >= rate) / (1 - rate)

@@ -12,7 +12,7 @@ from augnet.batch import Batch
 from augnet.field import Composition
 from augnet.field_space import FieldSpace
 from augnet.fused import Noise
-from augnet.ops.base import uniform
+from augnet.ops.base import uniform_noise
 from augnet.policies import FieldPolicy, Policy, RangePolicy
 from augnet.policies.base import Description
 from augnet.space import TransformSpace
@@ -93,7 +93,9 @@ class AugNet(nn.Module, Generic[PolicyT, SpaceT]):
             images: `[B, C, H, W]`.
             generator: Source of the draws; `None` is torch's default generator.
         """
-        return Draws(uniform(self.policy.draws)(images, generator), self.space.noise(images, generator))
+        return Draws(
+            uniform_noise(self.policy.numbers_per_image)(images, generator), self.space.noise(images, generator)
+        )
 
     @overload
     def forward(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor: ...

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from augnet.adversarial import Discriminators, discriminator_loss, generator_loss
-from augnet.code_encoder import uniform
+from augnet.draws import uniform
 from augnet.field import CODE_SIZE
 from augnet.field_space import FieldSpace
 from augnet.network import AugNet
@@ -55,14 +55,14 @@ def pretrain_field(
     losses = torch.empty(steps, 2)
     for step, batch in enumerate(_repeat(batches, steps)):
         images, wanted = (part.to(weights[0]) for part in batch)
-        codes = 2 * uniform(images, (len(images), CODE_SIZE), generator) - 1
+        codes = 2 * uniform((len(images), CODE_SIZE), images, generator).to(images) - 1
         made = network.space.apply(images, network.policy.decoder(codes))
         with torch.no_grad():
-            wanted_views = _views(wanted, feature_extractor)
-        made_views = _views(made, feature_extractor)
-        detached = [view.detach() for view in made_views]
-        losses[step, 0] = _step(discriminator_adam, _total(discriminator_loss, discriminators, wanted_views, detached))
-        losses[step, 1] = _step(decoder_adam, _total(generator_loss, discriminators, wanted_views, made_views))
+            wanted_inputs = _inputs(wanted, feature_extractor)
+        made_inputs = _inputs(made, feature_extractor)
+        detached = [part.detach() for part in made_inputs]
+        losses[step, 0] = _step(discriminator_adam, _total(discriminator_loss, discriminators, wanted_inputs, detached))
+        losses[step, 1] = _step(decoder_adam, _total(generator_loss, discriminators, wanted_inputs, made_inputs))
     return losses
 
 
@@ -84,7 +84,7 @@ def _discriminators(
     return Discriminators(*size, features, generator).to(weight)
 
 
-def _views(images: Tensor, feature_extractor: Features | None) -> list[Tensor]:
+def _inputs(images: Tensor, feature_extractor: Features | None) -> list[Tensor]:
     """What each discriminator looks at."""
     return [images] if feature_extractor is None else [images, feature_extractor(images)]
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from augnet.baselines import AutoAugment, Cutout, FlipCrop, RandAugment, TrivialAugment
-from augnet.baselines.auto_augment import POLICIES
+from augnet.baselines.auto_augment import OP_PAIRS
 from augnet.baselines.rounds import apply_round
 from augnet.classic import CLASSIC_OPS
 from augnet.scales import AUTO, RAND, RAND_OPS, TRIVIAL, table
@@ -63,13 +63,13 @@ def _auto(policy: AutoAugment, image: Tensor) -> Views:
     """25 pairs, each op on or off, each sign."""
     rows = table(AUTO, CLASSIC_OPS, *image.shape[1:]).to(image)
     first, second, weights = [], [], []
-    for pair in POLICIES:
+    for pair in OP_PAIRS:
         (one, own, strong), (other, its, stronger) = pair
         for sign, its_sign in ((0, 0), (0, 1), (1, 0), (1, 1)):
             for on, its_on in ((0, 0), (0, 1), (1, 0), (1, 1)):
                 first.append(on * rows[CLASSIC_OPS.index(one), strong, sign])
                 second.append(its_on * rows[CLASSIC_OPS.index(other), stronger, its_sign])
-                weights.append((own if on else 1 - own) * (its if its_on else 1 - its) / (4 * len(POLICIES)))
+                weights.append((own if on else 1 - own) * (its if its_on else 1 - its) / (4 * len(OP_PAIRS)))
     both, places = torch.cat([torch.stack(first), torch.stack(second)], dim=1).unique(dim=0, return_inverse=True)
     total = torch.zeros(len(both), dtype=torch.float64).index_add_(0, places, torch.tensor(weights).double())
     both, total = both[total > 0], total[total > 0]

@@ -45,7 +45,7 @@ def mixed_views(
     if not space.mixes:
         raise ValueError("this policy mixes nothing: take views_of.")
     width = noise_width(space, images[0])
-    own = 1 if isinstance(policy, MixingBaseline) else policy.policy.draws
+    own = 1 if isinstance(policy, MixingBaseline) else policy.policy.numbers_per_image
     points, rule = cube(count, 2 * (width + own), seed)
     points = points.view(2 * len(points), -1).to(images.device)  # image and partner in turn
     generator = torch.Generator(images.device).manual_seed(seed)

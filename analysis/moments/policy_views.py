@@ -78,7 +78,7 @@ def _learned(net: AugNet[Any, Any], image: Tensor, label: Tensor | None, count: 
     if rows is not None:
         return views_by_rows(net.space.apply, image, *rows)
     width = noise_width(net.space, image)
-    points, rule = cube(count, width + net.policy.draws, seed)
+    points, rule = cube(count, width + net.policy.numbers_per_image, seed)
     points = points.to(image.device)
     generator = torch.Generator(image.device).manual_seed(seed)
     noise, used = noise_of(net.space, image, points, generator)

@@ -14,7 +14,7 @@ from augnet.draws import integers, uniform
 from augnet.scales import AUTO, table
 
 # 25 pairs of (op, probability, strength of 10)
-POLICIES: tuple[tuple[tuple[ClassicOp, float, int], tuple[ClassicOp, float, int]], ...] = (
+OP_PAIRS: tuple[tuple[tuple[ClassicOp, float, int], tuple[ClassicOp, float, int]], ...] = (
     (("invert", 0.1, 0), ("contrast", 0.2, 6)),
     (("rotate", 0.7, 2), ("translate_x", 0.3, 9)),
     (("sharpness", 0.8, 1), ("sharpness", 0.9, 3)),
@@ -41,14 +41,14 @@ POLICIES: tuple[tuple[tuple[ClassicOp, float, int], tuple[ClassicOp, float, int]
     (("equalize", 0.8, 0), ("invert", 0.1, 0)),
     (("translate_y", 0.7, 9), ("autocontrast", 0.9, 0)),
 )
-PROBABILITIES = tuple(zip(*[[probability for _, probability, _ in pair] for pair in POLICIES], strict=True))  # [2][25]
+PROBABILITIES = tuple(zip(*[[probability for _, probability, _ in pair] for pair in OP_PAIRS], strict=True))  # [2][25]
 
 
 @lru_cache(maxsize=16)
 def _rows(height: int, width: int) -> Tensor:
     """The rows of both rounds for every pair and sign, `[2, 25, 2, P]`."""
     rows = table(AUTO, CLASSIC_OPS, height, width)
-    chosen = [[rows[CLASSIC_OPS.index(op), strength] for op, _, strength in pair] for pair in POLICIES]
+    chosen = [[rows[CLASSIC_OPS.index(op), strength] for op, _, strength in pair] for pair in OP_PAIRS]
     return torch.stack([torch.stack(pair) for pair in chosen], dim=1)
 
 
@@ -58,7 +58,7 @@ class AutoAugment(Baseline):
     def sample(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw the rows `[2, B, P]` of `classic_space()`, to be applied in this order; 0 where an op is left out."""
         count = len(images)
-        pairs = integers(len(POLICIES), (count,), images, generator)
+        pairs = integers(len(OP_PAIRS), (count,), images, generator)
         signs = integers(2, (2, count), images, generator)
         chances = uniform((2, count), images, generator)
         kept = chances < torch.tensor(PROBABILITIES, device=images.device)[:, pairs]

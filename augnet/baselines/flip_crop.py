@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from augnet.baselines.base import Baseline
-from augnet.draws import device_of
+from augnet.draws import uniform
 
 
 class FlipCrop(Baseline):
@@ -32,7 +32,7 @@ class FlipCrop(Baseline):
     def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Augment `[B, C, H, W]`; pixels are moved, never interpolated, and carry gradient."""
         count, _, height, width = images.shape
-        draws = torch.rand(3, count, generator=generator, device=device_of(images, generator)).to(images.device)
+        draws = uniform((3, count), images, generator)
         rows, row_inside = self._source(height, draws[0])
         columns, column_inside = self._source(width, draws[1])
         mirrored = (draws[2] < self.flip)[:, None]

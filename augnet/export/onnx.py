@@ -20,7 +20,7 @@ from augnet.atomic_file import write_atomically
 from augnet.batch import Batch
 from augnet.fused import Noise
 from augnet.network import AugNet
-from augnet.ops.base import gaussian
+from augnet.ops.base import gaussian_noise
 from augnet.space import TransformSpace
 
 METADATA = "augfluence"
@@ -71,10 +71,10 @@ class _Graph(nn.Module):
         self.augnet = deepcopy(augnet).cpu().float().requires_grad_(False).eval()
 
     def forward(
-        self, images: Tensor, uniform: Tensor, noise: Noise | None = None, labels: Tensor | None = None
+        self, images: Tensor, numbers: Tensor, noise: Noise | None = None, labels: Tensor | None = None
     ) -> tuple[Tensor, ...]:
         """Augmented images, and mixed labels if an op mixes images."""
-        magnitudes = self.augnet.policy.magnitudes(images, labels, uniform)
+        magnitudes = self.augnet.policy.magnitudes(images, labels, numbers)
         batch = self.augnet.space.apply_to(Batch(images, labels), magnitudes, noise)
         return (batch.images, batch.labels) if self.augnet.space.mixes and batch.labels is not None else (batch.images,)
 
@@ -83,7 +83,7 @@ class _Graph(nn.Module):
         images = torch.rand(2, channels, height, width)
         arguments = {
             "images": images,
-            "uniform": torch.rand(2, self.augnet.policy.draws),
+            "numbers": torch.rand(2, self.augnet.policy.numbers_per_image),
             "noise": self.augnet.space.noise(images),
             "labels": torch.full((2, num_classes), 1 / num_classes) if num_classes else None,
         }
@@ -108,7 +108,7 @@ class _Graph(nn.Module):
 
 
 def _distribution(noise: Any) -> str:
-    return "normal" if noise is gaussian else "uniform"
+    return "normal" if noise is gaussian_noise else "uniform"
 
 
 def _to_onnx(graph: _Graph, arguments: dict[str, Any]) -> Any:

@@ -108,7 +108,7 @@ class MixingOp(Op):
     apply: Callable[..., tuple[Tensor, Tensor]]
 
 
-def uniform(columns: int) -> Noise:
+def uniform_noise(columns: int) -> Noise:
     """Noise of `columns` uniform numbers in [0, 1) for each image, `[B, columns]`."""
 
     def draw(images: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -118,10 +118,10 @@ def uniform(columns: int) -> Noise:
     return draw
 
 
-def gaussian(images: Tensor, generator: torch.Generator | None) -> Tensor:
+def gaussian_noise(images: Tensor, generator: torch.Generator | None) -> Tensor:
     """Noise of one standard normal number for each pixel, of the shape of the images."""
-    field = torch.randn(images.shape, generator=generator, device=draws.device_of(images, generator))
-    return field.to(images.device, torch.promote_types(images.dtype, torch.float32))
+    normal = torch.randn(images.shape, generator=generator, device=draws.device_of(images, generator))
+    return normal.to(images.device, torch.promote_types(images.dtype, torch.float32))
 
 
 def straight_through(result: Tensor, magnitudes: Tensor, slope: Callable[[], Tensor]) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from augnet.ops.base import ColorOp, uniform
+from augnet.ops.base import ColorOp, uniform_noise
 
 _SHARE = "share"
 _LUMA = (0.299, 0.587, 0.114)
@@ -117,7 +117,7 @@ def _gains(factors: Tensor, offset: Tensor) -> Tensor:
 
 
 def _one_number_a_channel(images: Tensor, generator: torch.Generator | None) -> Tensor:
-    return uniform(images.shape[1])(images, generator)
+    return uniform_noise(images.shape[1])(images, generator)
 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:

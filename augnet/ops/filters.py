@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from augnet.ops.base import PixelOp, gaussian
+from augnet.ops.base import PixelOp, gaussian_noise
 
 _SMALLEST = 0.5  # pixels; below it a sampled Gaussian is one pixel, and its derivative vanishes
 
@@ -77,7 +77,7 @@ FILTER_OPS = (
         "add white noise of standard deviation m",
         signed=False,
         limit=1.0,
-        noise=gaussian,
+        noise=gaussian_noise,
         apply=noise,
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from augnet.ops.base import MixingOp, uniform
+from augnet.ops.base import MixingOp, uniform_noise
 from augnet.ops.occlusion import coverage
 
 
@@ -49,7 +49,7 @@ MIXING_OPS = (
         "paste a patch of m of the area from another image",
         signed=False,
         limit=1.0,
-        noise=uniform(3),
+        noise=uniform_noise(3),
         apply=cutmix,
     ),
     MixingOp(
@@ -59,7 +59,7 @@ MIXING_OPS = (
         "blend with another image by m",
         signed=False,
         limit=1.0,
-        noise=uniform(1),
+        noise=uniform_noise(1),
         apply=mixup,
     ),
 )

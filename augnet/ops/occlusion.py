@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from augnet.ops.base import PixelOp, uniform
+from augnet.ops.base import PixelOp, uniform_noise
 
 
 def coverage(side: Tensor, place: Tensor, height: int, width: int) -> Tensor:
@@ -48,7 +48,7 @@ OCCLUSION_OPS = (
         "cover a patch of m of width and height",
         signed=False,
         limit=2.0,
-        noise=uniform(2),
+        noise=uniform_noise(2),
         apply=cutout,
     ),
 )

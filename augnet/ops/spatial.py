@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from augnet.ops.base import MirrorOp, SpatialOp, straight_through, uniform
+from augnet.ops.base import MirrorOp, SpatialOp, straight_through, uniform_noise
 
 
 def _matrix(rows: list[list[Tensor | float]]) -> Tensor:
@@ -122,8 +122,8 @@ def inverse(matrix: Tensor) -> Tensor:
 
 
 Interpolation = Literal["bilinear", "nearest"]
-_BEHIND = 1e-6  # depth at and below which a point is not seen
-_FAR = 1e6  # a place outside of any image
+MIN_DEPTH = 1e-6  # depth in front of the viewer, relative to the picture plane, below which a point is invisible
+_OUTSIDE = 1e6  # a coordinate outside of any image
 
 
 def warp(images: Tensor, matrix: Tensor, affine: bool = True, interpolation: Interpolation = "bilinear") -> Tensor:
@@ -157,7 +157,7 @@ def _grid(backwards: Tensor, height: int, width: int, affine: bool) -> Tensor:
     sources = (across * x)[:, :, None] + (down * y + offset)[..., None]  # [B, 2 or 3, H, W]
     if not affine:
         depth = sources[:, 2:]
-        sources = (sources[:, :2] * depth.clamp(min=_BEHIND).reciprocal()).masked_fill_(depth <= _BEHIND, _FAR)
+        sources = (sources[:, :2] * depth.clamp(min=MIN_DEPTH).reciprocal()).masked_fill_(depth <= MIN_DEPTH, _OUTSIDE)
     return sources.permute(0, 2, 3, 1)
 
 
@@ -171,7 +171,7 @@ MIRROR_OPS = (
         signed=False,
         limit=1.0,
         gradient="straight-through",
-        noise=uniform(1),
+        noise=uniform_noise(1),
         dim=-1,
     ),
     MirrorOp(
@@ -182,7 +182,7 @@ MIRROR_OPS = (
         signed=False,
         limit=1.0,
         gradient="straight-through",
-        noise=uniform(1),
+        noise=uniform_noise(1),
         dim=-2,
     ),
 )
@@ -194,7 +194,7 @@ SPATIAL_OPS = (
         "cut off m of each side, enlarge the rest",
         signed=False,
         limit=0.95,
-        noise=uniform(2),
+        noise=uniform_noise(2),
         matrix=crop,
     ),
     SpatialOp("rotation", "degrees", 90.0, "turn counter-clockwise by m", limit=180.0, matrix=rotation),

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from augnet.ops.base import uniform
+from augnet.ops.base import uniform_noise
 from augnet.space import TransformSpace
 from augnet.space_base import Space
 
@@ -42,17 +42,17 @@ class Policy(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def draws(self) -> int:
+    def numbers_per_image(self) -> int:
         """U, how many uniform random numbers the magnitudes of one image take."""
 
     @abstractmethod
-    def magnitudes(self, images: Tensor, labels: Tensor | None, uniform: Tensor) -> Tensor:
+    def magnitudes(self, images: Tensor, labels: Tensor | None, numbers: Tensor) -> Tensor:
         """Magnitudes `[B, P]` in the ops' units, one row per image, for given random numbers.
 
         Args:
             images: `[B, C, H, W]` in [0, 1]; most policies do not look at them.
             labels: `[B]` class numbers or `[B, K]` probabilities, for policies that are conditioned on them.
-            uniform: `[B, U]` independent and uniform in [0, 1); not differentiated.
+            numbers: `[B, U]` independent and uniform in [0, 1); not differentiated.
 
         Returns:
             Magnitudes; they carry gradient to the policy where it is learned by reparametrization.
@@ -66,7 +66,7 @@ class Policy(nn.Module, ABC):
             labels: As for `magnitudes`.
             generator: Source of the draws; `None` is the default generator of the images' device.
         """
-        return self.magnitudes(images, labels, uniform(self.draws)(images, generator))
+        return self.magnitudes(images, labels, uniform_noise(self.numbers_per_image)(images, generator))
 
     @abstractmethod
     def describe(self, space: Any) -> Description:
@@ -124,20 +124,20 @@ class BoundedPolicy(Policy):
         self.register_buffer("lowest", lowest, persistent=False)  # a fact of the ops, not learned
 
     @property
-    def draws(self) -> int:
+    def numbers_per_image(self) -> int:
         """One random number for each op."""
         return self.bounds.shape[0]
 
-    def scatter(self, half_widths: Tensor, uniform: Tensor) -> Tensor:
+    def scatter(self, half_widths: Tensor, numbers: Tensor) -> Tensor:
         """Magnitudes `[B, P]` within the half-widths, `[P]` or `[B, P]`, to which they carry gradient.
 
         Args:
             half_widths: In the ops' units.
-            uniform: `[B, P]`, uniform in [0, 1).
+            numbers: `[B, P]`, uniform in [0, 1).
         """
-        return torch.lerp(self.lowest, torch.ones_like(self.lowest), uniform.to(self.bounds)) * half_widths
+        return torch.lerp(self.lowest, torch.ones_like(self.lowest), numbers.to(self.bounds)) * half_widths
 
-    def ranges(self, space: TransformSpace, half_widths: Tensor, /, **others: Tensor) -> Description:
+    def describe_ranges(self, space: TransformSpace, half_widths: Tensor, /, **others: Tensor) -> Description:
         """The range of every op: `{name: {half_width, ..., unit, bound}}`.
 
         Args:
@@ -176,7 +176,7 @@ class RangeTable(BoundedPolicy):
         super().__init__(bounds, signed)
         self.theta = nn.Parameter(start_of(initial, *rows, len(bounds)))  # 40 at 1: exactly the bounds, no gradient
 
-    def reaches(self) -> Tensor:
+    def half_widths(self) -> Tensor:
         """The table `[..., P]` in the ops' units; carries gradient to the policy."""
         share = torch.sigmoid(self.theta)
         if self._probe:

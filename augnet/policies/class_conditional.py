@@ -35,24 +35,20 @@ class ClassConditionalPolicy(RangeTable):
         super().__init__(space.bounds, space.signed, initial, num_classes)
         self.num_classes = num_classes
 
-    def half_widths(self) -> Tensor:
-        """Half-widths `[K, P]` in the ops' units; carry gradient to the policy."""
-        return self.reaches()
-
-    def magnitudes(self, images: Tensor, labels: Tensor | None, uniform: Tensor) -> Tensor:
+    def magnitudes(self, images: Tensor, labels: Tensor | None, numbers: Tensor) -> Tensor:
         """Magnitudes `[B, P]`; an image of mixed label `[B, K]` has the mixed range. See `Policy.magnitudes`.
 
         Raises:
             ValueError: If there are no labels, or not of these classes.
         """
         weights = class_weights(labels, self.num_classes).to(self.theta)
-        return self.scatter(weights @ self.half_widths(), uniform)
+        return self.scatter(weights @ self.half_widths(), numbers)
 
     @torch.no_grad()
     def describe(self, space: TransformSpace) -> Description:
         """For each op the mean `half_width` over the classes, and `half_widths`, that of each class."""
         table = self.half_widths()
-        return self.ranges(space, table.mean(dim=0), half_widths=table.T)
+        return self.describe_ranges(space, table.mean(dim=0), half_widths=table.T)
 
     def config(self) -> dict[str, Any]:
         """The number of classes."""

@@ -69,17 +69,17 @@ class ConditionalPolicy(BoundedPolicy):
         share = torch.sigmoid(width)
         return self.bounds * share, self.bounds * (1 - share) * torch.tanh(place) * -self.lowest
 
-    def magnitudes(self, images: Tensor, labels: Tensor | None, uniform: Tensor) -> Tensor:
+    def magnitudes(self, images: Tensor, labels: Tensor | None, numbers: Tensor) -> Tensor:
         """Magnitudes `[B, P]`, one row per image; they carry gradient to the policy, see `Policy.magnitudes`."""
         half_widths, shifts = self.intervals(images, labels)
         if half_widths.requires_grad and len(half_widths):
             self.mean_half_width.lerp_(half_widths.detach().mean(dim=0), _MOMENTUM)
             self.mean_shift.lerp_(shifts.detach().abs().mean(dim=0), _MOMENTUM)
-        return self.scatter(half_widths, uniform) + shifts
+        return self.scatter(half_widths, numbers) + shifts
 
     def describe(self, space: TransformSpace) -> Description:
         """For each op the `half_width` and absolute `shift`, means over the images it was learned on."""
-        return self.ranges(space, self.mean_half_width, shift=self.mean_shift)
+        return self.describe_ranges(space, self.mean_half_width, shift=self.mean_shift)
 
     def network_weights(self) -> list[nn.Parameter]:
         """All of the encoder but the bias of its head, which holds the logits that all images share."""

@@ -49,18 +49,18 @@ class FieldPolicy(Policy):
         self.register_buffer("latest", torch.zeros(3))
 
     @property
-    def draws(self) -> int:
+    def numbers_per_image(self) -> int:
         """One random number for each component of the code."""
         return CODE_SIZE
 
-    def codes(self, images: Tensor, uniform: Tensor) -> Tensor:
+    def codes(self, images: Tensor, numbers: Tensor) -> Tensor:
         """`dropout(E(x))`, `[B, 128]`, carrying gradient to E; arguments as for `magnitudes`."""
         self.space.check_images(images)
-        return drop_codes(self.encoder(images.to(self.latest.dtype)), self.dropout, uniform)
+        return drop_codes(self.encoder(images.to(self.latest.dtype)), self.dropout, numbers)
 
-    def magnitudes(self, images: Tensor, labels: Tensor | None, uniform: Tensor) -> Tensor:
+    def magnitudes(self, images: Tensor, labels: Tensor | None, numbers: Tensor) -> Tensor:
         """Fields `[B, N, H, W]`, carrying gradient to E and G; labels are not looked at. See `Policy.magnitudes`."""
-        codes = self.codes(images, uniform)
+        codes = self.codes(images, numbers)
         maps: Tensor = self.decoder(codes)
         if maps.requires_grad and images.shape[0]:
             self._measure(images, codes.detach(), maps.detach())

@@ -37,24 +37,24 @@ class IntervalPolicy(RangeTable):
 
     def ends(self) -> tuple[Tensor, Tensor]:
         """Lowest and highest magnitude, both `[P]` in the ops' units; carry gradient to the policy."""
-        below, above = self.reaches()
-        return below * self.lowest, above
+        lower, upper = self.half_widths()
+        return lower * self.lowest, upper
 
     def extent(self) -> Tensor:
         """Sum over the ops of the interval's length as a share of the longest one; carries gradient to the policy."""
         lowest, highest = self.ends()
         return ((highest - lowest) / (self.bounds * (1 - self.lowest))).sum()
 
-    def magnitudes(self, images: Tensor, labels: Tensor | None, uniform: Tensor) -> Tensor:
+    def magnitudes(self, images: Tensor, labels: Tensor | None, numbers: Tensor) -> Tensor:
         """Magnitudes `[B, P]`, carrying gradient to the policy; images and labels are not looked at."""
         lowest, highest = self.ends()
-        return lowest + (highest - lowest) * uniform.to(highest)
+        return lowest + (highest - lowest) * numbers.to(highest)
 
     @torch.no_grad()
     def describe(self, space: TransformSpace) -> Description:
         """For each op its ends `lowest` and `highest`, and `half_width`: half of the length between two signed ends."""
         lowest, highest = self.ends()
-        return self.ranges(space, (highest - lowest) / (1 - self.lowest), lowest=lowest, highest=highest)
+        return self.describe_ranges(space, (highest - lowest) / (1 - self.lowest), lowest=lowest, highest=highest)
 
     def shares(self, space: TransformSpace) -> dict[str, float]:
         """The farther end of each op, as a share of its bound."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from augnet.classic import classic_space
-from augnet.ops.base import uniform
+from augnet.ops.base import uniform_noise
 from augnet.policies.base import Description, Policy, rounded
 from augnet.space import TransformSpace
 from augnet.strengths import StrengthTable, space_table, trivial_augment_table
@@ -112,30 +112,30 @@ class MixturePolicy(Policy):
         return self.probabilities().log().flatten()[choices].sum(dim=1)
 
     @property
-    def draws(self) -> int:
+    def numbers_per_image(self) -> int:
         """For each of the ops of an image one number for the choice, one for the strength, one for the sign."""
         return 3 * self.ops_per_image
 
-    def magnitudes(self, images: Tensor, labels: Tensor | None, uniform: Tensor) -> Tensor:
+    def magnitudes(self, images: Tensor, labels: Tensor | None, numbers: Tensor) -> Tensor:
         """Magnitudes `[B, P]`; labels are not looked at. See `choose`."""
-        return self.choose(images, uniform).magnitudes
+        return self.choose(images, numbers).magnitudes
 
     def draw(self, images: Tensor, generator: torch.Generator | None = None) -> Draw:
         """Draw ops and strengths, one row per image; `None` is the default generator of the images' device."""
-        return self.choose(images, uniform(self.draws)(images, generator))
+        return self.choose(images, uniform_noise(self.numbers_per_image)(images, generator))
 
-    def choose(self, images: Tensor, uniform: Tensor) -> Draw:
+    def choose(self, images: Tensor, numbers: Tensor) -> Draw:
         """Ops and strengths, one row per image, for given random numbers.
 
         Args:
             images: `[B, C, H, W]`; only the shape matters.
-            uniform: `[B, U]`, uniform in [0, 1).
+            numbers: `[B, U]`, uniform in [0, 1).
         """
         probabilities = self.probabilities().flatten()
         count = images.shape[0], self.ops_per_image
         precise = torch.promote_types(probabilities.dtype, torch.float32)
         total = probabilities.detach().to(precise).cumsum(dim=0)
-        place, within, sign = uniform.to(total).view(count[0], 3, self.ops_per_image).unbind(dim=1)
+        place, within, sign = numbers.to(total).view(count[0], 3, self.ops_per_image).unbind(dim=1)
         choices = (place[..., None] * total[-1] >= total).sum(dim=-1).clamp(max=len(total) - 1)  # [B, N]
         rows = self._rows(images, within, sign)  # [B, N, O * L, P]
         chosen = rows.gather(2, choices[..., None, None].expand(*count, 1, rows.shape[-1]))[:, :, 0]

@@ -34,18 +34,14 @@ class RangePolicy(RangeTable):
     def __init__(self, bounds: Sequence[float], initial: float = 0.1, signed: Sequence[bool] | None = None) -> None:
         super().__init__(bounds, signed or [True] * len(bounds), initial)
 
-    def half_widths(self) -> Tensor:
-        """Half-widths `[P]` in the ops' units; carry gradient to the policy."""
-        return self.reaches()
-
-    def magnitudes(self, images: Tensor, labels: Tensor | None, uniform: Tensor) -> Tensor:
+    def magnitudes(self, images: Tensor, labels: Tensor | None, numbers: Tensor) -> Tensor:
         """Magnitudes `[B, P]`, carrying gradient to the policy; images and labels are not looked at."""
-        return self.scatter(self.half_widths(), uniform)
+        return self.scatter(self.half_widths(), numbers)
 
     @torch.no_grad()
     def describe(self, space: TransformSpace) -> Description:
         """The range of every op: `{name: {half_width, unit, bound}}`."""
-        return self.ranges(space, self.half_widths())
+        return self.describe_ranges(space, self.half_widths())
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], space: TransformSpace) -> Self:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision_policies import NAMES, Draw, draws, eight_bit, key, nothing, on_bytes, on_floats, row
 
 from augnet.baselines import AugMix, AutoAugment, RandAugment, TrivialAugment
-from augnet.baselines.auto_augment import POLICIES
+from augnet.baselines.auto_augment import OP_PAIRS
 from augnet.baselines.rounds import apply_round
 from augnet.classic import ClassicOp
 from augnet.scales import AUTO, MIX, RAND, TRIVIAL, Scale, table
@@ -113,7 +113,7 @@ def test_rand_augment_draws_as_torchvision(magnitude: int) -> None:
 def test_auto_augment_has_the_policy_of_torchvision() -> None:
     theirs = T.AutoAugment(T.AutoAugmentPolicy.CIFAR10)._policies
     assert [[(NAMES[name], share, bin_ or 0) for name, share, bin_ in pair] for pair in theirs] == [
-        list(pair) for pair in POLICIES
+        list(pair) for pair in OP_PAIRS
     ]
 
 

@@ -5,7 +5,8 @@ import torch
 from augnet_images import noise
 from torch import nn
 
-from augnet.code_encoder import CodeEncoder, drop_codes, uniform
+from augnet.code_encoder import CodeEncoder, drop_codes
+from augnet.draws import uniform
 
 
 def convolutions(encoder: CodeEncoder) -> list[tuple[int, int, int]]:
@@ -51,10 +52,10 @@ def test_dropout_keeps_the_mean() -> None:
     assert torch.equal(drop_codes(codes, 0.0, draws), codes)
 
 
-def test_uniform_draws_do_not_depend_on_the_dtype() -> None:
-    draws = [
-        uniform(torch.zeros(1, dtype=dtype), (5,), torch.Generator().manual_seed(0))
+def test_uniform_draws_do_not_depend_on_the_dtype_of_the_images() -> None:
+    single, double = (
+        uniform((5,), torch.zeros(1, dtype=dtype), torch.Generator().manual_seed(0))
         for dtype in (torch.float32, torch.float64)
-    ]
-    assert draws[1].dtype == torch.float64
-    assert torch.equal(draws[0].double(), draws[1])
+    )
+    assert single.dtype == torch.float32
+    assert torch.equal(single, double)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from augnet import AugNet, FieldPolicy, FieldSpace, TransformSpace
 from augnet.field import Composition, as_fields, smooth_displacement, transform
-from augnet.ops.base import uniform
+from augnet.ops.base import uniform_noise
 
 FieldAugNet = AugNet[FieldPolicy, FieldSpace]
 
@@ -61,7 +61,7 @@ def test_augmenting_is_applying_a_sample() -> None:
     net, images = network(), noise(4, 3, 8, 8, dtype=torch.float32)
     fields = net.sample(images, generator=generator())
     assert torch.equal(net(images, generator=generator()), net.space.apply(images, fields))
-    codes = net.policy.codes(images, uniform(net.policy.draws)(images, generator()))
+    codes = net.policy.codes(images, uniform_noise(net.policy.numbers_per_image)(images, generator()))
     assert torch.equal(net.policy.decoder(codes), fields)
     kept = codes != 0
     torch.testing.assert_close(codes[kept], 2 * net.policy.encoder(images)[kept])

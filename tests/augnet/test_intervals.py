@@ -89,9 +89,9 @@ def test_ranges_are_held_open(least: float) -> None:
 
 def test_a_widened_interval_is_at_least_as_wide_as_the_probe_and_its_gradient_is_handed_on() -> None:
     made = policy([0.2, 0.5, 0.9], [0.001, 0.9, 0.2])
-    narrow, described = made.reaches().detach(), made.describe(SPACE)
+    narrow, described = made.half_widths().detach(), made.describe(SPACE)
     with made.widened(0.25):
-        wide = made.reaches()
+        wide = made.half_widths()
         torch.testing.assert_close(wide.detach(), torch.maximum(narrow, 0.25 * made.bounds))
         wide.sum().backward()
     assert made.theta.grad is not None
@@ -99,7 +99,7 @@ def test_a_widened_interval_is_at_least_as_wide_as_the_probe_and_its_gradient_is
     torch.testing.assert_close(made.theta.grad, made.bounds * share * (1 - share))
     with pytest.raises(RuntimeError, match="inside"), made.widened(0.25):
         raise RuntimeError("inside")
-    torch.testing.assert_close(made.reaches().detach(), narrow)  # as before, whatever happened inside
+    torch.testing.assert_close(made.half_widths().detach(), narrow)  # as before, whatever happened inside
     assert made.describe(SPACE) == described
 
 
