@@ -1,4 +1,4 @@
-"""What a benchmark ran on."""
+"""The machine and the versions that a measurement was made with."""
 
 import os
 import platform
@@ -8,19 +8,27 @@ from pathlib import Path
 
 import torch
 
+PACKAGES = ("torch", "torchvision", "kornia", "pytorch-lightning")
+
+
+def environment(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Return the processor, the graphics card if there is one, and the versions of Python and of packages."""
+    card = {"graphics": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    return {"processor": processor(), **card, "python": platform.python_version(), **versions(packages)}
+
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """The version of each package, or that it is not installed."""
+    """Return the version of each package, or that it is not installed."""
     return {package: _version(package) for package in packages}
 
 
 def one_thread() -> str:
-    """The machine of a benchmark that takes one of its cores."""
+    """Return the machine of a measurement that takes one of its cores."""
     return f"{platform.machine()}, {os.cpu_count()} cores, 1 thread used"
 
 
 def processor() -> str:
-    """The name of the processor: it decides about the seconds more than anything else."""
+    """Return the name of the processor: it decides about the seconds more than anything else."""
     names = Path("/proc/cpuinfo")
     for line in names.read_text().splitlines() if names.exists() else []:
         if line.startswith("model name"):
@@ -29,7 +37,7 @@ def processor() -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """The name of the processor or graphics card that a device is."""
+    """Return the name of the processor or graphics card that a device is."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
 
 

@@ -7,7 +7,6 @@ the number, and nothing of other seeds. Several seeds: mean and t-interval; diff
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,7 @@ from typing import Any, NamedTuple
 
 from scipy import stats
 
-CONFIDENCE = 0.95
-
-
-class Interval(NamedTuple):
-    """A number, and where it may lie at 95 % confidence; None where that cannot be said."""
-
-    value: float
-    low: float | None
-    high: float | None
+from ..statistics import CONFIDENCE, Interval, paired_difference
 
 
 @dataclass(frozen=True)
@@ -81,21 +72,6 @@ def wilson(accuracy: float, count: int) -> Interval:
     return Interval(accuracy, float(found.low), float(found.high))
 
 
-def over_seeds(values: Sequence[float]) -> Interval:
-    """Mean of one number a seed, with Student's t-interval; no bounds for a single seed.
-
-    Example:
-        >>> [round(bound, 3) for bound in over_seeds([1.0, 2.0, 3.0])]
-        [2.0, -0.484, 4.484]
-    """
-    count, mean = len(values), math.fsum(values) / len(values)
-    if count < 2:
-        return Interval(mean, None, None)
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * deviation / math.sqrt(count)
-    return Interval(mean, mean - half, mean + half)
-
-
 class Arm(NamedTuple):
     """What was trained: the policy or control, and what tells its configuration from others (empty if all are one)."""
 
@@ -126,8 +102,8 @@ class Arms:
     def difference(self, arm: Arm, reference: str = "plain") -> tuple[Interval, int] | None:
         """Mean difference to an arm of the same setting over the seeds that both have, and how many; None if none."""
         first, second = self.by_seed[arm], self.by_seed.get(Arm(reference, arm.setting), {})
-        pairs = [first[seed] - second[seed] for seed in first if seed in second]
-        return (over_seeds(pairs), len(pairs)) if pairs and arm.name != reference else None
+        found = paired_difference(first, second)
+        return (found, len(set(first) & set(second))) if found and arm.name != reference else None
 
 
 def gather(summaries: Sequence[tuple[Summary, str]]) -> Arms:

@@ -11,8 +11,9 @@ from augnet.atomic_file import write_atomically
 from lightning_modules.commands.command_line import progress_bar
 
 from ..run_folder import OpenedRun, open_run
+from ..statistics import Interval, over_seeds
 from . import comparison, learned, op_section
-from .accuracy import Arms, Interval, Summary, over_seeds, read_summary
+from .accuracy import Arms, Summary, read_summary
 from .blocks import DASH, Chapter, Section, Table, listed, number, spoken
 from .page import Page, render
 from .provenance import this_page

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..run_folder import OpenedRun
-from .accuracy import Arm, Arms, Interval, Summary, gather, over_seeds, wilson
+from ..statistics import Interval, over_seeds
+from .accuracy import Arm, Arms, Summary, gather, wilson
 from .blocks import DASH, Block, Picture, Section, Table, Text, fixed, listed, signed
 from .drawing import drawing, page_style
 from .figures import intervals

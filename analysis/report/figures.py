@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from .accuracy import Interval
+from ..statistics import Interval
 from .blocks import fixed, spoken
 from .drawing import COLOURS, WIDTH
 

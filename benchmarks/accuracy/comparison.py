@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from analysis.report.accuracy import Interval, over_seeds
+from analysis.statistics import Interval, over_seeds
 from benchmarks.accuracy.study import Cell, Result, Study
 
 Classes = Callable[[int], bool]

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.grid import Grid
-from analysis.report.accuracy import Interval
+from analysis.statistics import Interval
 from benchmarks.accuracy.comparison import Recovery, Row, TaskTable, compare, recoveries
 from benchmarks.accuracy.study import Cell, Result, Study
 

@@ -15,7 +15,7 @@ from scipy import stats
 
 from analysis.class_solutions import class_solutions
 from analysis.report import learned
-from analysis.report.accuracy import Arm, Arms, Summary, gather, over_seeds, read_summary, wilson
+from analysis.report.accuracy import Arm, Arms, Summary, gather, read_summary, wilson
 from analysis.report.blocks import DASH, MINUS, Table, Text
 from analysis.report.comparison import caveat, sentences
 from analysis.report.drawing import COLOURS
@@ -24,6 +24,7 @@ from analysis.report.op_influence import WHOLE, _means, magnitudes_alone, measur
 from analysis.report.own_tables import own_tables
 from analysis.results import write_result
 from analysis.run_folder import OpenedRun, open_run
+from analysis.statistics import over_seeds
 from augnet import AugNet
 from augnet.batch import Batch
 from augnet.policies import ClassConditionalPolicy, MixturePolicy

@@ -1,0 +1,46 @@
+"""Intervals over seeds, the one place that has them: mean and Student's t."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+class Interval(NamedTuple):
+    """A number, and where it may lie at 95 % confidence; None where that cannot be said."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def over_seeds(values: Sequence[float]) -> Interval:
+    """Return the mean of one number a seed, with Student's t-interval; no bounds for a single seed.
+
+    Example:
+        >>> [round(bound, 3) for bound in over_seeds([1.0, 2.0, 3.0])]
+        [2.0, -0.484, 4.484]
+    """
+    mean, count = float(np.mean(values)), len(values)
+    if count < 2:
+        return Interval(mean, None, None)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * stats.sem(values))
+    return Interval(mean, mean - half, mean + half)
+
+
+def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interval | None:
+    """Return the mean of ours minus theirs over the seeds that both have, None without such.
+
+    Args:
+        ours: Seed -> number.
+        theirs: Seed -> number.
+
+    Example:
+        >>> paired_difference({0: 3.0, 1: 4.0, 2: 9.0}, {0: 1.0, 1: 2.0})
+        Interval(value=2.0, low=2.0, high=2.0)
+    """
+    shared = sorted(set(ours) & set(theirs))
+    return over_seeds([ours[seed] - theirs[seed] for seed in shared]) if shared else None
