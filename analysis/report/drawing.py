@@ -11,9 +11,9 @@ from pathlib import Path
 
 import matplotlib as mpl
 import torch.nn.functional as F
-from cycler import cycler
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
