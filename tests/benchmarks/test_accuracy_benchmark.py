@@ -411,7 +411,7 @@ def test_the_page_of_a_study_is_made_from_its_json(file: Path) -> None:
     assert tables_of(study, command.results_of(file))
 
 
-EVIDENCE = (ROOT / "docs" / "evidence.md").read_text()
+EVIDENCE = "".join((ROOT / "docs" / page).read_text() for page in ("evidence.md", "appendix_studies.md"))
 SHOWN = {
     "planted": ["none", "TrivialAugment-Wide", "learned ranges, probed", "learned class ranges, probed"],
     "shift_width_16": ["flip + crop", "TrivialAugment-Wide", "learned ranges"],
