@@ -1,4 +1,4 @@
-"""Shows the examples in docstrings as code: griffe knows the section `Examples:` of Google's style, not `Example:`."""
+"""Griffe extension that shows the section `Example:` of a docstring as code, as it does `Examples:`."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from griffe import Extension, Object
 
 
 class Examples(Extension):
-    """Reads `Example:` as `Examples:`."""
+    """Extension that renames `Example:` to `Examples:`."""
 
     def on_object(self, *, obj: Object, **_: Any) -> None:
-        """Called for each class, function and module once it is read."""
+        """Rename the section of one class, function or module; griffe calls this once it is read."""
         if obj.docstring is not None:
             obj.docstring.value = obj.docstring.value.replace("\nExample:\n", "\nExamples:\n")

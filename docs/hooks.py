@@ -1,11 +1,11 @@
-"""What the site shows beside the pages of this folder: sections of the README, programs, and the measured tables.
+"""Hooks of the documentation site: include sections of the README, files of the repository, and measured tables.
 
-The pages are written to be read in the repository too: their links lead to `../benchmarks/results`, which lies outside
-of the site's folder, and no text is kept twice.
+The pages can be read in the repository too. There their links lead to `../benchmarks/results`, which lies outside of the
+site's folder.
 
-    <!-- README.md: Two commands -->             becomes that section of the README, with its heading
-    <!-- README.md: table of Two commands -->    becomes its first table, with the paragraph below
-    <!-- file: examples/NAME.py -->              becomes that file of the repository, as a block of code
+    <!-- README.md: Quick start -->             becomes that section of the README, with its heading
+    <!-- README.md: table of Quick start -->    becomes its first table, with the paragraph below
+    <!-- file: examples/NAME.py -->             becomes that file of the repository, as a block of code
 """
 
 import re
@@ -31,7 +31,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put in what the README says, and lead links to the measured tables inside the site."""
+    """Insert what comments ask for, and point links to measured tables to their place inside the site."""
     readme = (ROOT / "README.md").read_text()
     markdown = re.sub(r"<!-- README\.md: table of (.+?) -->", lambda found: table(readme, found[1]), markdown)
     markdown = re.sub(r"<!-- file: (.+?) -->", lambda found: listing(found[1]), markdown)
@@ -40,7 +40,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def section(readme: str, heading: str) -> str:
-    """One section of the README, with links as they are from the folder of the pages.
+    """Return one section of the README, with links relative to the folder of the pages.
 
     Raises:
         PluginError: If there is no such section.
@@ -52,7 +52,7 @@ def section(readme: str, heading: str) -> str:
 
 
 def table(readme: str, heading: str) -> str:
-    """The first table of a section of the README, and the paragraph below it.
+    """Return the first table of a section of the README, and the paragraph below it.
 
     Raises:
         PluginError: If there is no such section, or no table in it.
@@ -65,7 +65,7 @@ def table(readme: str, heading: str) -> str:
 
 
 def listing(path: str) -> str:
-    """A file of the repository as a block of code.
+    """Return a file of the repository as a block of code.
 
     Raises:
         PluginError: If there is no such file.
