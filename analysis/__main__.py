@@ -1,4 +1,4 @@
-"""The command line of the analyses: `python -m analysis NAME ...`."""
+"""The command line of the analyses, `python -m analysis NAME ...`; after installation, of `augfluence.analysis`."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -9,11 +9,12 @@ from jsonargparse import ArgumentParser, auto_cli
 
 from lightning_modules.commands.command_line import mistakes_in_one_line, quieten
 
+from . import PROGRAM
 from .class_effects.command import class_effects
+from .commands.landscape import landscape
+from .commands.moments import moments
+from .commands.report import report
 from .exchange_rate.command import exchange_rate_study
-from .landscape.command import landscape
-from .moments.command import moments
-from .report.command import report
 
 Analysis = Callable[..., None]
 
@@ -27,7 +28,7 @@ ANALYSES: dict[str, Analysis] = {
 
 
 class _Parser(ArgumentParser):
-    """Takes `runs` as words beside each other, where jsonargparse wants a list in brackets."""
+    """Parser that takes `runs` as separate words, where jsonargparse expects a list in brackets."""
 
     def add_function_arguments(self, function: Callable, *args: Any, **kwargs: Any) -> list[str]:
         if "runs" not in inspect.signature(function).parameters:
@@ -43,10 +44,10 @@ def main(args: list[str] | None = None, analyses: Mapping[str, Analysis] | None 
 
     Args:
         args: Arguments as a list, instead of those of the process.
-        analyses: What there is to run, by name; by default `ANALYSES`.
+        analyses: Functions by name; by default `ANALYSES`.
 
     Raises:
-        SystemExit: With code 2 if an argument makes no sense or what is to be analysed is missing or broken.
+        SystemExit: With code 2 if an argument is invalid, or the input is missing or damaged.
     """
     quieten()
     with mistakes_in_one_line():
@@ -54,8 +55,8 @@ def main(args: list[str] | None = None, analyses: Mapping[str, Analysis] | None 
             dict(ANALYSES if analyses is None else analyses),
             args=args,
             parser_class=_Parser,
-            prog="python -m analysis",
-            description="Say what an augmentation does: numbers and pictures of a finished run, in RUN/analysis.",
+            prog=PROGRAM,
+            description="Analyze augmentations: numbers and pictures of a finished run, in RUN/analysis.",
         )
 
 

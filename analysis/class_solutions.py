@@ -1,4 +1,4 @@
-"""`S_k`, the solve for the loss of one class, that every question about single classes begins with."""
+"""`S_k`, the solve for the loss of one class: the first step of every influence on single classes."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ _TOLERANCE, _ITERATIONS = 1e-6, 2000
 
 @torch.no_grad()
 def class_solutions(hessian: LastLayerHessian, gradients: Tensor) -> list[Solution]:
-    """`S_k = (H + damping)^-1 grad L_k` of each class.
+    """Solve `S_k = (H + damping)^-1 grad L_k` for each class.
 
     Args:
         hessian: Of the training loss, with damping.

@@ -1,4 +1,4 @@
-"""A finished run, opened: its model, data, policy and seed, from the folder that `train.py fit` left behind."""
+"""A finished run read from its folder: model, data, policy and seed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from lightning_modules.classifier.checkpoint import load_checkpoint
 from lightning_modules.commands.cli import build_cli
 from lightning_modules.data import InfluenceDataModule
 
-_FIELDS = ("seed_everything", "model", "data")  # the rest of a configuration says how to train
+_FIELDS = ("seed_everything", "model", "data")  # the rest of a configuration is about training
 
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """What a run left behind.
+    """A finished run.
 
     Attributes:
         folder: The run's folder.
         config: Its configuration, as in `config.yaml`.
         seed: Its seed.
         model: The classifier with its last weights, in evaluation mode, without parameter gradients.
-        data: Its data module; nothing is loaded before it is asked for.
-        policy: The policy it ended with, frozen; None if it was trained without one.
+        data: Its data module, which loads lazily.
+        policy: Its last policy, frozen; None if it was trained without one.
     """
 
     folder: Path
@@ -47,9 +47,9 @@ def open_run(folder: str | Path, device: str = "auto", data_path: str | None = N
     """Open a finished run.
 
     Args:
-        folder: What `train.py fit` wrote: `runs/NAME`.
-        device: Where the model goes: `auto` (a GPU if there is one), or a name that torch knows.
-        data_path: Where the data are now, if they are not where the run had them (`data.path`).
+        folder: The folder that `train.py fit` wrote: `runs/NAME`.
+        device: Device of the model: `auto` (a GPU if there is one), or a name that torch knows.
+        data_path: Present place of the data, if it is not that of the run (`data.path`).
 
     Returns:
         The run.
@@ -97,7 +97,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _moved(data: dict[str, Any], path: str) -> dict[str, Any]:
-    """The configuration of the data, at another place."""
+    """Return the configuration of the data at another place."""
     settings = data.get("init_args") or {}
     if "path" not in settings:
         raise ValueError(f"data_path: {data.get('class_path')} has no path; leave data_path out.")

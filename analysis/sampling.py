@@ -1,14 +1,14 @@
-"""Which rows of a split an analysis looks at: drawn at random, since a split may lie in the order of its classes."""
+"""Random choice of the rows of a split, which may be sorted by class."""
 
 import torch
 
 
 def draw_rows(size: int, count: int, seed: int) -> list[int]:
-    """Draw row numbers without repeating any.
+    """Draw row numbers without repetition.
 
     Args:
-        size: Rows that there are.
-        count: How many at most.
+        size: Number of rows.
+        count: Upper bound of the numbers drawn.
         seed: Seed of the draw.
 
     Returns:

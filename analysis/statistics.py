@@ -1,4 +1,4 @@
-"""Intervals over seeds, the one place that has them: mean and Student's t."""
+"""Confidence intervals: Student's for a mean over seeds, Wilson's for a share of a number of images."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ CONFIDENCE = 0.95
 
 
 class Interval(NamedTuple):
-    """A number, and where it may lie at 95 % confidence; None where that cannot be said."""
+    """A number with the bounds of its 95 % interval; None for bounds that are not known."""
 
     value: float
     low: float | None
@@ -44,3 +44,20 @@ def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) ->
     """
     shared = sorted(set(ours) & set(theirs))
     return over_seeds([ours[seed] - theirs[seed] for seed in shared]) if shared else None
+
+
+def wilson(share: float, count: int) -> Interval:
+    """Return a share of `count` images with the interval of Wilson (1927).
+
+    It says how much other images of the same kind would change the share, and nothing of other seeds.
+
+    Args:
+        share: In [0, 1].
+        count: Images, >= 1.
+
+    Example:
+        >>> [round(bound, 3) for bound in wilson(0.9, 100)]
+        [0.9, 0.826, 0.945]
+    """
+    found = stats.binomtest(round(share * count), count).proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(share, float(found.low), float(found.high))

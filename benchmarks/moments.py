@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.__main__ import main as analyse
-from analysis.moments.influence_study import ESTIMATES
-from analysis.results import read_result
+from analysis.moments.influence_estimates import ESTIMATES
+from analysis.result_files import read_result
 from augnet.atomic_file import write_atomically
 from lightning_modules.commands.cli import build_cli
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.exchange_rate.setting import Training
-from analysis.results import read_result
+from analysis.result_files import read_result
 from augnet.atomic_file import write_atomically
 from benchmarks.environment import one_thread, versions
 

@@ -12,7 +12,7 @@ from ..exchange_rate.run_cache import Result, RunCache
 from ..exchange_rate.setting import Measurement, Setting, Training
 from ..exchange_rate.sweep import sweep
 from ..exchange_rate.training import data_of
-from ..results import write_result
+from ..result_files import write_result
 from .figures import agreement_picture, class_picture
 from .metrics import Floats, Truth
 from .observation import train_and_observe

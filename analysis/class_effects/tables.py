@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..grid import Grid
+from ..text_table import TextTable
 
 _PAIRS = 10
 _GROUPS = {"mean": "all", "worst_class": "worst class", "affected": "affected", "absorbing": "absorbing"}
 _TRUTHS = {"original": "by the label of the image", "multi_label": "by all answers people give"}
 
 
-def grids(result: Mapping[str, Any]) -> list[Grid]:
+def grids(result: Mapping[str, Any]) -> list[TextTable]:
     """Classes, confusion pairs, prediction, and the class-conditional policy.
 
     Args:
@@ -22,7 +22,7 @@ def grids(result: Mapping[str, Any]) -> list[Grid]:
     return [*classes, pairs, prediction, *recipe_grids(result["recipe"])]
 
 
-def recipe_grids(recipe: Mapping[str, Any]) -> list[Grid]:
+def recipe_grids(recipe: Mapping[str, Any]) -> list[TextTable]:
     """How well the class-conditional policy does.
 
     Args:
@@ -56,9 +56,9 @@ def _change_text(facts: Mapping[str, Any] | None, reference: bool) -> str:
     return mean if reference else f"{mean} ({100 * facts['change']:+.1f} ± {100 * facts['margin']:.1f})"
 
 
-def _classes(truth: str, rows: list[Mapping[str, Any]], strengths: list[float]) -> Grid:
+def _classes(truth: str, rows: list[Mapping[str, Any]], strengths: list[float]) -> TextTable:
     columns = [f"{strength:g}" for strength in strengths]
-    return Grid(
+    return TextTable(
         f"Accuracy in % and false positives (FP) of each class at each strength, {truth}; `*` is significant",
         ["class", *columns, "change", *(f"FP {column}" for column in columns), "growth"],
         [
@@ -74,8 +74,8 @@ def _classes(truth: str, rows: list[Mapping[str, Any]], strengths: list[float]) 
     )
 
 
-def _pairs(pairs: list[Mapping[str, Any]]) -> Grid:
-    return Grid(
+def _pairs(pairs: list[Mapping[str, Any]]) -> TextTable:
+    return TextTable(
         "Confusions that grow most, in % of the class, against the strength that is best for it",
         ["pair", "growth", "reverse", "co-occurrence", "similarity", "category"],
         [
@@ -91,9 +91,9 @@ def _pairs(pairs: list[Mapping[str, Any]]) -> Grid:
     )
 
 
-def _prediction(steps: list[Mapping[str, Any]]) -> Grid:
+def _prediction(steps: list[Mapping[str, Any]]) -> TextTable:
     measured = {"loss": "rise of the loss", "accuracy": "fall of accuracy"}
-    return Grid(
+    return TextTable(
         "Rank correlation over the classes with what was measured (95 % bootstrap over the classes)",
         ["measured, from the weakest to", "predicted by influence", "control: loss before"],
         [
@@ -107,9 +107,9 @@ def _prediction(steps: list[Mapping[str, Any]]) -> Grid:
     )
 
 
-def _recipe(truth: str, arms: Mapping[str, Any]) -> Grid:
+def _recipe(truth: str, arms: Mapping[str, Any]) -> TextTable:
     strongest = [arm for arm in arms if arm.startswith("strength")][-1]
-    return Grid(
+    return TextTable(
         f"Accuracy in %, {truth}; in brackets the change against {strongest}, 95 % over paired seeds",
         ["trained with", *_GROUPS.values()],
         [

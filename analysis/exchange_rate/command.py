@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ..results import write_result
+from ..result_files import write_result
 from .corruptions import check_corruptions
 from .figures import plot_curves, plot_rates
 from .run_cache import RunCache

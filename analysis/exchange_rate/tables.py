@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
-from ..grid import Grid
+from ..text_table import TextTable
 
 TITLES = {"in_domain": "validation images", "corrupted": "corrupted images"}
 LEGEND = (
@@ -14,7 +14,7 @@ LEGEND = (
 _LACK_OF_FIT = 0.05  # level of the F test
 
 
-def grids(summary: Mapping[str, Any]) -> list[Grid]:
+def grids(summary: Mapping[str, Any]) -> list[TextTable]:
     """Accuracy and worth on each kind of images, and accuracy under each corruption.
 
     Args:
@@ -70,17 +70,17 @@ def poor_fits(measure: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _worth(measure: Mapping[str, Any], title: str) -> Grid:
+def _worth(measure: Mapping[str, Any], title: str) -> TextTable:
     rows = [
         [arm, f"{size:,}", *worth_cells(measure, arm, index)]
         for arm, curve in measure["curves"].items()
         for index, size in enumerate(curve["sizes"])
     ]
     header = ["policy", "images", "accuracy, %", "worth in images", "interpolated"]
-    return Grid(f"Worth in extra real images, on {title}", header, rows)
+    return TextTable(f"Worth in extra real images, on {title}", header, rows)
 
 
-def _corruptions(summary: Mapping[str, Any]) -> Grid:
+def _corruptions(summary: Mapping[str, Any]) -> TextTable:
     """At the largest size that all arms have."""
     corruptions = summary["corruptions"]
     arms = next(iter(corruptions.values()))
@@ -90,4 +90,4 @@ def _corruptions(summary: Mapping[str, Any]) -> Grid:
         for arm in (arms if size is not None else [])
     ]
     names = [name.replace("_", " ") for name in corruptions]
-    return Grid(f"Accuracy in % under each corruption, {size or 0:,} images", ["policy", *names], rows)
+    return TextTable(f"Accuracy in % under each corruption, {size or 0:,} images", ["policy", *names], rows)

@@ -1,6 +1,6 @@
-"""How flat a minimum is and how noisy its gradients are (Geiping et al., 2023)."""
+"""Flatness of a minimum and noise of its gradients (Geiping et al., 2023; `docs/method.md`, "Flatness")."""
 
 from .flatness import flatness, random_walks
-from .gradient_noise import GradientNoise, SpreadOfVectors, noise_and_signal, summarise
+from .gradient_noise import GradientNoise, SpreadOfVectors, noise_and_signal, summarize
 
-__all__ = ["GradientNoise", "SpreadOfVectors", "flatness", "noise_and_signal", "random_walks", "summarise"]
+__all__ = ["GradientNoise", "SpreadOfVectors", "flatness", "noise_and_signal", "random_walks", "summarize"]

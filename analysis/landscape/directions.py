@@ -1,8 +1,8 @@
-"""Filter normalisation (Li et al., 2018, "Visualizing the Loss Landscape of Neural Nets").
+"""Filter normalization (Li et al., 2018, "Visualizing the Loss Landscape of Neural Nets").
 
-A filter is what makes one output: the slice `weight[o]` of a convolution or of a linear layer. Scaling all weights of
-a filter that batch normalisation follows changes nothing in the function; steps in units of each filter's norm do not
-see such scalings either. Tensors of one axis (biases, batch normalisation) are left alone.
+A filter is the set of weights of one output: the slice `weight[o]` of a convolution or of a linear layer. Scaling a
+filter in front of a batch normalization does not change the function; steps in units of the norm of each filter are
+invariant to it too. Tensors of one axis (biases, batch normalization) are not moved.
 """
 
 import torch
@@ -12,7 +12,7 @@ Tensors = dict[str, Tensor]
 
 
 def filter_weights(model: nn.Module) -> Tensors:
-    """The weights of two or more axes, by name, detached; they share memory with the model.
+    """Return the weights of two or more axes, by name, detached; they share memory with the model.
 
     Args:
         model: The network.
@@ -27,14 +27,14 @@ def filter_weights(model: nn.Module) -> Tensors:
 
 
 def filter_norms(weight: Tensor) -> Tensor:
-    """The norm of each filter `weight[o]`, of shape `[O, 1, ...]`, in at least float32."""
+    """Return the norm of each filter `weight[o]`, of shape `[O, 1, ...]`, in at least float32."""
     precise = weight.to(torch.promote_types(weight.dtype, torch.float32))
     norms: Tensor = precise.flatten(1).norm(dim=1)
     return norms.view(-1, *[1] * (weight.ndim - 1))
 
 
 def filter_direction(weights: Tensors, generator: torch.Generator) -> Tensors:
-    """A Gaussian direction in which every filter has the norm of that filter of the weights.
+    """Draw a Gaussian direction whose filters have the norms of the filters of the weights.
 
     Args:
         weights: Of two or more axes, by name.
@@ -51,5 +51,5 @@ def filter_direction(weights: Tensors, generator: torch.Generator) -> Tensors:
 
 
 def total_norm(tensors: Tensors) -> float:
-    """The Euclidean norm of all entries together."""
+    """Return the Euclidean norm of all entries together."""
     return float(torch.stack([tensor.double().square().sum() for tensor in tensors.values()]).sum().sqrt())

@@ -1,6 +1,6 @@
-"""Flatness: how far along random directions until the unaugmented training loss reaches a threshold.
+"""Flatness: the distance along random directions at which the unaugmented training loss reaches a threshold.
 
-Geiping et al., 2023, measure the mean filter-normalised distance to a loss of 1.0; larger is flatter. Their code walks
+Geiping et al., 2023, measure the mean filter-normalized distance to a loss of 1.0; larger is flatter. Their code walks
 in steps of 0.1 and differs in four points, changed here: it scales each tensor instead of each filter, takes a single
 direction, counts one step too many, and gives a model that lies above the threshold already one step instead of 0.
 """
@@ -21,9 +21,9 @@ class Walk:
     """The loss along one direction.
 
     Attributes:
-        distance: Where the loss first reaches the threshold, in units of the norms of the filters (1 is a move as long
-            as the weights); infinite if it does not within the longest walk.
-        steps: The places that were looked at on the way, the start first.
+        distance: First place at which the loss reaches the threshold, in units of the norms of the filters (1 is the
+            norm of the weights); infinite if the longest walk does not reach it.
+        steps: The places of the walk, the start first.
         losses: The loss at each.
     """
 
@@ -36,10 +36,10 @@ def walk(loss_at: Callable[[float], float], threshold: float, step: float, longe
     """Walk in equal steps until the loss reaches the threshold, then halve the last step.
 
     Args:
-        loss_at: The loss at a distance. What is not finite counts as above the threshold.
+        loss_at: The loss at a distance. Values that are not finite count as above the threshold.
         threshold: The loss to reach.
         step: Length of a step, > 0.
-        longest: Where to give up, at least one step.
+        longest: Length of the longest walk, at least one step.
     """
 
     def below(loss: float) -> bool:
@@ -66,15 +66,15 @@ def random_walks(
     seed: int = 0,
     report: Callable[[], None] = lambda: None,
 ) -> list[Walk]:
-    """Walk from the weights along random filter-normalised directions.
+    """Walk from the weights along random filter-normalized directions.
 
     Args:
-        loss: The loss as a function of the weights, in evaluation mode; all else that it depends on stays as it is.
+        loss: The loss as a function of the weights, in evaluation mode; everything else is fixed.
         weights: Of two or more axes, by name; not changed.
         directions: Number of directions, >= 1.
         threshold: The loss to reach, > 0.
         step: Length of a step in units of the norms of the filters, > 0.
-        longest: Where to give up, >= `step`.
+        longest: Length of the longest walk, >= `step`.
         seed: Seed of the directions.
         report: Called after each direction.
 
@@ -99,11 +99,11 @@ def random_walks(
 
 
 def flatness(walks: list[Walk], weights: Tensors) -> dict[str, float]:
-    """What the walks say about the minimum.
+    """Summarize walks as the flatness of the minimum.
 
     Args:
         walks: From `random_walks`.
-        weights: What they started from.
+        weights: Their start.
 
     Returns:
         `distance`: the mean over the directions, in units of the norms of the filters, so that it does not see how

@@ -1,4 +1,4 @@
-"""How noisy batch gradients are: their spread, the signal-to-noise ratio and the gradient-noise scale.
+"""Noise of batch gradients: their spread, the signal-to-noise ratio and the gradient-noise scale.
 
 With `g_B` the gradient of a batch of B images, G its expectation and `S = tr Cov` of the gradient of one image,
 `E ||g_B||^2 = ||G||^2 + S / B`. McCandlish et al., 2018, appendix A: from squared norms at two batch sizes
@@ -73,7 +73,7 @@ class GradientNoise:
 
 
 def noise_and_signal(small: float, big: float, small_batch: int, big_batch: int) -> tuple[float, float]:
-    """S and G2 from squared norms of batch gradients.
+    """Estimate S and G2 from squared norms of batch gradients.
 
     Args:
         small: Mean of `||g||^2` over batches of `small_batch` images.
@@ -95,8 +95,8 @@ def noise_and_signal(small: float, big: float, small_batch: int, big_batch: int)
     return noise, signal
 
 
-def summarise(seen: SpreadOfVectors, batch_size: int) -> GradientNoise:
-    """The noise of the batch gradients that were seen.
+def summarize(seen: SpreadOfVectors, batch_size: int) -> GradientNoise:
+    """Summarize the noise of batch gradients.
 
     Args:
         seen: Gradients of batches of one size, at least two.

@@ -1,25 +1,36 @@
-"""Moments of augmented images, of what a network makes of them, and of the loss.
+"""Moments of augmented images, of network outputs on them, and of the loss.
 
-views = views_of(policy, image)                      # what a policy makes of an image, with weights
+views = views_of(policy, image)                      # weighted views of an image under a policy
 views.moments                                        # mean and covariance of the image, as a factor
 loss_moments(network, views.moments, target)         # of the loss, without passing the views through the network
-explicit_regulariser(network, means, factors, loss)  # what training on all views adds, as a loss
+explicit_regularizer(network, means, factors, loss)  # the term that training on all views adds, as a loss
 """
 
+import warnings
+from typing import Any
+
 from .factored import Moments, moments_of
-from .mixing import mixed_views
+from .mixing_views import mixed_views
 from .network import loss_moments, output_moments
 from .policy_influence import expected_influence
 from .policy_views import views_of
-from .regulariser import explicit_regulariser
+from .regularizer import explicit_regularizer
 
 __all__ = [
     "Moments",
     "expected_influence",
-    "explicit_regulariser",
+    "explicit_regularizer",
     "loss_moments",
     "mixed_views",
     "moments_of",
     "output_moments",
     "views_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return what a former name stands for, with a DeprecationWarning."""
+    if name != "explicit_regulariser":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn("explicit_regulariser is explicit_regularizer now", DeprecationWarning, stacklevel=2)
+    return explicit_regularizer

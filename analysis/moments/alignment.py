@@ -1,9 +1,9 @@
-"""How the saliency lies to the covariance of the augmented image. METHODS.md 2.6.
+"""Alignment of the saliency with the covariance of the augmented image. `docs/method.md`, "Moments".
 
-    R = g^T Sigma g / (||g||^2 lambda_max)              in [0, 1]; 0: the loss does not feel the augmentation
+    R = g^T Sigma g / (||g||^2 lambda_max)              in [0, 1]; 0: the loss does not change along the augmentation
     A = (g^T Sigma g / ||g||^2) / (tr Sigma / D)        1 for a random direction, less if aligned with what varies least
 
-Sigma has few columns, so its smallest eigenvector is a large null space: these two say more than an angle to it.
+Sigma has few columns and a large null space, so the angle to its smallest eigenvector is not informative.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Alignment(NamedTuple):
 
 
 def alignment(moments: Moments, gradient: Tensor) -> Alignment:
-    """Alignment of a gradient with the covariance; both 0 where either is 0.
+    """Return the alignment of a gradient with the covariance; both numbers are 0 where either is 0.
 
     Args:
         moments: Of the image `[...]`.
@@ -32,5 +32,5 @@ def alignment(moments: Moments, gradient: Tensor) -> Alignment:
     square, trace = float(gradient.square().sum()), float(moments.trace)
     if square == 0 or trace == 0:
         return Alignment(0.0, 0.0)
-    felt = float(moments.quadratic(gradient)) / square
-    return Alignment(felt / moments.largest, felt / (trace / moments.mean.numel()))
+    along = float(moments.quadratic(gradient)) / square
+    return Alignment(along / moments.largest, along / (trace / moments.mean.numel()))

@@ -1,6 +1,6 @@
-"""All views of an image under the fixed policies whose draws are finite, each with its probability.
+"""All views of an image under fixed policies with finitely many outcomes, each with its probability.
 
-A function returns None where there are too many to pass through a network.
+A function returns None for too many views to pass through a network.
 """
 
 from __future__ import annotations
@@ -19,37 +19,39 @@ from augnet.classic import CLASSIC_OPS
 from augnet.scales import AUTO, RAND, RAND_OPS, TRIVIAL, table
 from augnet.space import TransformSpace
 
-from .views import Views
+from .weighted_views import WeightedViews
 
 _MOST = 4096
 _IN_A_BATCH = 1024
 
 
-def views_by_rows(apply: Callable[[Tensor, Tensor], Tensor], image: Tensor, rows: Tensor, weights: Tensor) -> Views:
-    """Views by rows of magnitudes; equal rows are one view."""
+def views_by_rows(
+    apply: Callable[[Tensor, Tensor], Tensor], image: Tensor, rows: Tensor, weights: Tensor
+) -> WeightedViews:
+    """Return the views by rows of magnitudes; equal rows are one view."""
     unique, places = rows.unique(dim=0, return_inverse=True)
     total = weights.new_zeros(len(unique)).index_add_(0, places, weights)
     kept = total > 0
     images = [apply(image.repeat(len(part), 1, 1, 1), part) for part in unique[kept].split(_IN_A_BATCH)]
-    return Views(torch.cat(images), (total[kept] / total.sum()).to(image), "enumeration")
+    return WeightedViews(torch.cat(images), (total[kept] / total.sum()).to(image), "enumeration")
 
 
-def _trivial(policy: TrivialAugment, image: Tensor) -> Views:
+def _trivial(policy: TrivialAugment, image: Tensor) -> WeightedViews:
     rows = table(TRIVIAL, RAND_OPS, *image.shape[1:]).flatten(0, 2).to(image)
     return views_by_rows(apply_round, image, rows, torch.full((len(rows),), 1 / len(rows), dtype=torch.float64))
 
 
-def _rounds(image: Tensor, weights: Tensor, chains: list[Tensor]) -> Views:
-    """Chains of rows, `[R, P]` for each round, of given probabilities `[R]`."""
+def _rounds(image: Tensor, weights: Tensor, chains: list[Tensor]) -> WeightedViews:
+    """Return the views of chains of rows, `[R, P]` for each round, of given probabilities `[R]`."""
     images = image.repeat(len(weights), 1, 1, 1)
     for rows in chains:
         images = torch.cat(
             [apply_round(*part) for part in zip(images.split(_IN_A_BATCH), rows.split(_IN_A_BATCH), strict=True)]
         )
-    return Views(images, weights.to(image), "enumeration")
+    return WeightedViews(images, weights.to(image), "enumeration")
 
 
-def _rand(policy: RandAugment, image: Tensor) -> Views | None:
+def _rand(policy: RandAugment, image: Tensor) -> WeightedViews | None:
     rows = table(RAND, RAND_OPS, *image.shape[1:])[:, policy.magnitude].flatten(0, 1).to(image)
     rows, times = rows.unique(dim=0, return_counts=True)
     if len(rows) ** policy.rounds > _MOST:
@@ -59,8 +61,8 @@ def _rand(policy: RandAugment, image: Tensor) -> Views | None:
     return _rounds(image, weights, [rows[chains[:, step]] for step in range(policy.rounds)])
 
 
-def _auto(policy: AutoAugment, image: Tensor) -> Views:
-    """25 pairs, each op on or off, each sign."""
+def _auto(policy: AutoAugment, image: Tensor) -> WeightedViews:
+    """Enumerate 25 pairs, each op on or off, each sign."""
     rows = table(AUTO, CLASSIC_OPS, *image.shape[1:]).to(image)
     first, second, weights = [], [], []
     for pair in OP_PAIRS:
@@ -76,7 +78,7 @@ def _auto(policy: AutoAugment, image: Tensor) -> Views:
     return _rounds(image, total, list(both.chunk(2, dim=1)))
 
 
-def _flip_crop(policy: FlipCrop, image: Tensor) -> Views | None:
+def _flip_crop(policy: FlipCrop, image: Tensor) -> WeightedViews | None:
     height, width = image.shape[1:]
     down, across = (round(policy.padding * side) for side in (height, width))
     if 2 * (2 * down + 1) * (2 * across + 1) > _MOST:
@@ -85,22 +87,22 @@ def _flip_crop(policy: FlipCrop, image: Tensor) -> Views | None:
     crops = padded.unfold(1, height, 1).unfold(2, width, 1).permute(1, 2, 0, 3, 4).flatten(0, 1)
     weights = torch.tensor([1 - policy.flip, policy.flip], dtype=torch.float64).repeat_interleave(len(crops))
     images, kept = torch.cat([crops, crops.flip(-1)]), weights > 0
-    return Views(images[kept], (weights[kept] / len(crops)).to(image), "enumeration")
+    return WeightedViews(images[kept], (weights[kept] / len(crops)).to(image), "enumeration")
 
 
-def _cutout(policy: Cutout, image: Tensor) -> Views | None:
+def _cutout(policy: Cutout, image: Tensor) -> WeightedViews | None:
     height, width = image.shape[1:]
     if height * width > _MOST:
         return None
     size = image.new_tensor([width, height])
-    centres = torch.cartesian_prod(torch.arange(width), torch.arange(height)).to(image) / size
+    centers = torch.cartesian_prod(torch.arange(width), torch.arange(height)).to(image) / size
     space: TransformSpace = policy.space
-    magnitudes = image.new_full((len(centres), 1), policy.side)
-    images = space.apply(image.repeat(len(centres), 1, 1, 1), magnitudes, {"cutout": centres})
-    return Views(images, image.new_full((len(centres),), 1 / len(centres)), "enumeration")
+    magnitudes = image.new_full((len(centers), 1), policy.side)
+    images = space.apply(image.repeat(len(centers), 1, 1, 1), magnitudes, {"cutout": centers})
+    return WeightedViews(images, image.new_full((len(centers),), 1 / len(centers)), "enumeration")
 
 
-ENUMERATED: dict[type, Callable[[Any, Tensor], Views | None]] = {
+ENUMERATED: dict[type, Callable[[Any, Tensor], WeightedViews | None]] = {
     TrivialAugment: _trivial,
     RandAugment: _rand,
     AutoAugment: _auto,

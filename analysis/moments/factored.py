@@ -1,10 +1,7 @@
-"""Mean and covariance of a random tensor; the covariance only ever as a factor.
+"""Mean and covariance of a random tensor; the covariance is held as a factor, `Sigma = sum_k F_k F_k^T`.
 
-    Sigma = sum_k F_k F_k^T + diag(v)
-
-F_k are K tensors of the shape of the mean, one for each thing that is random (or each place where it was evaluated);
-v is the variance of what is independent in every entry (white noise, pixel dropout). D is the number of entries:
-D x D numbers are never held.
+`F_k` are K tensors of the shape of the mean, one for each view (or each principal direction). D is the number of
+entries; a D x D matrix is never formed. Background: `docs/method.md`, "Moments".
 """
 
 from __future__ import annotations
@@ -28,12 +25,10 @@ class Moments:
     Attributes:
         mean: `[...]`.
         factor: `[K, ...]`, K >= 0.
-        diagonal: `[...]`, >= 0: variance of what is independent in every entry; None for none.
     """
 
     mean: Tensor
     factor: Tensor
-    diagonal: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.factor.shape[1:] != self.mean.shape:
@@ -41,40 +36,24 @@ class Moments:
                 f"expected a factor [K, ...] of tensors like the mean {list(self.mean.shape)}, found "
                 f"{list(self.factor.shape)}"
             )
-        if self.diagonal is not None and self.diagonal.shape != self.mean.shape:
-            raise ValueError(f"expected variances {list(self.mean.shape)}, found {list(self.diagonal.shape)}")
 
     @property
     def variance(self) -> Tensor:
         """Variance of every entry, `[...]`: the diagonal of Sigma."""
-        own = self.factor.square().sum(dim=0)
-        return own if self.diagonal is None else own + self.diagonal
+        return self.factor.square().sum(dim=0)
 
     @property
     def trace(self) -> Tensor:
         """`tr Sigma`, a scalar."""
         return self.variance.sum()
 
-    def times(self, vector: Tensor) -> Tensor:
-        """`Sigma g` for `g` of the shape of the mean."""
-        product: Tensor = torch.tensordot(self.factor.flatten(1) @ vector.flatten(), self.factor, dims=1)
-        return product if self.diagonal is None else product + self.diagonal * vector
-
     def quadratic(self, vector: Tensor) -> Tensor:
-        """`g^T Sigma g = ||F^T g||^2`, a scalar: the variance of `<g, t>`."""
-        own = (self.factor.flatten(1) @ vector.flatten()).square().sum()
-        return own if self.diagonal is None else own + (self.diagonal * vector.square()).sum()
+        """Return `g^T Sigma g = ||F^T g||^2`, a scalar: the variance of `<g, t>`."""
+        return (self.factor.flatten(1) @ vector.flatten()).square().sum()
 
     def columns(self, chunk: int = _CHUNK) -> Iterator[Tensor]:
-        """The columns of the whole factor, `[R, ...]` with `R <= chunk`; one for each entry of the diagonal."""
+        """Yield the columns of the factor in pieces `[R, ...]` with `R <= chunk`."""
         yield from (part for part in self.factor.split(chunk) if len(part))
-        if self.diagonal is None:
-            return
-        deviation = self.diagonal.sqrt().flatten()
-        for places in deviation.nonzero()[:, 0].split(chunk):
-            rows = deviation.new_zeros(len(places), len(deviation))
-            rows[torch.arange(len(places)), places] = deviation[places]
-            yield rows.view(-1, *self.mean.shape)
 
     @cached_property
     def largest(self) -> float:
@@ -85,20 +64,19 @@ class Moments:
         if size == 1:
             return float(self.trace)
         columns = self.factor.flatten(1).double().cpu().numpy()
-        own = 0.0 if self.diagonal is None else self.diagonal.flatten().double().cpu().numpy()
-        operator = LinearOperator((size, size), lambda v: (columns @ v) @ columns + own * v, dtype="float64")
+        operator = LinearOperator((size, size), lambda v: (columns @ v) @ columns, dtype="float64")
         start = np.random.default_rng(0).standard_normal(size)  # the same at every call
         return float(eigsh(operator, k=1, which="LA", v0=start, return_eigenvectors=False)[0])
 
     def effective_rank(self) -> float:
-        """`tr Sigma / largest eigenvalue`, in [1, D]; 0 where nothing varies."""
+        """Return `tr Sigma / largest eigenvalue`, in [1, D]; 0 for a constant tensor."""
         largest = self.largest
         return float(self.trace) / largest if largest > 0 else 0.0
 
     def compressed(self, rank: int) -> Moments:
-        """The same mean with at most `rank` columns, the principal ones: orthogonal, the longest first.
+        """Return the same mean with at most `rank` columns: the principal ones, orthogonal, longest first.
 
-        What is left out has the smallest variance that `rank` columns can leave out. The diagonal stays as it is.
+        The variance that is left out is the smallest that `rank` columns can leave out.
         """
         if rank < 1:
             raise ValueError(f"rank must be at least 1, found {rank}.")
@@ -107,18 +85,18 @@ class Moments:
         rows = self.factor.flatten(1).double()
         _, vectors = torch.linalg.eigh(rows @ rows.T)  # K x K, ascending
         chosen = vectors[:, -rank:].flip(1).to(self.factor)
-        return Moments(self.mean, torch.tensordot(chosen.T, self.factor, dims=1), self.diagonal)
+        return Moments(self.mean, torch.tensordot(chosen.T, self.factor, dims=1))
 
 
 def moments_of(images: Tensor, weights: Tensor | None = None) -> Moments:
-    """Moments of a distribution over finitely many tensors: `F_k = sqrt(w_k) (t_k - mu)`.
+    """Return the moments of a distribution over finitely many tensors: `F_k = sqrt(w_k) (t_k - mu)`.
 
     Args:
         images: `[K, ...]`.
         weights: `[K]`, >= 0 and of sum 1; by default equal.
 
     Raises:
-        ValueError: If there is nothing, or the weights are no distribution over it.
+        ValueError: If there are no tensors, or the weights are no distribution over them.
     """
     if not len(images):
         raise ValueError("expected at least one tensor [K, ...], found none")

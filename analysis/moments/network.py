@@ -1,4 +1,4 @@
-"""Moments of what a network makes of a random image, from those of the image, without sampling.
+"""Moments of the outputs of a network for a random image, from the moments of the image, without sampling.
 
 With J the Jacobian at the mean image, p the probabilities there, and F the columns of the image's factor:
 
@@ -7,10 +7,10 @@ With J the Jacobian at the mean image, p the probabilities there, and F the colu
     E L    ~ L(mu) + 1/2 tr(J^T (diag p - p p^T) J Sigma)               cross-entropy, Gauss-Newton
     Var L  ~ g^T Sigma g = ||F^T g||^2                                  first order, g the gradient of the loss
 
-All are exact for functions that are linear (first two) or as smooth as the name says, and wrong by what comes after
-in Taylor's series: they degrade as the augmentation grows. A ReLU network has no second derivative but at its kinks,
-so there the Hessian of the logits is 0 and the second-order loss is the Gauss-Newton one; `step` in `curvature`
-measures the kinks too. METHODS.md 2.4.
+The first two are exact for linear functions; otherwise the error is the remainder of Taylor's series and grows with
+the strength of the augmentation. The second derivative of a ReLU network is 0 except at its kinks, so the Hessian of
+the logits is 0 and the second-order loss is the Gauss-Newton one; finite differences (`step` in `curvature`) see the
+kinks too. `docs/method.md`, "Moments".
 
 A function takes `[B, ...]` to `[B, ...]`, row by row: evaluation mode, no batch statistics.
 """
@@ -30,7 +30,7 @@ Function = Callable[[Tensor], Tensor]
 
 
 def output_moments(function: Function, moments: Moments) -> Moments:
-    """First-order moments of `f(t)`: mean `f(mu)`, factor `J F`; exact for linear functions, up to rounding.
+    """Return the first-order moments of `f(t)`: mean `f(mu)`, factor `J F`; exact for linear functions.
 
     Args:
         function: `[B, ...]` to `[B, k]`.
@@ -39,20 +39,16 @@ def output_moments(function: Function, moments: Moments) -> Moments:
     Returns:
         Moments of `[k]`; J F comes from one product per column or per output, whichever are fewer.
     """
-    count = len(moments.factor) + (0 if moments.diagonal is None else moments.mean.numel())
     value = function(moments.mean[None])[0]
-    if count <= value.numel():
+    if len(moments.factor) <= value.numel():
         columns = [_along(function, moments.mean, part) for part in moments.columns()]
         return Moments(value, torch.cat([value.new_zeros(0, *value.shape), *columns]))
     jacobian = _jacobian(function, moments.mean, value)
-    factor = moments.factor.flatten(1) @ jacobian.T
-    if moments.diagonal is not None:
-        factor = torch.cat([factor, (jacobian * moments.diagonal.sqrt().flatten()).T])
-    return Moments(value, factor)
+    return Moments(value, moments.factor.flatten(1) @ jacobian.T)
 
 
 def curvature(function: Function, moments: Moments, step: float | None = None) -> Tensor:
-    """`1/2 sum_k f''[F_k, F_k]`, what the second order adds to `f(mu)`.
+    """Return `1/2 sum_k f''[F_k, F_k]`, the second-order term of `E f`.
 
     Args:
         function: `[B, ...]` to `[B, ...]`.
@@ -95,7 +91,7 @@ class LossMoments(NamedTuple):
 
 
 def loss_moments(function: Function, moments: Moments, target: Tensor) -> LossMoments:
-    """Moments of the cross-entropy of logits `f(t)`.
+    """Return moments of the cross-entropy of logits `f(t)`.
 
     Args:
         function: `[B, ...]` to logits `[B, K]`.
@@ -114,13 +110,13 @@ def loss_moments(function: Function, moments: Moments, target: Tensor) -> LossMo
 
 
 def softmax_curvature(probs: Tensor, columns: Tensor) -> Tensor:
-    """`v^T (diag p - p p^T) v` for every row v of `columns`, `[..., K]` each; `[...]`, >= 0."""
+    """Return `v^T (diag p - p p^T) v` for every row v of `columns`, `[..., K]` each; `[...]`, >= 0."""
     mean = (probs * columns).sum(dim=-1, keepdim=True)
     return (probs * (columns - mean).square()).sum(dim=-1)
 
 
 def loss_gradient(function: Function, image: Tensor, target: Tensor) -> Tensor:
-    """Gradient of the cross-entropy in the image, of its shape: the saliency.
+    """Return the gradient of the cross-entropy in the image, of its shape: the saliency.
 
     Args:
         function: `[B, ...]` to logits `[B, K]`.
@@ -131,7 +127,7 @@ def loss_gradient(function: Function, image: Tensor, target: Tensor) -> Tensor:
 
 
 def push(function: Function, places: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """Values and directional derivatives, row by row; both carry gradient.
+    """Return values and directional derivatives, row by row; both carry gradient.
 
     Args:
         function: `[R, ...]` to `[R, ...]`.
@@ -143,7 +139,7 @@ def push(function: Function, places: Tensor, directions: Tensor) -> tuple[Tensor
 
 
 def pull(function: Function, places: Tensor, weights: Callable[[Tensor], Tensor]) -> Tensor:
-    """Gradient of `<w, f(places)>` in the places, row by row; detached.
+    """Return the gradient of `<w, f(places)>` in the places, row by row; detached.
 
     Args:
         function: `[R, ...]` to `[R, ...]`.
@@ -155,7 +151,7 @@ def pull(function: Function, places: Tensor, weights: Callable[[Tensor], Tensor]
 
 
 def _along(function: Function, at: Tensor, directions: Tensor) -> Tensor:
-    """Derivatives of one function in several directions `[R, ...]`."""
+    """Return derivatives of one function in several directions `[R, ...]`."""
     return push(function, at.expand_as(directions).clone(), directions)[1]
 
 
@@ -165,7 +161,7 @@ def _second(function: Function, at: Tensor, directions: Tensor) -> Tensor:
 
 
 def _jacobian(function: Function, at: Tensor, value: Tensor) -> Tensor:
-    """`[k, D]`, by one product from the left for each output, all in one batch."""
+    """Return the Jacobian `[k, D]`, by one product from the left for each output, all in one batch."""
     outputs = value.numel()
     unit = torch.eye(outputs, dtype=value.dtype, device=value.device).view(outputs, *value.shape)
     return pull(function, at.expand(outputs, *at.shape).clone(), lambda _: unit).flatten(1)

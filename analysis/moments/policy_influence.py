@@ -3,11 +3,11 @@
     E I(T x) ~ I(mu) + 1/2 tr(Hess_x I Sigma) = I(mu) + 1/2 sum_k I''[F_k, F_k],     Var I ~ g^T Sigma g
 
 with I the up-weighting influence of an augmented image (`influence.upweight_influence`), mu and F the moments of the
-image (docs/method.md, "Moments"). Negative is good: on average over images, training on views of this policy is
+image (`docs/method.md`, "Moments"). Negative is good: on average over images, training on views of this policy is
 predicted to lower the loss on the influence set.
 
-The influence is a function of the network's features, so a network with ReLU has only the curvature of its softmax
-here, and none of that of its kinks; `step` takes differences over a step of the size of the augmentation instead.
+The derivatives of a ReLU network have the curvature of its softmax alone; `step` takes differences over a step of the
+size of the augmentation instead, which include its kinks.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ExpectedInfluence(NamedTuple):
 
 @torch.no_grad()
 def expected_influence(influence: Function, moments: Moments, step: float | None = None) -> ExpectedInfluence:
-    """Mean and variance of the influence of a random image.
+    """Return mean and variance of the influence of a random image.
 
     Args:
         influence: Images `[B, C, H, W]` to influence `[B]`, see `influence_function`.
@@ -56,13 +56,13 @@ def expected_influence(influence: Function, moments: Moments, step: float | None
 
 
 def capture_of(model: AugmentedClassifier, data: InfluenceDataModule) -> FeatureCapture:
-    """Catches features and logits of a classifier at its last linear layer."""
+    """Return the capture of features and logits of a classifier at its last linear layer."""
     images, _ = data.splits.influence.__getitems__([0, 0])
     return FeatureCapture(model, find_last_linear(model.network, images.to(model.device)))
 
 
 def influence_function(capture: FeatureCapture, solution: Solution | Tensor, target: Tensor) -> Function:
-    """Influence of images of one target, under a network that is not changed.
+    """Return the influence of images of one target, under a fixed network.
 
     Args:
         capture: Of the classifier, in evaluation mode; see `capture_of`.
@@ -82,7 +82,7 @@ def influence_function(capture: FeatureCapture, solution: Solution | Tensor, tar
 
 @torch.no_grad()
 def read_rows(capture: FeatureCapture, images: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
-    """Features `[N, D]` and logits `[N, K]` of images `[N, C, H, W]`, on the device of the classifier."""
+    """Return features `[N, D]` and logits `[N, K]` of images `[N, C, H, W]`, on the device of the classifier."""
     pairs = [capture(part.to(capture.head.weight.device)) for part in images.split(batch_size)]
     features, logits = (torch.cat(column) for column in zip(*pairs, strict=True))
     return features, logits
@@ -91,7 +91,7 @@ def read_rows(capture: FeatureCapture, images: Tensor, batch_size: int) -> tuple
 def training_hessian(
     capture: FeatureCapture, data: InfluenceDataModule, damping: float, rows: int = 2048
 ) -> LastLayerHessian:
-    """H of training images as they are; the arguments are those of `solve_for_influence_set`."""
+    """Return H of training images without augmentation; for the arguments see `solve_for_influence_set`."""
     train = data.splits.train
     images, _ = train.__getitems__(draw_rows(len(train), rows, seed=0))
     return LastLayerHessian(*read_rows(capture, images, data.batch_size), damping=damping)
@@ -101,7 +101,7 @@ def training_hessian(
 def solve_for_influence_set(
     capture: FeatureCapture, data: InfluenceDataModule, damping: float, rows: int = 2048
 ) -> Solution:
-    """`S = (H + damping)^-1 g`: g of the whole influence set, H of training images as they are.
+    """Solve `S = (H + damping)^-1 g`: g of the whole influence set, H of training images without augmentation.
 
     Args:
         capture: Of the classifier, in evaluation mode.

@@ -1,8 +1,8 @@
-"""The views of one image under any policy of `augnet`.
+"""Weighted views of one image under any policy of `augnet`.
 
-From them come mean and covariance of the image, and, by passing each through a network, of any output and of the loss,
-whatever is clamped, rounded or looked up on the way. What a policy of `augnet` does is a function of uniform random
-numbers, so its views are a quadrature over a unit cube; where all draws are finite they are enumerated.
+They give mean and covariance of the image and, passed through a network, of any output and of the loss; clamping and
+rounding are included. A policy of `augnet` is a function of uniform random numbers, so its views are a quadrature over
+a unit cube; policies with finitely many outcomes are enumerated.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from augnet import AugNet, MixturePolicy
 from augnet.baselines import Baseline
 
 from .baseline_views import ENUMERATED, views_by_rows
-from .views import Views, cube, random_views
+from .weighted_views import WeightedViews, cube, random_views
 
 
 def views_of(
     policy: AugNet[Any, Any] | Baseline, image: Tensor, label: Tensor | None = None, count: int = 512, seed: int = 0
-) -> Views:
-    """The views of an image under a policy.
+) -> WeightedViews:
+    """Return the views of an image under a policy.
 
     Args:
         policy: A learned policy with its space, or a fixed one; its mode does not matter. None that mixes images: see
@@ -47,7 +47,7 @@ def views_of(
 
 
 def noise_of(space: Any, image: Tensor, points: Tensor, generator: torch.Generator) -> tuple[dict[str, Tensor], int]:
-    """What the ops of a space need besides magnitudes, from the first columns of `points`, and how many these were.
+    """Return the noise that the ops of a space take besides magnitudes, and how many columns of `points` it used.
 
     Noise for every pixel has too many numbers for a quadrature and is drawn.
     """
@@ -63,17 +63,17 @@ def noise_of(space: Any, image: Tensor, points: Tensor, generator: torch.Generat
 
 
 def noise_width(space: Any, image: Tensor) -> int:
-    """How many uniform numbers the ops of a space take for an image besides their magnitudes."""
+    """Count the uniform numbers that the ops of a space take for an image besides their magnitudes."""
     return sum(example.shape[1] for example in _examples(space, image).values() if example.ndim == 2)
 
 
 def _examples(space: Any, image: Tensor) -> dict[str, Tensor]:
-    """A draw of the noise of one image, of which only the shapes matter; no other draw depends on it."""
+    """Draw the noise of one image, for its shapes alone; no other draw depends on it."""
     return dict(space.noise(image[None], torch.Generator(image.device).manual_seed(0)))
 
 
 @torch.no_grad()
-def _learned(net: AugNet[Any, Any], image: Tensor, label: Tensor | None, count: int, seed: int) -> Views:
+def _learned(net: AugNet[Any, Any], image: Tensor, label: Tensor | None, count: int, seed: int) -> WeightedViews:
     rows = _mixture_rows(net, image)
     if rows is not None:
         return views_by_rows(net.space.apply, image, *rows)
@@ -89,11 +89,11 @@ def _learned(net: AugNet[Any, Any], image: Tensor, label: Tensor | None, count: 
     augmented = net.space.apply(images, magnitudes.to(precise), noise)
     if len(noise) > sum(part.ndim == 2 for part in noise.values()):
         rule = "random"
-    return Views(augmented, image.new_full((len(points),), 1 / len(points)), rule)
+    return WeightedViews(augmented, image.new_full((len(points),), 1 / len(points)), rule)
 
 
 def _mixture_rows(net: AugNet[Any, Any], image: Tensor) -> tuple[Tensor, Tensor] | None:
-    """All rows of magnitudes of a mixture of one op an image, and their probabilities."""
+    """Return all rows of magnitudes of a mixture of one op an image, and their probabilities; None for others."""
     policy, space = net.policy, net.space
     if not isinstance(policy, MixturePolicy) or policy.ops_per_image != 1 or noise_width(space, image):
         return None

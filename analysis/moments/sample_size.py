@@ -1,11 +1,11 @@
-"""How many augmented samples an estimate needs. METHODS.md 2.5.
+"""Numbers of augmented samples that estimates need. `docs/method.md`, "Moments".
 
     mean of a number      n >= z^2 Var / (eps E)^2          central limit theorem, z of the confidence
                           n >= Var / (alpha (eps E)^2)      Chebyshev, for every distribution
     mean image            n >= tr Sigma / (eps ||mu||)^2    expected squared error
     covariance            n ~ r log D / eps^2               order only; r = tr Sigma / largest eigenvalue
 
-[2.5: the paper's own formula is not known; its reported order is tens of thousands.]
+Balestriero, Misra and LeCun (2022) report tens of thousands; their formula is not published.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import math
 from statistics import NormalDist
 from typing import Literal
 
-from .enumerated import Distribution
 from .factored import Moments
+from .loss_distribution import Distribution
 
 Bound = Literal["clt", "chebyshev"]
 
@@ -23,7 +23,7 @@ Bound = Literal["clt", "chebyshev"]
 def samples_for_mean(
     number: Distribution, error: float = 0.01, confidence: float = 0.95, bound: Bound = "clt"
 ) -> int | None:
-    """Draws whose mean is within a relative error of the expectation, with a confidence.
+    """Return how many draws have a mean within a relative error of the expectation, with a confidence.
 
     Args:
         number: Its mean and variance.
@@ -49,7 +49,7 @@ def samples_for_mean(
 
 
 def samples_for_image(moments: Moments, error: float = 0.01) -> int | None:
-    """Draws whose mean image has at most this relative error `||mean - mu|| / ||mu||`, root mean square.
+    """Return how many draws have a mean image within a relative error `||mean - mu|| / ||mu||`, root mean square.
 
     Returns:
         At least 1; None if the mean image is black and the image varies.
@@ -59,7 +59,7 @@ def samples_for_image(moments: Moments, error: float = 0.01) -> int | None:
 
 
 def samples_for_covariance(moments: Moments, error: float = 0.01) -> int:
-    """Order of the draws whose covariance has this relative error in spectral norm.
+    """Return the order of the draws whose covariance has this relative error in spectral norm.
 
     The constant is taken as 1, so it is an order of magnitude, not a bound.
     """

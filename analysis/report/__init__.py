@@ -1,1 +1,1 @@
-"""One page that says what a run learned and what it brought: a single HTML file without a network."""
+"""The report on finished runs: one self-contained HTML page."""

@@ -1,8 +1,4 @@
-"""Test accuracies of runs and what they were compared with, and how sure they are.
-
-One seed: the interval of Wilson (1927) for a share of n test images. It says how much other test images would change
-the number, and nothing of other seeds. Several seeds: mean and t-interval; differences are paired by seed.
-"""
+"""Test accuracies of runs and of the arms they were compared with; differences are paired by seed."""
 
 from __future__ import annotations
 
@@ -12,18 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scipy import stats
-
-from ..statistics import CONFIDENCE, Interval, paired_difference
+from ..statistics import Interval, paired_difference
 
 
 @dataclass(frozen=True)
 class Summary:
-    """`summary.json` of a run.
+    """The content of `summary.json` of a run.
 
     Attributes:
         seed: Of the run.
-        own: The name of the run's own arm.
+        own: The name of the arm of the run itself.
         accuracies: Test accuracy of each arm, in [0, 1].
         seconds: Training time of each arm.
     """
@@ -35,7 +29,7 @@ class Summary:
 
 
 def read_summary(folder: Path) -> Summary | None:
-    """Read what `train.py fit` wrote at its end; None if there is nothing yet.
+    """Read the summary that `train.py fit` wrote at its end; None if there is none yet.
 
     Raises:
         ValueError: If the file is damaged.
@@ -57,23 +51,8 @@ def read_summary(folder: Path) -> Summary | None:
         ) from error
 
 
-def wilson(accuracy: float, count: int) -> Interval:
-    """Interval of a share from `count` images.
-
-    Args:
-        accuracy: In [0, 1].
-        count: Test images, >= 1.
-
-    Example:
-        >>> [round(bound, 3) for bound in wilson(0.9, 100)]
-        [0.9, 0.826, 0.945]
-    """
-    found = stats.binomtest(round(accuracy * count), count).proportion_ci(CONFIDENCE, method="wilson")
-    return Interval(accuracy, float(found.low), float(found.high))
-
-
-class Arm(NamedTuple):
-    """What was trained: the policy or control, and what tells its configuration from others (empty if all are one)."""
+class ArmName(NamedTuple):
+    """Name of a policy or control, and of its configuration if there are several (otherwise empty)."""
 
     name: str
     setting: str = ""
@@ -83,48 +62,48 @@ class Arm(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Arms:
-    """All arms of all runs.
+class ArmAccuracies:
+    """Test accuracies of all arms of all runs.
 
     Attributes:
-        by_seed: Arm -> seed -> test accuracy; the runs' own arms first.
-        own: The runs' own arms.
+        by_seed: Arm -> seed -> test accuracy; the arms of the runs themselves first.
+        own: The arms of the runs themselves.
     """
 
-    by_seed: Mapping[Arm, Mapping[int, float]]
-    own: tuple[Arm, ...]
+    by_seed: Mapping[ArmName, Mapping[int, float]]
+    own: tuple[ArmName, ...]
 
     @property
     def seeds(self) -> int:
-        """How many seeds there are."""
+        """Number of seeds."""
         return len({seed for accuracies in self.by_seed.values() for seed in accuracies})
 
-    def difference(self, arm: Arm, reference: str = "plain") -> tuple[Interval, int] | None:
-        """Mean difference to an arm of the same setting over the seeds that both have, and how many; None if none."""
-        first, second = self.by_seed[arm], self.by_seed.get(Arm(reference, arm.setting), {})
+    def difference(self, arm: ArmName, reference: str = "plain") -> tuple[Interval, int] | None:
+        """Return the mean difference to an arm of the same setting and the number of common seeds; None if none."""
+        first, second = self.by_seed[arm], self.by_seed.get(ArmName(reference, arm.setting), {})
         found = paired_difference(first, second)
         return (found, len(set(first) & set(second))) if found and arm.name != reference else None
 
 
-def gather(summaries: Sequence[tuple[Summary, str]]) -> Arms:
-    """Put the arms of several runs together.
+def gather(summaries: Sequence[tuple[Summary, str]]) -> ArmAccuracies:
+    """Collect the arms of several runs.
 
     Args:
-        summaries: Of each run, with what tells its configuration apart from that of others; empty if all are the same.
+        summaries: Of each run, with the name of its configuration; empty if all are the same.
 
     Raises:
         ValueError: If an arm comes twice with the same seed.
     """
-    arms: dict[Arm, dict[int, float]] = {}
-    own: dict[Arm, None] = {}
+    arms: dict[ArmName, dict[int, float]] = {}
+    own: dict[ArmName, None] = {}
     for summary, setting in summaries:
-        own[Arm(summary.own, setting)] = None
+        own[ArmName(summary.own, setting)] = None
         for name, accuracy in summary.accuracies.items():
-            arm = Arm(name, setting)
+            arm = ArmName(name, setting)
             if summary.seed in arms.setdefault(arm, {}):
                 raise ValueError(
                     f"two runs have the arm {arm} with seed {summary.seed}: a mean over seeds counts each once. Leave "
                     "one out, or train with another --seed_everything."
                 )
             arms[arm][summary.seed] = accuracy
-    return Arms({arm: arms[arm] for arm in [*own, *(arm for arm in arms if arm not in own)]}, tuple(own))
+    return ArmAccuracies({arm: arms[arm] for arm in [*own, *(arm for arm in arms if arm not in own)]}, tuple(own))

@@ -1,4 +1,4 @@
-"""What a page is made of: sections of paragraphs, tables and pictures. Plain text; the template escapes it."""
+"""Parts of a page: sections of paragraphs, tables and pictures. Plain text; the template escapes it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-DASH = "\N{EN DASH}"  # where a number is not known
+DASH = "\N{EN DASH}"  # in place of an unknown number
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -17,7 +17,7 @@ class Text:
 
     Attributes:
         words: Its text.
-        note: Whether it qualifies what stands before it, and is set smaller.
+        note: Whether it qualifies the block before it, and is set smaller.
     """
 
     words: str
@@ -37,7 +37,7 @@ class Table:
     """Rows under column heads; the first column names the row, the others are numbers unless they say otherwise.
 
     Attributes:
-        caption: What it shows.
+        caption: Description of its content.
         columns: Heads.
         rows: As many cells as there are heads.
         words: Columns that hold words, by their place.
@@ -57,7 +57,7 @@ class Picture:
 
     Attributes:
         content: An `<svg>` or `<img>` element with its alternative text in it, see `drawing`.
-        caption: What to see in it.
+        caption: Description of its content.
         wide: Whether small screens scroll through it rather than shrink it.
     """
 
@@ -71,7 +71,7 @@ class Gallery:
     """Images beside each other, each with words below it.
 
     Attributes:
-        caption: What they are.
+        caption: Description of the images.
         items: `<img>` elements and the lines below each.
     """
 
@@ -89,8 +89,8 @@ class Section:
     Attributes:
         name: Unique in its chapter, for links.
         title: Its heading.
-        blocks: What it shows.
-        missing: What to run where it has nothing to show.
+        blocks: Its content.
+        missing: The command that makes its content, if there is none.
     """
 
     name: str
@@ -109,7 +109,7 @@ class Chapter:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number for people: so many significant digits, thousands apart, a real minus; a dash for None.
+    """Format a number with so many significant digits, thousands apart, a real minus; a dash for None.
 
     Example:
         >>> number(12345.6), number(-0.01234), number(None), number(46.0)
@@ -122,7 +122,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def fixed(value: float | None, decimals: int) -> str:
-    """A number with so many decimals and a real minus, so that those of a column stand below each other.
+    """Format a number with so many decimals and a real minus, so that the numbers of a column align.
 
     Example:
         >>> fixed(-0.0283, 3), fixed(-0.0001, 3), fixed(None, 1)
@@ -135,7 +135,7 @@ def fixed(value: float | None, decimals: int) -> str:
 
 
 def signed(value: float, digits: int = 1) -> str:
-    """A difference with its sign and so many decimals.
+    """Format a difference with its sign and so many decimals.
 
     Example:
         >>> signed(56.31), signed(-0.04), signed(-2.0)
@@ -146,7 +146,7 @@ def signed(value: float, digits: int = 1) -> str:
 
 
 def listed(words: Sequence[str]) -> str:
-    """Words as a list in a sentence.
+    """Join words as a list in a sentence.
 
     Example:
         >>> listed(["a", "b", "c"]), listed(["a"])
@@ -156,5 +156,5 @@ def listed(words: Sequence[str]) -> str:
 
 
 def spoken(name: str) -> str:
-    """A name as words: `translate_x` is "translate x"."""
+    """Return a name as words: `translate_x` is "translate x"."""
     return name.replace("_", " ")

@@ -1,4 +1,4 @@
-"""The section that compares the runs with their controls and baselines, and what it says in a sentence."""
+"""The section that compares the runs with their controls and baselines, and its summary in sentences."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..run_folder import OpenedRun
-from ..statistics import Interval, over_seeds
-from .accuracy import Arm, Arms, Summary, gather, wilson
+from ..statistics import Interval, over_seeds, wilson
+from .accuracy import ArmAccuracies, ArmName, Summary, gather
 from .blocks import DASH, Block, Picture, Section, Table, Text, fixed, listed, signed
 from .drawing import drawing, page_style
-from .figures import intervals
+from .page_figures import intervals
 
 _TITLE = "Accuracy, controls and baselines"
 _SEEDS_ASKED = 5
@@ -26,8 +26,8 @@ _MEANING = {
 }
 
 
-def arms_of(runs: Sequence[OpenedRun], summaries: Sequence[Summary | None]) -> Arms:
-    """The arms of all runs that have a summary; those of other settings than the first under the names of their runs.
+def arms_of(runs: Sequence[OpenedRun], summaries: Sequence[Summary | None]) -> ArmAccuracies:
+    """Collect the arms of all runs that have a summary; further settings get the names of their runs.
 
     Raises:
         ValueError: If two runs of one setting have the same arm and seed.
@@ -36,8 +36,8 @@ def arms_of(runs: Sequence[OpenedRun], summaries: Sequence[Summary | None]) -> A
     return gather([(one, name) for one, name in zip(summaries, named, strict=True) if one is not None])
 
 
-def comparison(arms: Arms, runs: Sequence[OpenedRun], summaries: Sequence[Summary | None]) -> Section:
-    """The section.
+def comparison(arms: ArmAccuracies, runs: Sequence[OpenedRun], summaries: Sequence[Summary | None]) -> Section:
+    """Return the section.
 
     Args:
         arms: Of all runs.
@@ -62,8 +62,8 @@ def comparison(arms: Arms, runs: Sequence[OpenedRun], summaries: Sequence[Summar
 
 
 def _blocks(
-    arms: Arms,
-    rows: Mapping[Arm, Interval],
+    arms: ArmAccuracies,
+    rows: Mapping[ArmName, Interval],
     tested: Mapping[str, int],
     summaries: Sequence[tuple[str, Summary | None]],
 ) -> list[Block]:
@@ -93,7 +93,7 @@ def _blocks(
     ]
 
 
-def _method(arms: Arms, tested: Mapping[str, int]) -> str:
+def _method(arms: ArmAccuracies, tested: Mapping[str, int]) -> str:
     alone = any(len(seeds) == 1 for seeds in arms.by_seed.values())
     several = any(len(seeds) > 1 for seeds in arms.by_seed.values())
     whose = "All arms" if len(tested) == 1 else "The arms of each setting"
@@ -109,8 +109,8 @@ def _method(arms: Arms, tested: Mapping[str, int]) -> str:
     return " ".join(words)
 
 
-def sentences(arms: Arms, tested: Mapping[str, int]) -> list[str]:
-    """What the comparison says; see `caveat`.
+def sentences(arms: ArmAccuracies, tested: Mapping[str, int]) -> list[str]:
+    """Return the comparison in sentences; see `caveat`.
 
     Args:
         arms: At least one.
@@ -125,13 +125,13 @@ def sentences(arms: Arms, tested: Mapping[str, int]) -> list[str]:
         for reference in ("plain", "uniform"):
             found = arms.difference(arm, reference)
             if found is not None:
-                other = over_seeds(list(arms.by_seed[Arm(reference, arm.setting)].values())).value
+                other = over_seeds(list(arms.by_seed[ArmName(reference, arm.setting)].values())).value
                 said.append(_compared(arm, f"{reference} ({100 * other:.1f} %)", *found))
     return said
 
 
-def caveat(arms: Arms) -> str | None:
-    """What must be read with the sentences; None with enough seeds."""
+def caveat(arms: ArmAccuracies) -> str | None:
+    """Return the caveat of a comparison of few seeds; None with enough seeds."""
     if arms.seeds >= _SEEDS_ASKED:
         return None
     count, known = ("one seed", "not known") if arms.seeds == 1 else (f"{arms.seeds} seeds", "hardly known")
@@ -141,7 +141,7 @@ def caveat(arms: Arms) -> str | None:
     )
 
 
-def _compared(arm: Arm, reference: str, found: Interval, seeds: int) -> str:
+def _compared(arm: ArmName, reference: str, found: Interval, seeds: int) -> str:
     words = f"{str(arm).capitalize()} minus {reference}: {signed(100 * found.value)} points"
     if found.low is None or found.high is None:
         return f"{words}."
@@ -157,7 +157,7 @@ def _interval(seeds: Mapping[int, float], tested: int) -> Interval:
     return Interval(mean, None if low is None else max(low, 0.0), None if high is None else min(high, 1.0))
 
 
-def _difference(arms: Arms, arm: Arm) -> list[str]:
+def _difference(arms: ArmAccuracies, arm: ArmName) -> list[str]:
     found = arms.difference(arm)
     return [DASH, DASH] if found is None else [signed(100 * found[0].value), _bounds(_percent(found[0]), True)]
 
@@ -177,33 +177,33 @@ def _range(found: Interval) -> str:
     return f"{found.value:.1f}" + ("" if found.low is None else f" ({_bounds(found)})")
 
 
-def _seconds(arm: Arm, summaries: Sequence[tuple[str, Summary | None]]) -> str:
+def _seconds(arm: ArmName, summaries: Sequence[tuple[str, Summary | None]]) -> str:
     own = [one.seconds for setting, one in summaries if one is not None and setting == arm.setting]
     times = [seconds[arm.name] for seconds in own if arm.name in seconds]
     return f"{sum(times) / len(times):,.0f}" if times else DASH
 
 
 def count_tested(runs: Sequence[OpenedRun]) -> dict[str, int]:
-    """How many test images the runs of each setting have; their labels are not looked at."""
+    """Count the test images of the runs of each setting; their labels are not read."""
     first = dict(zip(reversed(_settings(runs)), reversed(runs), strict=True))
     return {setting: len(run.data.test_dataloader().dataset) for setting, run in first.items()}  # type: ignore[arg-type]
 
 
 def names_of(runs: Sequence[OpenedRun]) -> list[str]:
-    """What to call each run: its name, or its folder where two have one name."""
+    """Return the name of each run, or its folder if two runs share a name."""
     names = [run.name for run in runs]
     return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
 
 
 def _settings(runs: Sequence[OpenedRun]) -> list[str]:
-    """What tells the setting of each run from others: the name of its first run; empty if all runs are of one."""
+    """Return a name for the setting of each run: that of its first run; empty if all runs share one setting."""
     settings = [repr(_setting(run.config)) for run in runs]
     first = dict(zip(reversed(settings), reversed(names_of(runs)), strict=True))
     return [first[setting] if len(first) > 1 else "" for setting in settings]
 
 
 def _setting(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What two runs must share to be averaged: all but seeds, names and which control they are."""
+    """Return the part of a configuration that runs must share to be averaged: all but seed, name and control."""
     kept = {name: value for name, value in config.items() if name not in _FREE}
     model = {name: value for name, value in (kept.get("model") or {}).items() if name != "control"}
     data = dict(kept.get("data") or {})

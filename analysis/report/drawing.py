@@ -1,4 +1,4 @@
-"""Figures and images as elements of a page: SVG that takes the colour of the text around it, PNG inside the page."""
+"""Figures and images as elements of a page: SVG that takes the color of the text around it, PNG inside the page."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 WIDTH = 4.3  # inches: 310 points, drawn as wide as a phone, so that its text stays readable there
-COLOURS = (
+COLORS = (
     "#2f7fc1", "#c2600f", "#2b8a5a", "#c44d4d", "#8a67c9",
     "#94703f", "#1c8a8a", "#b84a95", "#7d8019", "#767b83",
 )  # fmt: skip  # at least 3 : 1 against a white and against a nearly black page
-_INK = "#010203"  # stands for the colour of the text
+_INK = "#010203"  # stands for the color of the text
 _LARGEST = 96  # pixels across or down of an image in a grid
 _STYLE = {
     "svg.fonttype": "none",
@@ -36,7 +36,7 @@ _STYLE = {
     "axes.labelcolor": _INK,
     "axes.titlesize": 9.0,
     "axes.facecolor": "none",
-    "axes.prop_cycle": cycler(color=COLOURS),
+    "axes.prop_cycle": cycler(color=COLORS),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
@@ -51,18 +51,18 @@ _METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 @contextmanager
 def page_style() -> Iterator[None]:
-    """Matplotlib's settings for figures of a page; make figures inside, and hand them to `drawing` there."""
+    """Apply the matplotlib settings of a page; create figures and call `drawing` within this context."""
     with mpl.rc_context(_STYLE):
         yield
 
 
 def drawing(figure: Figure, name: str, alt: str) -> Markup:
-    """A figure as an `<svg>` element.
+    """Return a figure as an `<svg>` element.
 
     Args:
         figure: Made under `page_style`.
         name: Unique on the page; goes in front of all ids.
-        alt: What it shows, for those who do not see it.
+        alt: Alternative text.
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata=_METADATA)
@@ -77,12 +77,12 @@ def drawing(figure: Figure, name: str, alt: str) -> Markup:
 
 
 def photograph(image: Tensor, alt: str, zoom: int = 1) -> Markup:
-    """An image `[C, H, W]` in [0, 1] as an `<img>` element with its pixels in it; larger ones are made smaller.
+    """Return an image `[C, H, W]` in [0, 1] as an `<img>` element with its pixels in it.
 
     Args:
         image: One or three channels; of others the first is shown.
-        alt: What it shows.
-        zoom: How many pixels of the screen one pixel takes.
+        alt: Alternative text.
+        zoom: Pixels of the screen for one pixel of the image.
     """
     channels = image if len(image) == 3 else image[:1]
     pixels = (channels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
@@ -91,15 +91,15 @@ def photograph(image: Tensor, alt: str, zoom: int = 1) -> Markup:
     return _img(buffer.getvalue(), alt, (zoom * pixels.shape[1], zoom * pixels.shape[0]), "pixels")
 
 
-def grid(rows: Tensor, alt: str) -> Markup:
-    """Images `[R, N, C, H, W]` in [0, 1] as one `<img>` element, with a gap between them."""
+def image_grid(rows: Tensor, alt: str) -> Markup:
+    """Return images `[R, N, C, H, W]` in [0, 1] as one `<img>` element, with a gap between them."""
     across = rows.shape[1]
     images = smaller(rows.flatten(0, 1))
     return photograph(make_grid(images, nrow=across, padding=1, pad_value=0.5), alt, max(1, 64 // images.shape[-1]))
 
 
 def smaller(images: Tensor) -> Tensor:
-    """Images `[N, C, H, W]`, made smaller if they are larger than a page wants them."""
+    """Return images `[N, C, H, W]`, resized to the largest size of a page if they exceed it."""
     factor = _LARGEST / max(images.shape[-2:])
     if factor >= 1:
         return images
@@ -107,7 +107,7 @@ def smaller(images: Tensor) -> Tensor:
 
 
 def picture_file(path: Path, alt: str) -> Markup:
-    """A PNG file as an `<img>` element with the file in it.
+    """Return a PNG file as an `<img>` element with the file in it.
 
     Raises:
         OSError: If it cannot be read.

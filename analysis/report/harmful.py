@@ -22,7 +22,7 @@ _COLUMNS = ("index", "source", "label_name", "predicted", "suggested", "influenc
 
 @dataclass(frozen=True)
 class Suspect:
-    """A training image with what is known of it; see `AttributionTable.row`."""
+    """A training image with its label, prediction and influence; see `AttributionTable.row`."""
 
     image: Tensor  # [C, H, W]
     source: str
@@ -38,9 +38,9 @@ class Scores:
 
     Attributes:
         influence: Of each image that was scored; positive is harmful.
-        worst: The most harmful, the worst first.
-        of: How many training images there are.
-        suspects: How many are probably mislabelled: another class than theirs is suggested.
+        worst: The most harmful images, the worst first.
+        of: Number of training images.
+        suspects: Number of images that are probably mislabelled: another class than their label is suggested.
     """
 
     influence: Sequence[float]
@@ -50,7 +50,7 @@ class Scores:
 
 
 def read_scores(run: OpenedRun, shown: int) -> Scores | None:
-    """Scores that `train.py attribute` wrote into the run's folder; None if it did not.
+    """Read the scores that `train.py attribute` wrote into the folder of the run; None if there are none.
 
     Raises:
         ValueError: If the file is damaged, or of other training images.
@@ -72,9 +72,9 @@ def score_some(run: OpenedRun, images: int, seed: int, shown: int) -> Scores:
 
     Args:
         run: With a held-out influence set.
-        images: At most so many.
+        images: Upper bound of their number.
         seed: Of the choice.
-        shown: How many to name.
+        shown: Number of images to show.
 
     Raises:
         ValueError: If the influence set is trained on.

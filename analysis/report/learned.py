@@ -1,4 +1,4 @@
-"""What a run learned: the policy in words, as a table with units, and over time."""
+"""The learned policy of a run in words, as a table with units, and over time."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Facts = Mapping[str, Mapping[str, Any]]
 
 
 def kind_of(facts: Facts) -> str:
-    """What `AugNet.describe` tells of: `mixture`, `ranges` or `fields`."""
+    """Return the kind of policy behind `AugNet.describe`: `mixture`, `ranges` or `fields`."""
     one = next(iter(facts.values()))
     return "mixture" if "probability" in one else "ranges" if "half_width" in one else "fields"
 
 
 def sentences(facts: Facts) -> list[str]:
-    """The policy in a sentence or two."""
+    """Return the policy in a sentence or two."""
     return {"mixture": _mixture, "ranges": _ranges, "fields": _fields}[kind_of(facts)](facts)
 
 
@@ -57,11 +57,11 @@ def _mixture(facts: Facts) -> list[str]:
 
 def _fields(facts: Facts) -> list[str]:
     said = [f"{spoken(fact)} {number(found['value'])} {found['unit']}" for fact, found in facts.items()]
-    return [f"A field network draws a displacement and a change of colour for every image: {listed(said)}."]
+    return [f"A field network draws a displacement and a change of color for every image: {listed(said)}."]
 
 
 def _width(op: str, facts: Facts) -> str:
-    """The ends of an interval, or the end of a range; both signs where the op has two."""
+    """Return the ends of an interval, or the end of a range with both signs if the op is signed."""
     found = facts[op]
     if "lowest" in found:
         return f"{_digits(found['lowest'])} to {_digits(found['highest'])}"
@@ -78,7 +78,7 @@ def _digits(value: float) -> str:
 
 
 def _in_words(op: str, facts: Facts) -> str:
-    """The range with its unit; fractions in percent."""
+    """Return the range with its unit; fractions in percent."""
     unit = str(facts[op]["unit"])
     if not unit.startswith("fraction of"):
         return f"{_width(op, facts)} {unit}"
@@ -87,7 +87,7 @@ def _in_words(op: str, facts: Facts) -> str:
 
 
 def learned_table(facts: Facts) -> Table:
-    """The policy as a table, the strongest first."""
+    """Return the policy as a table, the strongest op first."""
     kind = kind_of(facts)
     if kind == "fields":
         rows = [[spoken(fact), number(found["value"]), found["unit"]] for fact, found in facts.items()]
@@ -113,7 +113,7 @@ def learned_table(facts: Facts) -> Table:
 
 
 def class_table(facts: Facts, class_names: Sequence[str]) -> Table | None:
-    """The ranges of every class, for a policy that has them; None for others."""
+    """Return the table of ranges of every class; None for a policy without them."""
     if any("half_widths" not in found for found in facts.values()):
         return None
     rows = [[name, *(_end(op, facts[op]["half_widths"][k]) for op in facts)] for k, name in enumerate(class_names)]
@@ -122,11 +122,11 @@ def class_table(facts: Facts, class_names: Sequence[str]) -> Table | None:
 
 
 def history_of(folder: Path, net: AugNet[Any, Any]) -> dict[int, dict[str, float]]:
-    """What was learned over time, from `metrics.csv`: step -> op -> share of its bound, probability, or value.
+    """Read the policy over time from `metrics.csv`: step -> op -> share of its bound, probability, or value.
 
     Args:
         folder: The run's.
-        net: Its policy, which says what it logged.
+        net: Its policy, which names its logged columns.
 
     Returns:
         At most every update; empty if nothing was logged.

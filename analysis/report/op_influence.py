@@ -1,12 +1,12 @@
-"""Which ops are predicted to help which classes: the influence of each op alone on the loss of each class.
+"""Predicted effect of ops on classes: the influence of each op alone on the loss of each class.
 
     S_k = (H + damping)^-1 grad L_k,     I_k(op) = mean_i [ I_up(T_op x_i; S_k) - I_up(x_i; S_k) ]
 
 with L_k the mean loss of class k on the influence set (`influence.class_gradients`) and T_op a draw of the policy in
-which all other magnitudes are 0 (METHODS.md section 7, bridge 1 x 4). It is the predicted change of L_k if every
+which all other magnitudes are 0 (`docs/method.md`, "Class effects"). It is the predicted change of L_k if every
 training image were replaced by such a view and the last layer refitted, to first order: negative helps. It is a
-prediction, about the network that has been trained with the policy, and holds for small moves; it says nothing of what
-the body of the network would learn.
+prediction to first order about the network that has been trained with the policy, reliable for small changes; it does
+not include what the layers below would learn.
 
 By linearity the mean over classes, weighted by their share of the influence set, is the influence on its whole loss.
 
@@ -44,9 +44,9 @@ class OpInfluence:
 
     Attributes:
         ops: P names, the last of them `WHOLE`.
-        mean: `[P, K]`, over training images; negative helps; nan for an op that is never taken.
+        mean: `[P, K]`, over training images; negative helps; NaN for an op that is never taken.
         error: `[P, K]`, standard error of the mean, over training images and their draws.
-        images: `[P]`, how many images are behind it.
+        images: `[P]`, number of images behind it.
         of_class: `[K]`, influence images of each class; the columns of those without any are 0.
         converged: Whether all solves reached their tolerance.
     """
@@ -60,7 +60,7 @@ class OpInfluence:
 
     @property
     def clear(self) -> Tensor:
-        """`[P, K]`, which means differ from 0 at 95 % confidence over all of them at once.
+        """Mask `[P, K]` of the means that differ from 0 at 95 % confidence over all of them at once.
 
         By Student's t, since an op that a mixture seldom takes has few images, times the number of means (Bonferroni).
         """
@@ -70,11 +70,11 @@ class OpInfluence:
 
 
 def measure_ops(run: OpenedRun, images: int, seed: int = 0) -> OpInfluence:
-    """Influence of the ops of a run's policy.
+    """Compute the influence of the ops of the policy of a run.
 
     Args:
         run: With a policy and an influence set.
-        images: Training images to look at, >= 2, drawn at random.
+        images: Training images to average over, >= 2, drawn at random.
         seed: Of the images and the draws.
 
     Raises:
@@ -103,7 +103,7 @@ def measure_ops(run: OpenedRun, images: int, seed: int = 0) -> OpInfluence:
 
 
 def _means(changes: dict[str, Tensor], of_class: Tensor, converged: bool) -> OpInfluence:
-    """Means of the rows `[N, K]` of each op, with their errors."""
+    """Return the means of the rows `[N, K]` of each op, with their errors."""
     return OpInfluence(
         ops=tuple(changes),
         mean=torch.stack([rows.mean(dim=0) for rows in changes.values()]),
@@ -121,7 +121,7 @@ def _means(changes: dict[str, Tensor], of_class: Tensor, converged: bool) -> OpI
 
 @torch.no_grad()
 def class_influence(capture: FeatureCapture, solutions: list[Solution], batch: Batch, batch_size: int) -> Tensor:
-    """Influence `[N, K]` of the images and labels of a batch on the loss of each class; negative helps."""
+    """Return the influence `[N, K]` of the images and labels of a batch on the loss of each class; negative helps."""
     features, logits = read_rows(capture, batch.images, batch_size)
     targets: Any = batch.labels
     return torch.stack([upweight_influence(one, features, logits, targets) for one in solutions], dim=1)
@@ -131,7 +131,7 @@ def class_influence(capture: FeatureCapture, solutions: list[Solution], batch: B
 def magnitudes_alone(
     net: AugNet[Any, Any], batch: Batch, generator: torch.Generator
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Draws of a policy in which only one op acts, and of the whole policy.
+    """Draw magnitudes of a policy in which only one op acts, and of the whole policy.
 
     A mixture takes an op for few images: for each image, the first of `_TRIES` draws that takes it.
 
@@ -141,7 +141,7 @@ def magnitudes_alone(
         generator: Of the draws.
 
     Returns:
-        Op -> magnitudes `[N, ...]`, and which images `[N]` took it.
+        Op -> magnitudes `[N, ...]`, and the mask `[N]` of images that took it.
     """
     first = net.sample(batch.images, batch.labels, generator)
     everyone = torch.ones(len(first), dtype=torch.bool, device=first.device)

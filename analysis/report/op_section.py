@@ -1,23 +1,23 @@
-"""The section on ops and classes, and its sentence."""
+"""The section on the predicted effect of ops on classes, and its summary."""
 
 from __future__ import annotations
 
 from ..run_folder import OpenedRun
 from .blocks import DASH, Block, Picture, Section, Table, Text, fixed, number, spoken
 from .drawing import drawing, page_style
-from .figures import heat_map
 from .op_influence import OpInfluence
+from .page_figures import heat_map
 
 _DRAWN = 12  # classes beside each other in a picture
 
 
 def op_section(run: OpenedRun, found: OpInfluence | None, reason: str, prefix: str) -> Section:
-    """The section.
+    """Return the section.
 
     Args:
         run: The run.
         found: Influence of its ops.
-        reason: Why there is none.
+        reason: Of its absence.
         prefix: Unique on the page, for the name of its picture.
     """
     title = "Which ops help which classes: a prediction"
@@ -38,7 +38,7 @@ def op_section(run: OpenedRun, found: OpInfluence | None, reason: str, prefix: s
 
 
 def sentence(run: OpenedRun, found: OpInfluence) -> str:
-    """What the prediction says in the summary."""
+    """Return the prediction in a sentence for the summary."""
     names = run.data.class_names
     clear = [(float(found.mean[p, k]), p, k) for p, k in found.clear.nonzero().tolist()]
     if not clear:
@@ -84,7 +84,7 @@ def _caveats(run: OpenedRun, found: OpInfluence) -> str:
 
 
 def _extremes(found: OpInfluence, names: list[str]) -> Table:
-    """For each op its mean, and the classes that it helps and hurts most."""
+    """Return the table of each op with its mean and the classes that it helps and hurts most."""
     weights = found.of_class.double() / found.of_class.sum()
     rows = []
     for p, op in enumerate(found.ops):
@@ -101,7 +101,7 @@ def _extremes(found: OpInfluence, names: list[str]) -> Table:
 
 
 def _all(found: OpInfluence, names: list[str]) -> Table:
-    """Every number with its standard error; ops are columns, so that many classes fit."""
+    """Return the table of every number with its standard error; ops are columns, so that many classes fit."""
     rows = [[name, *(_with_error(found, p, k) for p in range(len(found.ops)))] for k, name in enumerate(names)]
     columns = ["Class", *(spoken(op).capitalize() for op in found.ops)]
     return Table("Predicted change of the loss of each class, ± standard error", columns, rows, folded=True)

@@ -1,4 +1,4 @@
-"""The page itself: blocks into HTML, by a template that escapes all that comes from data."""
+"""Rendering of a page: blocks to HTML, by a template that escapes all text from data."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Page:
 
     Attributes:
         title: Its heading.
-        summary: What it says, in sentences.
-        caveats: What must be read with them.
+        summary: Sentences at the top.
+        caveats: Qualifications of the summary.
         shared: Sections about all runs.
-        chapters: One for each run; the sections of a single one stand on their own.
-        footer: What made the page.
+        chapters: One for each run.
+        footer: Origin of the page.
     """
 
     title: str
@@ -35,7 +35,7 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """The page as one HTML document that needs nothing beside it."""
+    """Return the page as one HTML document without external resources."""
     environment = Environment(
         loader=FunctionLoader(_resource),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""Where the numbers of a page come from: configuration, seed, versions, hardware, and the files by their hashes."""
+"""Provenance of the numbers of a page: configuration, seed, versions, hardware, and hashes of the files."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _LIBRARIES = ("augfluence", "torch", "pytorch-lightning", "kornia", "numpy", "ma
 
 
 def provenance(run: OpenedRun, seconds: float | None) -> Section:
-    """The section at the end of a run.
+    """Return the provenance section of a run.
 
     Args:
         run: The run.
-        seconds: How long it trained, where that is known.
+        seconds: Training time, if known.
     """
     trainer: Any = run.config.get("trainer") or {}
     checkpoint = run.folder / _FILES[0]
@@ -46,8 +46,8 @@ def provenance(run: OpenedRun, seconds: float | None) -> Section:
     return Section("provenance", "Provenance", blocks)
 
 
-def this_page() -> list[Block]:
-    """What made the page: versions and hardware now, which need not be those that trained."""
+def page_origin() -> list[Block]:
+    """Return the origin of the page: versions and hardware now, which may differ from those of training."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     versions = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     return [

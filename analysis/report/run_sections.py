@@ -11,17 +11,18 @@ from torch import Tensor
 
 from lightning_modules.learner.targets import as_probabilities
 
+from .. import PROGRAM
 from ..run_folder import OpenedRun
 from .accuracy import Summary
 from .blocks import Block, Gallery, Picture, Section, Text, listed, number
-from .drawing import drawing, grid, page_style, photograph, smaller
-from .figures import histogram, over_time
-from .findings import findings
+from .drawing import drawing, image_grid, page_style, photograph, smaller
 from .harmful import Scores, read_scores, score_some
 from .learned import class_table, history_of, kind_of, learned_table
 from .op_influence import MOST_CLASSES, OpInfluence, measure_ops
 from .op_section import op_section
+from .page_figures import histogram, over_time
 from .provenance import provenance
+from .result_blocks import result_blocks
 
 _COLUMNS, _DRAWS = 8, 3  # of the grid
 _WORST = 12  # images
@@ -36,13 +37,13 @@ _ANALYSES = {
 
 @dataclass
 class Effort:
-    """What a page may compute, and where it tells how far it is.
+    """Limits of the computation of a page, and its progress callback.
 
     Args:
-        images: Training images to look at; 0 computes nothing.
+        images: Training images behind influence; 0 computes nothing.
         seed: Of their choice, and of draws.
-        studies: Folders of results that are of no single run.
-        on_step: Called with what is being done.
+        studies: Folders of results that belong to no single run.
+        on_step: Called with the name of each step.
     """
 
     images: int = 1024
@@ -53,19 +54,19 @@ class Effort:
 
 @dataclass(frozen=True)
 class RunPage:
-    """The sections about a run, and what its page says of it at the top."""
+    """The sections about a run, and the influence of its ops for the summary."""
 
     sections: list[Section]
     ops: OpInfluence | None
 
 
 def run_page(run: OpenedRun, summary: Summary | None, effort: Effort, prefix: str) -> RunPage:
-    """Everything about one run.
+    """Return all sections about one run.
 
     Args:
         run: The run.
         summary: Of it, if it has one.
-        effort: What may be computed.
+        effort: Limits of the computation.
         prefix: Unique on the page, for the names of its pictures.
 
     Raises:
@@ -124,18 +125,18 @@ def _pictures(run: OpenedRun, seed: int) -> Section:
         draws = [net(images, targets, generator=generator)[0] for _ in range(_DRAWS)]
     alt = f"{len(rows)} training images, of the classes {names}: above as they are, below {_DRAWS} draws of each."
     blocks: list[Block] = [
-        Picture(grid(torch.stack([images, *draws]).cpu(), alt), f"{alt} The base policy is left out.")
+        Picture(image_grid(torch.stack([images, *draws]).cpu(), alt), f"{alt} The base policy is left out.")
     ]
     if run.data.splits.deployment:
         seen = run.data.splits.influence
         images, _ = seen.__getitems__(_of_different_classes(seen.labels, generator))
         alt = f"{len(images)} images of the influence set: what the policy was to prepare for."
-        blocks.append(Picture(grid(images[None], alt), alt))
+        blocks.append(Picture(image_grid(images[None], alt), alt))
     return Section("pictures", title, blocks)
 
 
 def _of_different_classes(labels: Tensor, generator: torch.Generator) -> list[int]:
-    """Rows of images, of as many classes as there is room for."""
+    """Return rows of images of as many classes as the grid has columns."""
     order = torch.randperm(len(labels), generator=generator)
     seen = labels[order].tolist()
     first = sorted(range(len(seen)), key=lambda place: (seen[:place].count(seen[place]), place))[:_COLUMNS]
@@ -143,7 +144,7 @@ def _of_different_classes(labels: Tensor, generator: torch.Generator) -> list[in
 
 
 def _ops(run: OpenedRun, effort: Effort) -> tuple[OpInfluence | None, str]:
-    """The influence of ops, or why there is none."""
+    """Return the influence of ops, or None and the reason."""
     if run.policy is None:
         return None, "This run has no policy, so there is nothing to predict."
     if run.data.influence_mode == "train":
@@ -151,7 +152,7 @@ def _ops(run: OpenedRun, effort: Effort) -> tuple[OpInfluence | None, str]:
     if run.data.num_classes > MOST_CLASSES:
         return None, f"Left out: {run.data.num_classes} classes, it is computed for {MOST_CLASSES} at most."
     if effort.images < 2:
-        return None, "Left out by --images 0: python -m analysis report with at least 2 images computes it."
+        return None, f"Left out by --images 0: {PROGRAM} report with at least 2 images computes it."
     return measure_ops(run, effort.images, effort.seed), ""
 
 
@@ -219,8 +220,8 @@ def _worst(scores: Scores, command: str) -> list[Block]:
 def _analysis(name: str, folders: list[Path], run: Path) -> Section:
     blocks: list[Block] = []
     for folder in dict.fromkeys(folders):
-        blocks += findings(folder, name) or []
-    command = f"python -m analysis {name}" + (f" {run}" if name in _OF_A_RUN else " (--help says how)")
+        blocks += result_blocks(folder, name) or []
+    command = f"{PROGRAM} {name}" + (f" {run}" if name in _OF_A_RUN else " (--help says how)")
     missing = (
         f"Not measured yet: there is no {name}.json in {run / 'analysis'}. To measure it: {command}. Results in "
         'another folder are shown with --studies "[FOLDER]".'

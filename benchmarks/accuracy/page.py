@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.grid import Grid
 from analysis.statistics import Interval
+from analysis.text_table import TextTable
 from benchmarks.accuracy.comparison import Recovery, Row, TaskTable, compare, recoveries
 from benchmarks.accuracy.study import Cell, Result, Study
 
@@ -54,7 +54,7 @@ def tables_of(study: Study, results: Mapping[Cell, Result]) -> list[TaskTable]:
     return [compare(study, results, task) for task in study.tasks if any(cell.task == task for cell in results)]
 
 
-def grid(table: TaskTable, rival: str) -> Grid:
+def grid(table: TaskTable, rival: str) -> TextTable:
     """One row an arm; `rival` is the name of the study's."""
     header = [
         "arm",
@@ -69,7 +69,7 @@ def grid(table: TaskTable, rival: str) -> Grid:
     ]
     if all(row.clean is None for row in table.rows):
         header.remove("before the shift, %")
-    return Grid(table.task, header, [_cells(row, header) for row in table.rows])
+    return TextTable(table.task, header, [_cells(row, header) for row in table.rows])
 
 
 def _cells(row: Row, header: Sequence[str]) -> list[str]:
@@ -81,7 +81,7 @@ def _cells(row: Row, header: Sequence[str]) -> list[str]:
     return [name, str(len(row.by_seed)), interval_text(row.test), *differences, *clean, *numbers]
 
 
-def verdicts(tables: Sequence[TaskTable]) -> Grid:
+def verdicts(tables: Sequence[TaskTable]) -> TextTable:
     """For each learned arm on how many tasks it is better than the best fixed arm, worse, or neither can be said."""
     names = list(dict.fromkeys(row.arm for table in tables for row in table.rows if row.kind == "learned"))
     rows = []
@@ -92,10 +92,10 @@ def verdicts(tables: Sequence[TaskTable]) -> Grid:
         mean = sum(one.value for one in found) / len(found) if found else float("nan")
         rows.append([name, str(len(found)), str(above), str(below), str(len(found) - above - below), f"{mean:+.1f}"])
     header = ["learned arm", "tasks", "interval above 0", "below 0", "neither", "mean difference"]
-    return Grid("Against the best fixed arm of each task", header, rows)
+    return TextTable("Against the best fixed arm of each task", header, rows)
 
 
-def recovery_grid(task: str, found: Sequence[Recovery]) -> Grid:
+def recovery_grid(task: str, found: Sequence[Recovery]) -> TextTable:
     """What was found of what was planted."""
     header = ["arm", "planted", "truth", "found", "off by", "largest other, % of bound"]
     rows = [
@@ -109,7 +109,7 @@ def recovery_grid(task: str, found: Sequence[Recovery]) -> Grid:
         ]
         for one in found
     ]
-    return Grid(f"{task}: learned ranges", header, rows)
+    return TextTable(f"{task}: learned ranges", header, rows)
 
 
 def picture(study: Study, results: Mapping[Cell, Result]) -> Figure:

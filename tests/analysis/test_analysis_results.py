@@ -7,7 +7,7 @@ import matplotlib.image
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.results import read_result, write_result
+from analysis.result_files import read_result, write_result
 
 
 def figure() -> Figure:

@@ -20,7 +20,7 @@ from analysis.class_effects.reference import Reference
 from analysis.class_effects.study import Study
 from analysis.exchange_rate.setting import Measurement, Setting, Training
 from analysis.exchange_rate.training import view_maker
-from analysis.results import read_result
+from analysis.result_files import read_result
 from augnet import load_policy
 
 CLASSES = ("amber", "blue", "cyan", "dark")

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from analysis.__main__ import main
 from analysis.landscape.directions import filter_weights
-from analysis.landscape.surface import Surface, flat, in_filter_units
-from analysis.results import read_result
+from analysis.landscape.loss_surface import LossSurface, flat, in_filter_units
+from analysis.result_files import read_result
 from lightning_modules.classifier.classifier import Classifier
 from lightning_modules.data import LabelledImages, MemoryStore
 
 
 @pytest.fixture
-def surface() -> Surface:
+def surface() -> LossSurface:
     torch.manual_seed(0)
     model = Classifier(3, 3, model_kwargs={"width": 2})
     images, labels = torch.rand(600, 3, 8, 8), torch.arange(600) % 3
@@ -25,10 +25,10 @@ def surface() -> Surface:
             model.network(2 * images[:50])
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    return Surface(model.eval().requires_grad_(False), images, labels)
+    return LossSurface(model.eval().requires_grad_(False), images, labels)
 
 
-def test_the_loss_is_that_of_the_network_with_other_weights(surface: Surface) -> None:
+def test_the_loss_is_that_of_the_network_with_other_weights(surface: LossSurface) -> None:
     weights = filter_weights(surface.model.network)
     moved = {name: 1.3 * weight for name, weight in weights.items()}
     before = {name: value.clone() for name, value in surface.model.state_dict().items()}
@@ -41,12 +41,12 @@ def test_the_loss_is_that_of_the_network_with_other_weights(surface: Surface) ->
     assert there != pytest.approx(here, rel=1e-3)
 
 
-def plain_loss(surface: Surface) -> float:
+def plain_loss(surface: LossSurface) -> float:
     with torch.no_grad():
         return float(nn.functional.cross_entropy(surface.model(surface.images), surface.labels))
 
 
-def test_batch_gradients_are_those_of_autograd_and_add_up(surface: Surface) -> None:
+def test_batch_gradients_are_those_of_autograd_and_add_up(surface: LossSurface) -> None:
     found = list(surface.gradients(250))
     assert len(found) == 2  # 100 images are left out
     surface.model.requires_grad_(True)
@@ -61,7 +61,7 @@ def test_batch_gradients_are_those_of_autograd_and_add_up(surface: Surface) -> N
     assert torch.allclose(flat(whole), (flat(found[0]) + flat(found[1])) / 2, atol=1e-6)
 
 
-def test_filter_units_do_not_see_the_scale_of_a_filter_before_normalisation(surface: Surface) -> None:
+def test_filter_units_do_not_see_the_scale_of_a_filter_before_normalisation(surface: LossSurface) -> None:
     """Ten times the weights of a filter and ten times its running deviation: the same function."""
     weights = filter_weights(surface.model.network)
     first = next(name for name in weights if weights[name].ndim == 4)
@@ -88,11 +88,11 @@ def test_a_surface_draws_its_images_without_repeating_any() -> None:
     images = torch.arange(50, dtype=torch.uint8)[:, None, None, None].expand(50, 1, 2, 2).clone()
     train = LabelledImages(MemoryStore(images), torch.arange(50))
     model = Classifier(50, 1)
-    drawn = Surface.of(model, train, 20, seed=0)
+    drawn = LossSurface.of(model, train, 20, seed=0)
     assert len(set(drawn.labels.tolist())) == 20
     assert torch.equal((drawn.images[:, 0, 0, 0] * 255).round().long(), drawn.labels)
-    assert not torch.equal(drawn.labels, Surface.of(model, train, 20, seed=1).labels)
-    assert len(Surface.of(model, train, 100, seed=0).labels) == 50
+    assert not torch.equal(drawn.labels, LossSurface.of(model, train, 20, seed=1).labels)
+    assert len(LossSurface.of(model, train, 100, seed=0).labels) == 50
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import yaml
 from finished_runs import digits_run
 
 from analysis.__main__ import main
-from analysis.moments.common import Budget, Example, augmentations_of, common_augmentations, ranges
-from analysis.moments.influence_study import ESTIMATES, FAMILIES, STRENGTHS
-from analysis.moments.study import Precision, measure, summarise
-from analysis.results import read_result
+from analysis.moments.augmentations import Budget, Example, augmentations_of, common_augmentations, ranges
+from analysis.moments.influence_estimates import ESTIMATES, FAMILIES, STRENGTHS
+from analysis.moments.measurement import TargetPrecision, measure, summarize
+from analysis.result_files import read_result
 from analysis.run_folder import open_run
 
 FEW = ["--augmentations=[horizontal_flip, rotation, mixup, learned, training]"]
@@ -71,14 +71,14 @@ def test_the_numbers_of_a_flip_are_those_of_its_two_views(finished: Path) -> Non
     run = open_run(finished, device="cpu")
     images, labels = run.data.splits.train.__getitems__([0, 1])
     example = Example(images, labels, torch.nn.functional.one_hot(labels, 10).float())
-    found = measure(run.model, augmentations_of(run)["horizontal_flip"], example, Budget(), Precision())
+    found = measure(run.model, augmentations_of(run)["horizontal_flip"], example, Budget(), TargetPrecision())
     both = torch.cat([images[:1], images[:1].flip(-1)])
     with torch.no_grad():
         losses = torch.nn.functional.cross_entropy(run.model(both), labels[[0, 0]], reduction="none").double()
     assert found.clean == pytest.approx(float(losses[0]), rel=1e-5)
     assert found.loss.mean == pytest.approx(float(losses.mean()), rel=1e-5)
     assert found.loss.variance == pytest.approx(float((losses[0] - losses[1]).square() / 4), rel=1e-4)
-    row = summarise("horizontal_flip", [found, found], Precision())
+    row = summarize("horizontal_flip", [found, found], TargetPrecision())
     assert found.samples["loss"] is not None
     assert row["samples_mean_loss"] == pytest.approx(found.samples["loss"] / 2, abs=1)  # two independent images
 
@@ -104,7 +104,7 @@ def test_all_common_augmentations_change_an_image_and_keep_its_range() -> None:
             views = augmentation(example, Budget(16))
             assert float(views.moments.trace) > 0, name
             assert bool(((views.images >= 0) & (views.images <= 1)).all()), name
-    assert {"colour_jitter", "trivial_augment"} <= set(common_augmentations(3))
+    assert {"color_jitter", "trivial_augment"} <= set(common_augmentations(3))
     assert "trivial_augment" not in common_augmentations(2)
 
 

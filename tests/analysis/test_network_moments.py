@@ -9,14 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from analysis.moments.alignment import alignment
-from analysis.moments.enumerated import Distribution, distribution, losses_of, outputs_of
 from analysis.moments.factored import Moments, moments_of
-from analysis.moments.linear_squared import squared_loss
-from analysis.moments.masks import white_noise
+from analysis.moments.loss_distribution import Distribution, distribution, losses_of, outputs_of
 from analysis.moments.network import curvature, loss_gradient, loss_moments, output_moments
-from analysis.moments.regulariser import RegularisedLoss, explicit_regulariser
+from analysis.moments.regularizer import RegularizedLoss, explicit_regularizer
 from analysis.moments.sample_size import samples_for_covariance, samples_for_image, samples_for_mean
-from analysis.moments.views import Views
+from analysis.moments.weighted_views import WeightedViews
 
 torch.manual_seed(0)
 SHAPE = (1, 3, 4)
@@ -49,34 +47,6 @@ def shrunk(scale: float) -> tuple[Tensor, Moments]:
     return views, moments_of(views, WEIGHTS)
 
 
-# Linear and squared error: exact
-
-
-def test_expected_squared_loss_of_a_linear_model_is_exact() -> None:
-    weight, bias = torch.randn(3, 12, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
-    losses = (TARGET - VIEWS.flatten(1) @ weight.T - bias).square().sum(dim=1)
-    exact = distribution(losses, WEIGHTS)
-    estimate = squared_loss(weight, bias, MOMENTS, TARGET)
-    assert float(estimate.mean) == pytest.approx(exact.mean, rel=1e-14)
-    assert float(estimate.first_order_variance) < float(estimate.gaussian_variance)
-    assert exact.variance != pytest.approx(float(estimate.gaussian_variance), rel=0.02)  # these views are not Gaussian
-
-
-@pytest.mark.parametrize("outputs", [2, 30])  # fewer and more than columns
-def test_variance_of_the_squared_loss_is_that_of_a_gaussian_image(outputs: int) -> None:
-    weight = 0.5 * torch.randn(outputs, 12, dtype=torch.float64)
-    target = torch.randn(outputs, dtype=torch.float64)
-    few = MOMENTS.compressed(5)
-    draws = torch.randn(400_000, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    images = few.mean.flatten() + draws @ few.factor.flatten(1)
-    losses = (target - images @ weight.T).square().sum(dim=1)
-    estimate = squared_loss(weight, torch.zeros(outputs).double(), few, target)
-    bar = float((((losses - losses.mean()).pow(4).mean() - losses.var() ** 2) / len(losses)).sqrt())
-    assert abs(float(losses.var()) - float(estimate.gaussian_variance)) < 4 * bar
-    assert abs(float(losses.mean()) - float(estimate.mean)) < 4 * float(losses.std()) / math.sqrt(len(losses))
-    assert float(losses.var()) - float(estimate.first_order_variance) > 4 * bar  # which leaves 2 tr B^2 out
-
-
 # Networks
 
 
@@ -92,22 +62,11 @@ def test_output_moments_of_a_linear_network_are_exact() -> None:
         torch.testing.assert_close(outputs.factor.T @ outputs.factor, weight @ flat.T @ flat @ weight.T)
 
 
-def test_independent_noise_passes_through_a_network_without_a_dense_matrix() -> None:
-    network = smooth_network()
-    outputs = output_moments(network, white_noise(MOMENTS.mean, 0.1))
-    jacobian = torch.func.jacrev(lambda image: network(image[None])[0])(MOMENTS.mean).flatten(1)
-    torch.testing.assert_close(outputs.factor.T @ outputs.factor, 0.01 * jacobian @ jacobian.T)
-
-
-@pytest.mark.parametrize("with_noise", [False, True])
-def test_curvature_is_the_trace_of_hessian_times_covariance(with_noise: bool) -> None:
-    network = smooth_network()
-    variances = 0.1 * torch.rand(SHAPE, dtype=torch.float64) if with_noise else None
-    moments = Moments(MOMENTS.mean, MOMENTS.factor, variances)
+def test_curvature_is_the_trace_of_hessian_times_covariance() -> None:
+    network, moments = smooth_network(), MOMENTS
     hessian = torch.func.hessian(lambda flat: network(flat.view(1, *SHAPE))[0])(MOMENTS.mean.flatten())
     flat = moments.factor.flatten(1)
-    sigma = flat.T @ flat + (0 if variances is None else variances.flatten().diag())
-    expected = torch.einsum("kij,ij->k", hessian, sigma) / 2
+    expected = torch.einsum("kij,ij->k", hessian, flat.T @ flat) / 2
     torch.testing.assert_close(curvature(network, moments), expected)
     torch.testing.assert_close(curvature(network, moments, step=1e-3), expected, rtol=1e-4, atol=1e-6)
 
@@ -162,7 +121,7 @@ def test_the_saliency_is_that_of_autograd() -> None:
 
 def test_outputs_of_views_keep_their_order() -> None:
     network = smooth_network()
-    views = Views(VIEWS.repeat(40, 1, 1, 1), WEIGHTS.repeat(40) / 40, "enumeration")  # more than a batch
+    views = WeightedViews(VIEWS.repeat(40, 1, 1, 1), WEIGHTS.repeat(40) / 40, "enumeration")  # more than a batch
     torch.testing.assert_close(outputs_of(network, views), network(views.images).detach())
 
 
@@ -188,18 +147,18 @@ def problem() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def test_training_with_it_is_training_on_infinitely_many_augmentations() -> None:
     """Linear model, squared error: every step of the two trainings is the same."""
     views, weights, targets, moments = problem()
-    sampled, regularised = linear_network(), linear_network()
-    optimizers = [torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9) for network in (sampled, regularised)]
+    sampled, regularized = linear_network(), linear_network()
+    optimizers = [torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9) for network in (sampled, regularized)]
     for _ in range(200):
         every = (sampled(views.flatten(0, 1)).view(4, 6, 3) - targets[:, None]).square().sum(dim=2)
-        mean_image = (regularised(moments[:, 0]) - targets).square().sum(dim=1).mean()
-        added = explicit_regulariser(regularised, moments[:, 0], moments[:, 1:], "squared")
+        mean_image = (regularized(moments[:, 0]) - targets).square().sum(dim=1).mean()
+        added = explicit_regularizer(regularized, moments[:, 0], moments[:, 1:], "squared")
         for optimizer, loss in zip(optimizers, ((every @ weights).mean(), mean_image + added), strict=True):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    torch.testing.assert_close(sampled.weight, regularised.weight, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(sampled.bias, regularised.bias, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(sampled.weight, regularized.weight, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(sampled.bias, regularized.bias, rtol=1e-10, atol=1e-12)
     plain = linear_network()
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.05, momentum=0.9)
     for _ in range(200):
@@ -212,16 +171,16 @@ def test_training_with_it_is_training_on_infinitely_many_augmentations() -> None
 def test_the_cross_entropy_form_is_the_gauss_newton_term_of_each_image() -> None:
     *_, moments = problem()
     network = smooth_network()
-    total = explicit_regulariser(network, moments[:, 0], moments[:, 1:], "cross_entropy")
+    total = explicit_regularizer(network, moments[:, 0], moments[:, 1:], "cross_entropy")
     each = [loss_moments(network, Moments(image[0], image[1:]), TARGET) for image in moments]
     torch.testing.assert_close(total, torch.stack([one.gauss_newton - one.at_mean for one in each]).mean())
 
 
 @pytest.mark.parametrize("loss", ["squared", "cross_entropy"])
-def test_it_carries_gradient_to_parameters(loss: RegularisedLoss) -> None:
+def test_it_carries_gradient_to_parameters(loss: RegularizedLoss) -> None:
     *_, moments = problem()
     network = smooth_network()
-    explicit_regulariser(network, moments[:, 0], moments[:, 1:], loss).backward()
+    explicit_regularizer(network, moments[:, 0], moments[:, 1:], loss).backward()
     parameter = next(network.parameters())
     assert parameter.grad is not None
     step = 1e-6
@@ -230,16 +189,16 @@ def test_it_carries_gradient_to_parameters(loss: RegularisedLoss) -> None:
         moved = copy.deepcopy(network)
         with torch.no_grad():
             next(moved.parameters())[0, 0] += sign * step
-        values.append(float(explicit_regulariser(moved, moments[:, 0], moments[:, 1:], loss)))
+        values.append(float(explicit_regularizer(moved, moments[:, 0], moments[:, 1:], loss)))
     assert float(parameter.grad[0, 0]) == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-5, abs=1e-9)
 
 
 def test_what_the_regulariser_cannot_take_is_refused() -> None:
     *_, moments = problem()
     with pytest.raises(ValueError, match="expected factors"):
-        explicit_regulariser(smooth_network(), moments[:, 0], moments[:, 0], "squared")
+        explicit_regularizer(smooth_network(), moments[:, 0], moments[:, 0], "squared")
     with pytest.raises(ValueError, match="loss must be"):
-        explicit_regulariser(smooth_network(), moments[:, 0], moments[:, 1:], "hinge")  # type: ignore[arg-type]
+        explicit_regularizer(smooth_network(), moments[:, 0], moments[:, 1:], "hinge")  # type: ignore[arg-type]
 
 
 # How many samples, and alignment

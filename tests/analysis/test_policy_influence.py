@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.autograd.functional import hessian as autograd_hessian
 from torch.autograd.functional import jacobian
 
-from analysis.moments.common import Budget, Example, ranges
-from analysis.moments.enumerated import distribution, outputs_of
+from analysis.moments.augmentations import Budget, Example, ranges
 from analysis.moments.factored import Moments, moments_of
+from analysis.moments.loss_distribution import distribution, outputs_of
 from analysis.moments.policy_influence import (
     capture_of,
     expected_influence,

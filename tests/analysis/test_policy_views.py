@@ -1,15 +1,15 @@
 """Views of a policy: enumerations against drawing from the policy itself, quadratures against closed forms."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from analysis.moments.blends import Spread, blend, brightness, contrast
-from analysis.moments.masks import cutout
-from analysis.moments.mixing import mixed_views
+from analysis.moments.mixing_views import mixed_views
 from analysis.moments.policy_views import views_of
-from analysis.moments.shifts import smooth_translation, translation
-from analysis.moments.views import Views, cube
+from analysis.moments.weighted_views import WeightedViews, cube
 from augnet import AugNet, ClassConditionalPolicy, ConditionalPolicy, MixturePolicy, RangePolicy, TransformSpace
 from augnet.baselines import (
     AugMix,
@@ -33,7 +33,7 @@ def ranges(**ops: float) -> AugNet[RangePolicy, TransformSpace]:
     return AugNet.from_ops(ops, initial=1.0)
 
 
-def assert_same_distribution(views: Views, drawn: Tensor) -> None:
+def assert_same_distribution(views: WeightedViews, drawn: Tensor) -> None:
     """Means and variances of every pixel agree within five standard errors of the draws."""
     moments = views.moments
     assert float(views.weights.sum()) == pytest.approx(1, abs=1e-5)
@@ -62,12 +62,18 @@ def test_enumerations_are_the_distribution_of_the_draws(policy: Baseline) -> Non
     assert met <= seen  # nothing is drawn that is not enumerated
 
 
-def test_cutout_is_enumerated_and_agrees_with_the_closed_form() -> None:
+def test_cutout_is_enumerated_with_every_window() -> None:
     views = views_of(Cutout(0.5), IMAGE)
     assert (views.rule, len(views.images)) == ("enumeration", 64)
-    expected = cutout(IMAGE, 4, IMAGE.mean(dim=(1, 2), keepdim=True))
-    torch.testing.assert_close(views.moments.mean, expected.mean, atol=1e-5, rtol=0)
-    torch.testing.assert_close(views.moments.variance, expected.variance, atol=1e-5, rtol=0)
+    fill, covered = IMAGE.mean(dim=(1, 2), keepdim=True), []
+    for low_y in range(-2, 6):
+        for low_x in range(-2, 6):  # windows of half the side, centered at every pixel, cut off at the border
+            window = torch.zeros(8, 8, dtype=torch.bool)
+            window[max(0, low_y) : low_y + 4, max(0, low_x) : low_x + 4] = True
+            covered.append(torch.where(window, fill, IMAGE))
+    expected = torch.stack(covered)
+    torch.testing.assert_close(views.moments.mean, expected.mean(0), atol=1e-5, rtol=0)
+    torch.testing.assert_close(views.moments.variance, expected.var(0, correction=0), atol=1e-5, rtol=0)
 
 
 def test_a_mixture_of_one_op_is_enumerated_by_its_probabilities() -> None:
@@ -106,18 +112,37 @@ def test_quadratures_are_the_distribution_of_the_draws(net: AugNet, rule: str) -
     assert_same_distribution(views, drawn)
 
 
+def blended(image: Tensor, other: Tensor, mean: float, variance: float) -> tuple[Tensor, Tensor]:
+    """Mean and variances of `x + a (y - x)` with a random number `a`."""
+    return image + mean * (other - image), variance * (other - image).square()
+
+
+def shifted(image: Tensor, pixels: float) -> tuple[Tensor, Tensor]:
+    """Mean and variances under shifts to the right, uniform in `[-pixels, pixels]`, by numpy's interpolation."""
+    offsets, columns = (np.arange(4000) + 0.5) / 2000 * pixels - pixels, np.arange(8)
+    padded = np.pad(image.numpy(), ((0, 0), (0, 0), (1, 1)))
+    views = np.stack(
+        [[np.interp(columns - k, np.arange(-1, 9), row) for row in padded.reshape(-1, 10)] for k in offsets]
+    )
+    return (torch.from_numpy(part).view_as(image) for part in (views.mean(0), views.var(0)))  # type: ignore[return-value]
+
+
 def test_quadratures_converge_to_the_closed_forms() -> None:
     image = IMAGE.double()
-    for net, expected in (
-        (ranges(brightness=0.2), brightness(image, Spread.uniform(-0.2, 0.2))),
-        (ranges(contrast=0.3), contrast(image, Spread.factor(0.3))),
-        (ranges(translate_x=0.2), smooth_translation(image, 1.6)),
+    gray = torch.tensordot(torch.tensor([0.299, 0.587, 0.114]).double(), image.mean(dim=(1, 2)), dims=1)
+    first, second = (math.sinh(k * 0.3 * math.log(2)) / (k * 0.3 * math.log(2)) for k in (1, 2))  # of 2^m
+    for net, (mean, variance) in (
+        (ranges(brightness=0.2), blended(image, image + 1, 0.0, 0.4**2 / 12)),
+        (ranges(contrast=0.3), blended(gray.expand_as(image), image, first, second - first**2)),
+        (ranges(translate_x=0.2), shifted(image, 1.6)),
     ):
         moments = views_of(net.double(), image, count=2000).moments
-        torch.testing.assert_close(moments.mean, expected.mean, atol=1e-6, rtol=0)
-        torch.testing.assert_close(moments.variance, expected.variance, atol=1e-6, rtol=0)
-    crop = translation(image, torch.full((3, 3), 1 / 9, dtype=torch.float64))
-    torch.testing.assert_close(views_of(FlipCrop(flip=0.0), image).moments.variance, crop.variance)
+        torch.testing.assert_close(moments.mean, mean, atol=1e-6, rtol=0)
+        torch.testing.assert_close(moments.variance, variance, atol=1e-6, rtol=0)
+    padded = torch.nn.functional.pad(image, (1, 1, 1, 1))
+    crops = torch.stack([padded[:, y : y + 8, x : x + 8] for y in range(3) for x in range(3)])
+    views = views_of(FlipCrop(flip=0.0), image)
+    torch.testing.assert_close(views.moments.variance, crops.var(0, correction=0))
 
 
 def test_a_policy_that_looks_at_the_label_gets_it() -> None:
@@ -159,9 +184,9 @@ TARGETS = torch.eye(2)
 
 def test_mixup_has_the_closed_form_of_a_blend_and_mixes_labels() -> None:
     views = mixed_views(Mixup(), PAIR, TARGETS, count=4096)
-    expected = blend(PAIR[0], PAIR[1], Spread(0.5, 1 / 12))
-    torch.testing.assert_close(views.moments.mean, expected.mean, atol=1e-3, rtol=0)
-    torch.testing.assert_close(views.moments.variance, expected.variance, atol=1e-3, rtol=0)
+    mean, variance = blended(PAIR[0], PAIR[1], 0.5, 1 / 12)
+    torch.testing.assert_close(views.moments.mean, mean, atol=1e-3, rtol=0)
+    torch.testing.assert_close(views.moments.variance, variance, atol=1e-3, rtol=0)
     assert views.targets is not None
     share = views.targets[:, 1]
     torch.testing.assert_close(views.images, PAIR[0] + share[:, None, None, None] * (PAIR[1] - PAIR[0]))

@@ -15,16 +15,16 @@ from scipy import stats
 
 from analysis.class_solutions import class_solutions
 from analysis.report import learned
-from analysis.report.accuracy import Arm, Arms, Summary, gather, read_summary, wilson
+from analysis.report.accuracy import ArmAccuracies, ArmName, Summary, gather, read_summary
 from analysis.report.blocks import DASH, MINUS, Table, Text
 from analysis.report.comparison import caveat, sentences
-from analysis.report.drawing import COLOURS
-from analysis.report.findings import findings, tables
+from analysis.report.drawing import COLORS
+from analysis.report.named_tables import named_tables
 from analysis.report.op_influence import WHOLE, _means, magnitudes_alone, measure_ops
-from analysis.report.own_tables import own_tables
-from analysis.results import write_result
+from analysis.report.result_blocks import result_blocks, tables
+from analysis.result_files import write_result
 from analysis.run_folder import OpenedRun, open_run
-from analysis.statistics import over_seeds
+from analysis.statistics import over_seeds, wilson
 from augnet import AugNet
 from augnet.batch import Batch
 from augnet.policies import ClassConditionalPolicy, MixturePolicy
@@ -61,13 +61,13 @@ def _summary(seed: int, **accuracies: float) -> Summary:
 def test_differences_are_paired_by_seed_also_with_a_control_that_was_a_run_of_its_own() -> None:
     runs = [_summary(0, learned=0.9), _summary(1, learned=0.8, plain=0.5), _summary(0, plain=0.7), _summary(2, plain=0)]
     arms = gather([(run, "") for run in runs])
-    found = arms.difference(Arm("learned"))
+    found = arms.difference(ArmName("learned"))
     assert found is not None
     oracle = stats.ttest_rel([0.9, 0.8], [0.7, 0.5]).confidence_interval()
     assert found[0] == pytest.approx((0.25, oracle.low, oracle.high))
     assert found[1] == 2
-    assert arms.difference(Arm("plain")) is None
-    assert arms.own == (Arm("learned"), Arm("plain"))
+    assert arms.difference(ArmName("plain")) is None
+    assert arms.own == (ArmName("learned"), ArmName("plain"))
 
 
 def test_a_seed_counts_once_and_settings_are_kept_apart() -> None:
@@ -75,7 +75,7 @@ def test_a_seed_counts_once_and_settings_are_kept_apart() -> None:
     with pytest.raises(ValueError, match="two runs have the arm learned with seed 0"):
         gather([(same, ""), (same, "")])
     arms = gather([(same, "a"), (_summary(0, learned=0.7, plain=0.6), "b")])
-    differences = [arms.difference(Arm("learned", setting)) for setting in ("a", "b")]
+    differences = [arms.difference(ArmName("learned", setting)) for setting in ("a", "b")]
     assert [round(found[0].value, 6) for found in differences if found] == [0.4, 0.1]
 
 
@@ -87,7 +87,7 @@ def test_the_sentences_say_how_sure_they_are() -> None:
     ]
     assert "This is one seed" in (caveat(one) or "")
 
-    def over(*learned: float) -> Arms:
+    def over(*learned: float) -> ArmAccuracies:
         return gather([(_summary(seed, learned=one, plain=0.8), "") for seed, one in enumerate(learned)])
 
     assert "clearly above zero" in sentences(over(0.9, 0.91, 0.92, 0.9, 0.9), {"": 397})[1]
@@ -282,7 +282,7 @@ def test_analyses_show_the_tables_that_they_make_themselves() -> None:
         name: json.loads((BENCHMARKS / f"{name}.json").read_text())["result"]
         for name in ("class_effects", "exchange_rate")
     }
-    shown = {name: own_tables(name, result) or [] for name, result in measured.items()}
+    shown = {name: named_tables(name, result) or [] for name, result in measured.items()}
     tables = {one.caption: one for blocks in shown.values() for one in blocks if isinstance(one, Table)}
     for one in tables.values():
         assert all(len(row) == len(one.columns) for row in one.rows)
@@ -305,16 +305,16 @@ def test_analyses_show_the_tables_that_they_make_themselves() -> None:
 @pytest.mark.parametrize("name", ["class_effects", "exchange_rate", "landscape"])
 @pytest.mark.parametrize("result", [None, 3, [], {}, {"in_domain": {"curves": {"none": 1}}}, {"flatness": []}])
 def test_a_result_of_another_shape_is_shown_as_it_is(name: str, result: Any, tmp_path: Path) -> None:
-    assert own_tables(name, result) is None
+    assert named_tables(name, result) is None
     write_result(tmp_path, name, {"a": result}, settings={}, seed=0)
-    assert findings(tmp_path, name)
+    assert result_blocks(tmp_path, name)
 
 
 def test_a_landscape_that_is_infinitely_flat_says_so() -> None:
     noise = {"spread": 1.5, "signal_to_noise": 0.25, "noise_scale": None}
     flatness = {"distance": None, "deviation": None, "reached": 1, "distances": [0.5, None]}
     result = {"train_loss": 0.1, "flatness": flatness, "gradient_noise": {"parameters": noise, "filter_units": noise}}
-    blocks = own_tables("landscape", result)
+    blocks = named_tables("landscape", result)
     assert blocks is not None
     (table,) = [one for one in blocks if isinstance(one, Table)]
     rows = {row[0]: row[1] for row in table.rows}
@@ -326,7 +326,7 @@ def test_a_landscape_that_is_infinitely_flat_says_so() -> None:
 def test_the_settings_of_a_measurement_are_put_in_words(tmp_path: Path) -> None:
     settings = {"seeds": 3, "sizes": [500, 1000], "training": {"steps": 5, "model_kwargs": {"width": 8}, "none": None}}
     write_result(tmp_path, "moments", {"a": 1}, settings={**settings, "empty": [], "arms": [{"b": 1}]}, seed=5)
-    (*_, how) = findings(tmp_path, "moments") or []
+    (*_, how) = result_blocks(tmp_path, "moments") or []
     assert isinstance(how, Text)
     expected = "Measured with seed 5; seeds 3; sizes 500, 1,000; training (steps 5, model kwargs, width 8); augfluence"
     assert how.words.startswith(expected)
@@ -340,17 +340,17 @@ def test_a_long_result_is_cut_and_says_so(tmp_path: Path) -> None:
     assert isinstance(blocks[0], Table)
     assert blocks[0].folded
     assert "(the first 60 of 100 rows)" in blocks[0].caption
-    assert findings(tmp_path, "moments") is None
+    assert result_blocks(tmp_path, "moments") is None
     write_result(tmp_path, "moments", {"a": 1}, settings={"s": 2}, seed=5)
     path = tmp_path / "analysis" / "moments.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "pictures": ["../../secret.png", 3, "gone.png"]}))
-    found = findings(tmp_path, "moments")
+    found = result_blocks(tmp_path, "moments")
     assert found is not None
     assert [type(one) for one in found] == [Table, Text]  # neither a picture from elsewhere nor one that is not there
     path.write_text(json.dumps({**content, "version": 99}))
     with pytest.raises(ValueError, match="run the analysis again"):
-        findings(tmp_path, "moments")
+        result_blocks(tmp_path, "moments")
 
 
 def _contrast(first: str, second: str) -> float:
@@ -368,7 +368,7 @@ def test_lines_stand_out_from_both_pages_and_numbers_from_their_cells() -> None:
     pages = [part.split("--page: ")[1].split(";")[0] for part in STYLE.split(":root {")[1:] if "--page" in part]
     assert len(pages) == 3  # light, dark, print
     for page in pages:
-        assert min(_contrast(colour, page) for colour in COLOURS) >= 3
+        assert min(_contrast(colour, page) for colour in COLORS) >= 3
     shades = colormaps["PuOr_r"](np.linspace(0.5 - 0.5 / 2.2, 0.5 + 0.5 / 2.2, 50))
     assert min(_contrast("#111111", tuple(shade[:3])) for shade in shades) >= 4.5  # type: ignore[arg-type]
 

@@ -15,7 +15,7 @@ from analysis.exchange_rate.power_law import PowerLaw
 from analysis.exchange_rate.setting import Measurement, Training
 from analysis.exchange_rate.study import Arm, Study
 from analysis.exchange_rate.tables import poor_fits, rate_text
-from analysis.results import read_result
+from analysis.result_files import read_result
 
 LAWS = {"none": PowerLaw(-2.5, 0.3, 0.8), "cutout": PowerLaw(-2.0, 0.3, 0.8), "flip_crop": PowerLaw(-2.0, 0.3, 0.9)}
 

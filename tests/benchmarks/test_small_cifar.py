@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.results import write_result
+from analysis.result_files import write_result
 from benchmarks.small_cifar import arguments, publish, result_of, setting
 
 

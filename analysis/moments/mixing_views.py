@@ -1,6 +1,6 @@
-"""Views of one image under policies that mix it with a second one, and its label with the other label.
+"""Weighted views of one image under policies that mix it, and its label, with a second one.
 
-The partner is fixed: its moments over a data set are an average over partners. Each of the two is augmented by draws of
+The partner is fixed: moments over a data set are an average over partners. Each of the two is augmented by draws of
 its own before they are mixed, as in a batch.
 """
 
@@ -18,14 +18,14 @@ from augnet.batch import Batch
 from augnet.ops import MixingOp
 
 from .policy_views import noise_of, noise_width
-from .views import Views, cube
+from .weighted_views import WeightedViews, cube
 
 
 @torch.no_grad()
 def mixed_views(
     policy: AugNet[Any, Any] | MixingBaseline, images: Tensor, targets: Tensor, count: int = 512, seed: int = 0
-) -> Views:
-    """The views of the first of two images when the second is its partner.
+) -> WeightedViews:
+    """Return the views of the first of two images with the second as its partner.
 
     Args:
         policy: Mixup, CutMix, or a learned policy over a space with a mixing op.
@@ -62,4 +62,4 @@ def mixed_views(
         magnitudes = policy.policy.magnitudes(batch, labels, points[:, used:].to(images))
     mixed = space.apply_to(Batch(batch, labels), magnitudes, noise)
     weights = images.new_full((len(points) // 2,), 2 / len(points))
-    return Views(mixed.images[::2], weights, rule, mixed.labels[::2] if mixed.labels is not None else None)
+    return WeightedViews(mixed.images[::2], weights, rule, mixed.labels[::2] if mixed.labels is not None else None)

@@ -1,11 +1,11 @@
-"""The explicit regulariser: what training on infinitely many views adds to the loss of the mean image, as a loss.
+"""The explicit regularizer: the term that training on infinitely many views adds to the loss of the mean image.
 
     squared error    tr(J Sigma J^T)                              exact for linear models
     cross-entropy    1/2 tr(J^T (diag p - p p^T) J Sigma)         Gauss-Newton
 
-No view is drawn: train on `loss(f(mu), y) + explicit_regulariser(...)`. It is what TangentProp penalises, with the
-directions and weights that the policy gives (METHODS.md 2.2, 2.4; Balestriero, Misra and LeCun, 2022). The columns of
-an image cost one Jacobian-vector product each: `compressed` makes them few.
+No view is drawn: train on `loss(f(mu), y) + explicit_regularizer(...)`. It is what TangentProp penalizes, with the
+directions and weights that the policy gives (`docs/method.md`, "Moments"; Balestriero, Misra and LeCun, 2022). Each
+column of an image costs one Jacobian-vector product: `compressed` makes them few.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import Tensor
 
 from .network import Function, push, softmax_curvature
 
-RegularisedLoss = Literal["squared", "cross_entropy"]
+RegularizedLoss = Literal["squared", "cross_entropy"]
 
 
-def explicit_regulariser(function: Function, means: Tensor, factors: Tensor, loss: RegularisedLoss) -> Tensor:
-    """The mean over images of the regulariser.
+def explicit_regularizer(function: Function, means: Tensor, factors: Tensor, loss: RegularizedLoss) -> Tensor:
+    """Return the mean over images of the regularizer.
 
     Args:
         function: The network, `[N, ...]` to outputs `[N, k]`, row by row (no batch statistics); its parameters carry

@@ -1,4 +1,4 @@
-"""The drawings of a page; make them under `drawing.page_style`."""
+"""Figures of a page, to be created within `drawing.page_style`."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from matplotlib.figure import Figure
 
 from ..statistics import Interval
 from .blocks import fixed, spoken
-from .drawing import COLOURS, WIDTH
+from .drawing import COLORS, WIDTH
 
 _DASHES = ("-", "--", ":", "-.")
-_HELPS, _HURTS = COLOURS[0], COLOURS[1]
+_HELPS, _HURTS = COLORS[0], COLORS[1]
 
 
 def over_time(history: Mapping[int, Mapping[str, float]], quantity: str) -> Figure:
-    """What was learned about every op over training.
+    """Draw the learned number of every op over training.
 
     Args:
         history: Step -> op -> number; at least one step, the same ops at each.
-        quantity: What the numbers are.
+        quantity: Name of the numbers.
     """
     ops = list(next(iter(history.values())))
     figure = Figure(figsize=(WIDTH, 2.6 + 0.2 * -(-len(ops) // 3)), layout="constrained")
     axis = figure.subplots()
     for place, op in enumerate(ops):
-        style = _DASHES[place // len(COLOURS) % len(_DASHES)]
+        style = _DASHES[place // len(COLORS) % len(_DASHES)]
         axis.plot(list(history), [values[op] for values in history.values()], style, label=spoken(op))
     axis.set(xlabel="training step", ylabel=quantity)
     axis.set_ylim(bottom=0)
@@ -35,18 +35,18 @@ def over_time(history: Mapping[int, Mapping[str, float]], quantity: str) -> Figu
 
 
 def intervals(rows: Mapping[str, Interval], quantity: str) -> Figure:
-    """One number a row with its interval.
+    """Draw one number a row with its interval.
 
     Args:
         rows: Name -> percentages.
-        quantity: What they are.
+        quantity: Name of the numbers.
     """
     figure = Figure(figsize=(WIDTH, 0.9 + 0.32 * len(rows)), layout="constrained")
     axis = figure.subplots()
     for place, found in enumerate(rows.values()):
         if found.low is not None and found.high is not None:
-            axis.plot([found.low, found.high], [place, place], color=COLOURS[0], linewidth=2, solid_capstyle="butt")
-        axis.plot([found.value], [place], "o", color=COLOURS[0], markersize=5)
+            axis.plot([found.low, found.high], [place, place], color=COLORS[0], linewidth=2, solid_capstyle="butt")
+        axis.plot([found.value], [place], "o", color=COLORS[0], markersize=5)
         axis.annotate(f"{found.value:.1f}", (found.value, place), (0, 5), textcoords="offset points", ha="center")
     axis.set(yticks=range(len(rows)), yticklabels=list(rows), xlabel=quantity, ylim=(len(rows) - 0.5, -0.7))
     axis.spines["left"].set_visible(False)
@@ -56,7 +56,7 @@ def intervals(rows: Mapping[str, Interval], quantity: str) -> Figure:
 
 
 def histogram(values: Sequence[float], quantity: str) -> Figure:
-    """How often a number comes, on both sides of zero; the outer half percent on each side in the last bars."""
+    """Draw a histogram on both sides of zero; the outer half percent on each side is in the last bars."""
     shown = np.asarray(values, dtype=float)
     low, high = np.quantile(shown, [0.005, 0.995])
     if not high > low:
@@ -67,8 +67,8 @@ def histogram(values: Sequence[float], quantity: str) -> Figure:
     counts, _ = np.histogram(shown.clip(edges[0], edges[-1]), edges)
     figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
     axis = figure.subplots()
-    colours = [_HURTS if edge >= -width / 2 else _HELPS for edge in edges[:-1]]
-    axis.bar(edges[:-1], counts, width, align="edge", color=colours)
+    colors = [_HURTS if edge >= -width / 2 else _HELPS for edge in edges[:-1]]
+    axis.bar(edges[:-1], counts, width, align="edge", color=colors)
     axis.set(xlabel=quantity, ylabel="training images", yscale="symlog")
     axis.set_yticks([0, 1, 10, 100, 1000, 10000][: 2 + len(str(max(counts.max(), 1)))])
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -76,11 +76,11 @@ def histogram(values: Sequence[float], quantity: str) -> Figure:
 
 
 def heat_map(values: np.ndarray, bold: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Figure:
-    """Numbers `[R, C]` of either sign as colours, negative ones violet; those in `bold` (the same shape) are bold."""
+    """Draw numbers `[R, C]` as colors, negative ones violet; those in `bold` (the same shape) in bold."""
     figure = Figure(figsize=(WIDTH, 0.7 + 0.27 * len(rows)), layout="constrained")
     axis = figure.subplots()
     largest = float(np.nanmax(np.abs(values))) or 1.0
-    # the outer half of the colours is too dark for black numbers
+    # the outer half of the colors is too dark for black numbers
     axis.pcolormesh(values, cmap="PuOr_r", vmin=-2.2 * largest, vmax=2.2 * largest, edgecolors="none")
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):

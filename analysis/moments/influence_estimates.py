@@ -1,4 +1,4 @@
-"""How far the expected influence of a policy can be had from its moments: against its views, over strengths."""
+"""Estimates of the expected influence of a policy from its moments, compared with its views over strengths."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from .common import Budget, Example, ranges
-from .enumerated import distribution, outputs_of
+from .augmentations import Budget, Example, ranges
+from .loss_distribution import distribution, outputs_of
 from .network import Function
 from .policy_influence import expected_influence
 
@@ -30,7 +30,7 @@ def compare_influence(
     budget: Budget,
     on_example: Callable[[], None] = lambda: None,
 ) -> list[dict[str, Any]]:
-    """Expected influence by the views of policies, and by their moments.
+    """Compute the expected influence by the views of policies, and by their moments.
 
     Args:
         influence_of: The influence as a function of the image, for the target of an example.
@@ -63,7 +63,7 @@ def compare_influence(
 
 
 def _compared(columns: torch.Tensor) -> dict[str, Any]:
-    """Means over examples, and the share of the change that each estimate leaves unexplained."""
+    """Return means over examples, and the share of the change that each estimate leaves unexplained."""
     as_it_is, truth, *estimates = columns.unbind(1)
     change = float((truth - as_it_is).norm())
     errors = [float((estimate - truth).norm()) / change if change > 0 else None for estimate in estimates]

@@ -1,7 +1,7 @@
-"""Results of other analyses as tables, whatever is in them: a new field changes the page and never breaks it.
+"""Results of other analyses as blocks of a page; results of unknown fields are laid out generically.
 
-Analyses that make tables of their results have those. Of all others, mappings of mappings and lists of mappings become
-tables, their numbers columns; what is deeper gets tables of its own.
+Results with a layout of their own (`named_tables`) use it. In all others, mappings of mappings and lists of mappings
+become tables with their numbers as columns; deeper levels get tables of their own.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..results import read_result
+from ..result_files import read_result
 from .blocks import DASH, MINUS, Block, Picture, Table, Text, number, spoken
 from .drawing import picture_file
-from .own_tables import own_tables
+from .named_tables import named_tables
 
 _MOST_ROWS = 60
 _MOST_OPEN = 20  # rows of a table that is not folded away
@@ -35,7 +35,7 @@ _CHOSEN: dict[str, dict[str, str]] = {  # of tables of too many columns: those t
 _CAPTIONS = {
     "moments_samples": "Draws of each augmentation until its averages are right",
     "moments_images": "Mean, standard deviation and first principal direction of one image under each augmentation",
-    "moments_influence": "What estimates of the expected influence leave unexplained; below 1 they are of use",
+    "moments_influence": "Unexplained share of estimates of the expected influence; below 1 they are of use",
     "landscape_walks": "The loss along random directions from the trained weights",
     "exchange_rate_curves": "Accuracy against the number of training images: points are seeds, lines the power laws",
     "exchange_rate_rates": "Worth of each policy by the power laws, with intervals; hollow points are extrapolated, "
@@ -45,8 +45,8 @@ _CAPTIONS = {
 }
 
 
-def findings(folder: Path, name: str) -> list[Block] | None:
-    """Pictures and tables of an analysis; None if there is no result of it.
+def result_blocks(folder: Path, name: str) -> list[Block] | None:
+    """Return pictures and tables of an analysis; None if there is no result of it.
 
     Args:
         folder: The run's, or that of a study.
@@ -66,19 +66,19 @@ def findings(folder: Path, name: str) -> list[Block] | None:
             caption = _CAPTIONS.get(path.stem, f"{spoken(name).capitalize()}: {shown}")
             blocks.append(Picture(picture_file(path, f"{caption}; its numbers are in the tables"), caption, wide=True))
     result = content.get("result")
-    own = own_tables(name, result)
-    return [*blocks, *(tables(result, spoken(name).capitalize()) if own is None else own), _how(content)]
+    named = named_tables(name, result)
+    return [*blocks, *(tables(result, spoken(name).capitalize()) if named is None else named), _how(content)]
 
 
 def _pictures(content: Mapping[str, Any]) -> list[str]:
-    """Names of files beside the result; a path to anywhere else is left out."""
+    """Return the names of files beside the result; paths to other folders are left out."""
     named = content.get("pictures")
     files = named if isinstance(named, list) else []
     return [file for file in files if isinstance(file, str) and Path(file).name == file]
 
 
 def _how(content: Mapping[str, Any]) -> Text:
-    """How the result was made, as a note."""
+    """Return the settings and versions behind the result, as a note."""
     settings, versions = content.get("settings"), content.get("versions")
     parts = [f"seed {content.get('seed')}"]
     if isinstance(settings, Mapping):
@@ -89,7 +89,7 @@ def _how(content: Mapping[str, Any]) -> Text:
 
 
 def _setting(key: str, value: Any) -> str:
-    """A setting in words, with those inside of it in brackets; nothing for what is empty, or a table."""
+    """Return a setting in words, nested ones in brackets; an empty string for empty settings and tables."""
     if not isinstance(value, Mapping):
         return "" if value in (None, [], "") or _is_deep(value) else f"{spoken(key)} {cell(value)}"
     inside = [f"{spoken(name)} {text}" for name, text in flatten(value).items() if text not in ("", DASH)]
@@ -97,11 +97,11 @@ def _setting(key: str, value: Any) -> str:
 
 
 def tables(result: Any, title: str) -> list[Block]:
-    """Everything in a result as tables.
+    """Return everything in a result as tables.
 
     Args:
         result: Of plain values: strings, numbers, booleans, None, lists and mappings.
-        title: What the first table is called; the others say where they stand below it.
+        title: Of the first table; titles of deeper tables name their place below it.
     """
     found: list[Block] = []
     _walk(result, title, found)
@@ -135,7 +135,7 @@ def _table(rows: Mapping[str, Mapping[str, str]], title: str, numbered: bool) ->
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     words = [column for column in columns if all(_is_name(row.get(column, "")) for row in rows.values())]
     telling = [*words, *(one for one in columns[:1] if len({row.get(one) for row in rows.values()}) == len(rows))]
-    name = telling[0] if numbered and telling else None  # names a row better than its number
+    name = telling[0] if numbered and telling else None  # a better name for a row than its number
     head = spoken(name).capitalize() if name else ("Number" if numbered else "Name")
     chosen = _CHOSEN.get(title, {})
     if not chosen or not set(chosen) <= set(columns):
@@ -152,14 +152,14 @@ def _table(rows: Mapping[str, Mapping[str, str]], title: str, numbered: bool) ->
 
 
 def _alike(rows: Sequence[Mapping[str, str]]) -> bool:
-    """Whether rows share half of their columns or more, and are not tables themselves."""
+    """Return whether rows share half of their columns or more, and are not tables themselves."""
     every = set().union(*rows)
     shared = set(rows[0]).intersection(*rows[1:])
     return bool(shared) and len(every) <= min(2 * len(shared), _WIDEST)
 
 
 def flatten(value: Any) -> dict[str, str]:
-    """The cells of a row: numbers of inner mappings under the names that lead to them.
+    """Return the cells of a row: numbers of inner mappings under the names that lead to them.
 
     Example:
         >>> flatten({"rate": {"low": 1.0, "high": None}, "sizes": [1, 2]})
@@ -177,7 +177,7 @@ def flatten(value: Any) -> dict[str, str]:
 
 
 def cell(value: Any) -> str:
-    """One value as text; of long lists their length, of nested ones a mark.
+    """Return one value as text; of long lists their length, of nested ones a mark.
 
     Example:
         >>> cell(True), cell(None), cell(0.123456), cell([1, 2]), cell(list(range(100)))
@@ -206,10 +206,10 @@ def _is_list(value: Any) -> bool:
 
 
 def _is_deep(value: Any) -> bool:
-    """Whether it needs a table: a mapping, or a list of lists or mappings."""
+    """Return whether a value needs a table: a mapping, or a list of lists or mappings."""
     return isinstance(value, Mapping) or (_is_list(value) and any(_is_list(x) or isinstance(x, Mapping) for x in value))
 
 
 def _is_name(text: str) -> bool:
-    """Whether a cell is a word rather than a number."""
+    """Return whether a cell is a word rather than a number."""
     return text[:1].isalpha() and text not in ("yes", "no")

@@ -1,4 +1,4 @@
-"""The numbers of one augmentation on one example, and their summary over examples."""
+"""Measurements of one augmentation on one example, and their summary over examples."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import torch
 
 from .alignment import alignment
-from .common import Augmentation, Budget, Example
-from .enumerated import Distribution, distribution, losses_of, outputs_of
+from .augmentations import Augmentation, Budget, Example
+from .loss_distribution import Distribution, distribution, losses_of, outputs_of
 from .network import Function, loss_gradient, loss_moments
 from .sample_size import samples_for_covariance, samples_for_image, samples_for_mean
 
 
 @dataclass(frozen=True)
-class Precision:
-    """What an estimate shall hold: a relative error, > 0, with a confidence, in (0, 1)."""
+class TargetPrecision:
+    """Required precision of an estimate: a relative error, > 0, at a confidence in (0, 1)."""
 
     error: float = 0.01
     confidence: float = 0.95
@@ -26,11 +26,11 @@ class Precision:
 
 @dataclass(frozen=True)
 class Measured:
-    """One augmentation on one example.
+    """Measurements of one augmentation on one example.
 
     Attributes:
-        rule: How its views were chosen.
-        loss: Of all views; the truth, up to that rule.
+        rule: The rule by which its views were chosen.
+        loss: Of all views; exact up to that rule.
         clean: Loss of the example as it is.
         at_mean: Loss of the mean image.
         gauss_newton: Expected loss to second order.
@@ -57,7 +57,7 @@ class Measured:
 
 @torch.no_grad()
 def measure(
-    function: Function, augmentation: Augmentation, example: Example, budget: Budget, precision: Precision
+    function: Function, augmentation: Augmentation, example: Example, budget: Budget, precision: TargetPrecision
 ) -> Measured:
     """Measure one augmentation on one example.
 
@@ -66,7 +66,7 @@ def measure(
         augmentation: Gives the views.
         example: The image and its partner.
         budget: Views and seed.
-        precision: What the counts are for.
+        precision: Required of the estimates that the counts are for.
     """
     views = augmentation(example, budget)
     moments, target = views.moments, example.targets[0]
@@ -96,8 +96,8 @@ def measure(
     )
 
 
-def summarise(name: str, rows: Sequence[Measured], precision: Precision) -> dict[str, Any]:
-    """One augmentation over all examples, as plain values.
+def summarize(name: str, rows: Sequence[Measured], precision: TargetPrecision) -> dict[str, Any]:
+    """Summarize one augmentation over all examples, as plain values.
 
     Args:
         name: Of the augmentation.
@@ -129,7 +129,7 @@ def summarise(name: str, rows: Sequence[Measured], precision: Precision) -> dict
 
 
 def _quartiles(counts: Sequence[int | None]) -> dict[str, int | None]:
-    """Median and quartiles; a count that no number is enough for is above all others, and None."""
+    """Return median and quartiles; None (no count is enough) ranks above all numbers."""
     ordered = sorted(float("inf") if count is None else float(count) for count in counts)
     places = {"low": 0.25, "median": 0.5, "high": 0.75}
     picked = {name: ordered[round(share * (len(ordered) - 1))] for name, share in places.items()}

@@ -3,20 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..grid import Grid
+from ..text_table import TextTable
 
 LEGEND = (
-    "Flatness is how far random directions can be followed until the loss reaches the threshold; 1 is as far as the "
-    "weights are long, larger is flatter. The noise scale is the batch size at which noise and signal of a gradient "
+    "Flatness is the distance along random directions at which the loss reaches the threshold; 1 is the norm of the "
+    "weights, larger is flatter. The noise scale is the batch size at which noise and signal of a gradient "
     "are equal."
 )
 
 
-def landscape_grid(result: Mapping[str, Any]) -> Grid:
-    """Loss, flatness and gradient noise.
+def landscape_table(result: Mapping[str, Any]) -> TextTable:
+    """Return the table of loss, flatness and gradient noise.
 
     Args:
-        result: Of the command.
+        result: Of the command `landscape`.
     """
     found, noise = result["flatness"], result["gradient_noise"]
     whole, units = noise["parameters"], noise["filter_units"]
@@ -30,7 +30,7 @@ def landscape_grid(result: Mapping[str, Any]) -> Grid:
         ["noise scale, images", _text(whole["noise_scale"], "infinite")],
         ["noise scale in filter units, images", _text(units["noise_scale"], "infinite")],
     ]
-    return Grid("Loss landscape, unaugmented training images", ["measure", "value"], rows)
+    return TextTable("Loss landscape, unaugmented training images", ["measure", "value"], rows)
 
 
 def _text(value: float | None, unknown: str = "-") -> str:

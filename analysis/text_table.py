@@ -1,4 +1,4 @@
-"""A table of words, for the terminal, for Markdown and for the report."""
+"""A table of words for the terminal, for Markdown and for the report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from rich.table import Table
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A table: a title, the names of the columns, and cells; the first column names the row."""
+class TextTable:
+    """A title, the names of the columns, and cells; the first column names the row."""
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
     def rich(self) -> Table:
-        """For the terminal."""
+        """Return the table for the terminal."""
         table = Table(title=self.title)
         for index, column in enumerate(self.header):
             table.add_column(column, justify="right" if index else "left", overflow="fold")
@@ -24,6 +24,6 @@ class Grid:
         return table
 
     def markdown(self) -> str:
-        """Title and table in Markdown."""
+        """Return title and table in Markdown."""
         lines = [self.header, ["---", *["---:"] * (len(self.header) - 1)], *self.rows]
         return f"{self.title}.\n\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

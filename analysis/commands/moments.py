@@ -1,7 +1,8 @@
-"""`python -m analysis moments RUN`: what common augmentations, and the run's own, do to images and to the loss."""
+"""The command `moments`: moments of images and losses under common augmentations and those of a run."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,14 +14,16 @@ from rich.table import Table
 from lightning_modules.commands.command_line import progress_bar
 from lightning_modules.learner.targets import as_probabilities
 
-from ..results import write_result
+from ..moments.augmentations import Augmentation, Budget, Example, augmentations_of
+from ..moments.influence_estimates import FAMILIES, STRENGTHS, compare_influence
+from ..moments.measurement import TargetPrecision, measure, summarize
+from ..moments.moment_figures import image_picture, influence_picture, samples_picture
+from ..moments.policy_influence import capture_of, influence_function, solve_for_influence_set
+from ..result_files import write_result
 from ..run_folder import OpenedRun, open_run
 from ..sampling import draw_rows
-from .common import Augmentation, Budget, Example, augmentations_of
-from .influence_study import FAMILIES, STRENGTHS, compare_influence
-from .pictures import image_picture, influence_picture, samples_picture
-from .policy_influence import capture_of, influence_function, solve_for_influence_set
-from .study import Precision, measure, summarise
+
+_RENAMED = {"colour_jitter": "color_jitter", "crop_and_colour": "crop_and_color"}
 
 
 def moments(
@@ -35,25 +38,26 @@ def moments(
     device: str = "auto",
     data_path: str | None = None,
 ) -> None:
-    """Moments of augmented images and of the loss: how many samples they need, and what they predict of influence.
+    """Compute moments of augmented images and of the loss: samples they need, and influence they predict.
 
     For training images of a finished run, its network, and each augmentation: draws needed until the mean image, its
-    covariance and the loss are right; how the saliency lies to the covariance; the expected loss and influence from
-    mean and covariance alone, against all views. Writes RUN/analysis/moments.json and pictures beside it.
+    covariance and the loss are right; the alignment of the saliency with the covariance; the expected loss and
+    influence from mean and covariance alone, compared with those of all views. Writes RUN/analysis/moments.json and
+    pictures beside it.
 
     Args:
         run: The folder of a finished run, runs/NAME.
-        images: Training images to look at, at least 2, drawn at random.
+        images: Training images to measure on, at least 2, drawn at random.
         influence_images: How many of them the expected influence is compared on; 0 leaves that out.
         views: Views of each image where a policy cannot be enumerated.
-        error: Relative error that an estimate shall hold, 0.01 is one percent.
-        confidence: With which the loss holds it, in (0, 1).
-        augmentations: Which to look at; by default all common ones and the run's own.
+        error: Required relative error of an estimate, 0.01 is one percent.
+        confidence: Of that error for the loss, in (0, 1).
+        augmentations: Names of augmentations; by default all common ones and the run's own.
         seed: Of the choice of images and views.
-        device: Where the network runs: auto, cpu, cuda.
-        data_path: Where the data are now, if they have moved since the run.
+        device: Device of the network: auto, cpu, cuda.
+        data_path: Present place of the data, if they have moved since the run.
     """
-    precision, budget = Precision(error, confidence), Budget(views, seed)
+    precision, budget = TargetPrecision(error, confidence), Budget(views, seed)
     _check(images, influence_images, views, precision)
     opened = open_run(run, device, data_path)
     chosen = _chosen(augmentations_of(opened), augmentations)
@@ -67,7 +71,7 @@ def moments(
             for example in examples:
                 measured.append(measure(opened.model, augmentation, example, budget, precision))
                 bar.advance(task)
-            rows.append(summarise(name, measured, precision))
+            rows.append(summarize(name, measured, precision))
         task = bar.add_task("influence", total=compared * len(FAMILIES) * len(STRENGTHS), visible=compared > 0)
         influence = _influence(opened, examples[:compared], budget, lambda: bar.advance(task))
     epochs = (opened.config.get("trainer") or {}).get("max_epochs")
@@ -83,7 +87,7 @@ def moments(
         Console().print(f"Written: {file}", soft_wrap=True)
 
 
-def _check(images: int, influence_images: int, views: int, precision: Precision) -> None:
+def _check(images: int, influence_images: int, views: int, precision: TargetPrecision) -> None:
     if images < 2 or influence_images < 0 or views < 2:
         raise ValueError(
             f"images and views must be at least 2, influence_images at least 0, found {images}, {views} and "
@@ -96,6 +100,10 @@ def _check(images: int, influence_images: int, views: int, precision: Precision)
 
 
 def _chosen(known: dict[str, Augmentation], names: Sequence[str] | None) -> dict[str, Augmentation]:
+    for former, name in _RENAMED.items():
+        if names is not None and former in names:
+            warnings.warn(f"augmentations: {former} is {name} now", DeprecationWarning, stacklevel=2)
+    names = None if names is None else [_RENAMED.get(name, name) for name in names]
     unknown = [name for name in names or () if name not in known]
     if unknown:
         raise ValueError(f"augmentations: unknown {', '.join(unknown)}; this run knows {', '.join(known)}.")
@@ -103,7 +111,7 @@ def _chosen(known: dict[str, Augmentation], names: Sequence[str] | None) -> dict
 
 
 def _examples(run: OpenedRun, count: int, seed: int) -> list[Example]:
-    """Training images drawn at random, each with the next one as its partner."""
+    """Return training images drawn at random, each with the next one as its partner."""
     train = run.data.splits.train
     rows = draw_rows(len(train), count, seed)
     images, labels = (part.to(run.model.device) for part in train.__getitems__(rows))
@@ -122,7 +130,7 @@ def _influence(run: OpenedRun, examples: Sequence[Example], budget: Budget, on_e
     )
 
 
-def _table(rows: Sequence[dict[str, Any]], precision: Precision) -> Table:
+def _table(rows: Sequence[dict[str, Any]], precision: TargetPrecision) -> Table:
     title = f"Samples for {100 * precision.error:g} % at {100 * precision.confidence:g} % confidence (median of images)"
     table = Table(title=title, title_justify="left")
     table.add_column("augmentation", no_wrap=True)

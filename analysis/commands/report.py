@@ -1,4 +1,4 @@
-"""`python -m analysis report RUN...`: one self-contained page about runs."""
+"""The command `report`: one self-contained page about runs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rich.console import Console
 from augnet.atomic_file import write_atomically
 from lightning_modules.commands.command_line import progress_bar
 
+from ..report import comparison, learned, op_section
+from ..report.accuracy import ArmAccuracies, Summary, read_summary
+from ..report.blocks import DASH, Chapter, Section, Table, listed, number, spoken
+from ..report.page import Page, render
+from ..report.provenance import page_origin
+from ..report.run_sections import Effort, RunPage, run_page
 from ..run_folder import OpenedRun, open_run
 from ..statistics import Interval, over_seeds
-from . import comparison, learned, op_section
-from .accuracy import Arms, Summary, read_summary
-from .blocks import DASH, Chapter, Section, Table, listed, number, spoken
-from .page import Page, render
-from .provenance import this_page
-from .run_sections import Effort, RunPage, run_page
 
 _STEPS = 4  # that a run's sections tell of
 
@@ -31,20 +31,20 @@ def report(
     device: str = "auto",
     data_path: str | None = None,
 ) -> None:
-    """One page about one or several runs: what was learned, what it brought, what it costs; to keep and to send.
+    """Write one page about one or several runs: the learned policy, its effect on accuracy, and all analyses.
 
-    A single HTML file that needs no network. Runs of different seeds give means and intervals. What an analysis has
-    left in RUN/analysis and RUN/attribution is shown; what is missing is said with the command that makes it.
+    A single HTML file that needs no network. Runs of different seeds give means and intervals. Results in RUN/analysis
+    and RUN/attribution are shown; for missing ones the page names the command that makes them.
 
     Args:
         runs: Folders of runs that `train.py fit` wrote, runs/NAME.
-        out: Where the page goes; by default RUN/report.html, or ./report.html for several runs.
-        studies: Folders of analyses that are of no single run, such as that of exchange_rate.
-        images: Training images that the influence of ops, and of images where `train.py attribute` has not run, is
-            computed from; 0 leaves both out.
+        out: The file of the page; by default RUN/report.html, or ./report.html for several runs.
+        studies: Folders of results that belong to no single run, such as that of exchange_rate.
+        images: Training images behind the influence of ops and, unless `train.py attribute` has run, of images; 0
+            leaves both out.
         seed: Of the choice of images, and of draws.
-        device: Where the networks run: auto, cpu, cuda.
-        data_path: Where the data are now, if they have moved since the runs.
+        device: Device of the networks: auto, cpu, cuda.
+        data_path: Present place of the data, if they have moved since the runs.
     """
     if not runs:
         raise ValueError("runs: give the folder of at least one run, runs/NAME.")
@@ -68,7 +68,7 @@ def report(
 
 
 def _check_places(target: Path, studies: Sequence[Path]) -> None:
-    """Raise before anything is computed if the page cannot go there, or a study has nothing to show."""
+    """Raise before anything is computed if the page cannot be written, or a study has no results."""
     if target.is_dir():
         raise ValueError(f"out: {target} is a folder; give the name of a file, such as {target / 'report.html'}.")
     for study in studies:
@@ -79,7 +79,9 @@ def _check_places(target: Path, studies: Sequence[Path]) -> None:
             )
 
 
-def _page(runs: Sequence[OpenedRun], summaries: Sequence[Summary | None], arms: Arms, pages: Sequence[RunPage]) -> Page:
+def _page(
+    runs: Sequence[OpenedRun], summaries: Sequence[Summary | None], arms: ArmAccuracies, pages: Sequence[RunPage]
+) -> Page:
     shared = [comparison.comparison(arms, runs, summaries)]
     overview = _ranges(runs)
     if overview is not None:
@@ -91,11 +93,11 @@ def _page(runs: Sequence[OpenedRun], summaries: Sequence[Summary | None], arms: 
     ]
     title = f"What the run {names[0]} learned" if len(runs) == 1 else f"What {len(runs)} runs learned: {listed(names)}"
     said, caveats = _summary(runs, arms, pages)
-    return Page(title, said, caveats, shared, chapters, this_page())
+    return Page(title, said, caveats, shared, chapters, page_origin())
 
 
-def _summary(runs: Sequence[OpenedRun], arms: Arms, pages: Sequence[RunPage]) -> tuple[list[str], list[str]]:
-    """The sentences at the top, and what must be read with them."""
+def _summary(runs: Sequence[OpenedRun], arms: ArmAccuracies, pages: Sequence[RunPage]) -> tuple[list[str], list[str]]:
+    """Return the sentences of the summary and their caveats."""
     said: list[str] = []
     for name, run, page in zip(comparison.names_of(runs), runs, pages, strict=True):
         words = _learned(run) + ([op_section.sentence(run, page.ops)] if page.ops is not None else [])
@@ -116,7 +118,7 @@ def _learned(run: OpenedRun) -> list[str]:
 
 
 def _ranges(runs: Sequence[OpenedRun]) -> Section | None:
-    """What several runs learned of the same ops: mean and interval over runs; None for one run, or other policies."""
+    """Return the section of mean learned magnitudes over runs; None for one run, or policies over different ops."""
     described = [run.policy.describe() for run in runs if run.policy is not None and run.model.control == "none"]
     if len(described) < 2 or len({tuple(facts) for facts in described}) > 1:
         return None

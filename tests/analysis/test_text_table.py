@@ -2,9 +2,9 @@ import io
 
 from rich.console import Console
 
-from analysis.grid import Grid
+from analysis.text_table import TextTable
 
-GRID = Grid("Worth", ["policy", "images"], [["flip_crop+runs/a/long/name/policy.json", "500"], ["none", "1,000"]])
+GRID = TextTable("Worth", ["policy", "images"], [["flip_crop+runs/a/long/name/policy.json", "500"], ["none", "1,000"]])
 
 
 def test_markdown_has_a_line_for_each_row() -> None:

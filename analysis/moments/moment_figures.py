@@ -1,4 +1,4 @@
-"""Pictures of moments."""
+"""Figures of the moments analysis."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .common import Augmentation, Budget, Example
-from .influence_study import ESTIMATES
-from .study import Precision
+from .augmentations import Augmentation, Budget, Example
+from .influence_estimates import ESTIMATES
+from .measurement import TargetPrecision
 
 _ACROSS = 7  # augmentations beside each other
 _KINDS = {"loss": ("loss of one image", "o"), "image": ("mean image", "s"), "covariance": ("covariance (order)", "^")}
 _LABELS = {"mean_image": "mean image alone", "second_order": "second order", "steps": "second order, steps"}
 
 
-def samples_picture(rows: Sequence[Mapping[str, Any]], precision: Precision, epochs: int | None) -> Figure:
-    """Draws that each augmentation needs; medians over images, for the loss with quartiles.
+def samples_picture(rows: Sequence[Mapping[str, Any]], precision: TargetPrecision, epochs: int | None) -> Figure:
+    """Draw the samples that each augmentation needs: medians over images, for the loss with quartiles.
 
     Args:
-        rows: What `summarise` made.
-        precision: What the draws are needed for.
+        rows: From `summarize`.
+        precision: Required of the estimates.
         epochs: Draws of each image that the run saw, for comparison.
     """
     figure = Figure(figsize=(8, 0.34 * len(rows) + 1.6), layout="constrained")
@@ -55,10 +55,10 @@ def samples_picture(rows: Sequence[Mapping[str, Any]], precision: Precision, epo
 
 
 def influence_picture(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """What estimates of the expected influence leave unexplained, over the strength of the augmentation.
+    """Draw the unexplained share of estimates of the expected influence over the strength of the augmentation.
 
     Args:
-        rows: What `compare_influence` returned.
+        rows: From `compare_influence`.
     """
     families = list(dict.fromkeys(row["family"] for row in rows))
     figure = Figure(figsize=(2.6 * len(families), 3.2), layout="constrained")
@@ -78,7 +78,7 @@ def influence_picture(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def image_picture(augmentations: Mapping[str, Augmentation], example: Example, budget: Budget) -> Figure:
-    """Mean, standard deviation and first principal direction of one image under each augmentation.
+    """Draw mean, standard deviation and first principal direction of one image under each augmentation.
 
     Args:
         augmentations: By name.

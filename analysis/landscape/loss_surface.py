@@ -1,7 +1,7 @@
 """The unaugmented training loss of a trained classifier as a function of its weights, and its batch gradients.
 
 The network is in evaluation mode: batch normalisation uses its running statistics, so the loss of a batch is the mean
-of losses of single images, which the formulas of gradient noise take for granted.
+of the losses of single images, as the formulas of gradient noise require.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _CHUNK = 512
 
 
 @dataclass(frozen=True)
-class Surface:
+class LossSurface:
     """Cross-entropy (labels as they are, no smoothing) on some training images.
 
     Args:
@@ -35,8 +35,8 @@ class Surface:
     labels: Tensor
 
     @classmethod
-    def of(cls, model: Classifier, train: LabelledImages, count: int, seed: int) -> "Surface":
-        """The surface on `count` training images drawn at random, or on all if they are fewer.
+    def of(cls, model: Classifier, train: LabelledImages, count: int, seed: int) -> "LossSurface":
+        """Return the surface on `count` training images drawn at random, or on all if they are fewer.
 
         Args:
             model: The classifier.
@@ -49,7 +49,9 @@ class Surface:
 
     @torch.no_grad()
     def loss(self, weights: Tensors) -> float:
-        """The mean loss with these weights in place of the model's; all others stay.
+        """Return the mean loss with these weights in place of those of the model.
+
+        Other parameters are those of the model.
 
         Args:
             weights: Parameters of `model.network` by name.
@@ -59,7 +61,7 @@ class Surface:
         return total / len(self.labels)
 
     def gradients(self, batch_size: int) -> Iterator[Tensors]:
-        """The gradient of each batch by name, for all parameters of the network; a smaller last batch is left out.
+        """Yield the gradient of each full batch by name, for all parameters of the network.
 
         Args:
             batch_size: Images a batch.
@@ -80,15 +82,15 @@ class Surface:
 
 
 def flat(tensors: Tensors) -> Tensor:
-    """All entries as one vector."""
+    """Return all entries as one vector."""
     return torch.cat([tensor.flatten() for tensor in tensors.values()])
 
 
 def in_filter_units(gradient: Tensors, weights: Tensors) -> Tensors:
-    """The gradient with respect to weights measured in the norms of their filters: `||w_f||` times the gradient.
+    """Return the gradient with respect to weights in units of their filters' norms: `||w_f||` times the gradient.
 
-    So it does not change when a filter that a normalisation follows is scaled. That it is the gradient that is
-    multiplied is this project's choice; the paper says "filter-normalised".
+    It is invariant to the scale of a filter in front of a normalization. Multiplying the gradient is this project's
+    reading of the paper's "filter-normalized".
 
     Args:
         gradient: By name.

@@ -1,4 +1,4 @@
-"""Augmentations in common use, as views of one example: what a study of moments goes through."""
+"""Augmentations in common use and those of a run, as functions from an example to its weighted views."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from augnet.baselines import Baseline, FlipCrop, MixingBaseline, make_baseline
 from augnet.ops import find_op
 
 from ..run_folder import OpenedRun
-from .mixing import mixed_views
+from .mixing_views import mixed_views
 from .policy_views import views_of
-from .views import Views, random_views
+from .weighted_views import WeightedViews, random_views
 
 _RANGES: dict[str, dict[str, float]] = {
     "translation": {"translate_x": 0.125, "translate_y": 0.125},
     "rotation": {"rotation": 30.0},
     "shear": {"shear_x": 20.0},
     "resized_crop": {"crop": 0.5, "aspect": 0.4},
-    "colour_jitter": {"exposure": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 30.0},
+    "color_jitter": {"exposure": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 30.0},
     "blur": {"blur": 0.05},
     "noise": {"noise": 0.1},
-    "crop_and_colour": {"horizontal_flip": 1.0, "crop": 0.5, "exposure": 0.5, "contrast": 0.5, "saturation": 0.5},
+    "crop_and_color": {"horizontal_flip": 1.0, "crop": 0.5, "exposure": 0.5, "contrast": 0.5, "saturation": 0.5},
 }
 _BASELINES = ("flip_crop", "cutout", "rand_augment", "auto_augment", "trivial_augment", "augmix", "mixup", "cutmix")
 
@@ -47,17 +47,17 @@ class Example:
 
 @dataclass(frozen=True)
 class Budget:
-    """How many views where they cannot be enumerated, and the seed of their choice."""
+    """Number of views for policies that cannot be enumerated, and the seed of their choice."""
 
     views: int = 512
     seed: int = 0
 
 
-Augmentation = Callable[[Example, Budget], Views]
+Augmentation = Callable[[Example, Budget], WeightedViews]
 
 
 def ranges(bounds: Mapping[str, float], strength: float = 1.0) -> Augmentation:
-    """Magnitudes uniform up to a share of the bounds.
+    """Return the augmentation with magnitudes uniform up to a share of the bounds.
 
     Args:
         bounds: Op to bound.
@@ -67,9 +67,9 @@ def ranges(bounds: Mapping[str, float], strength: float = 1.0) -> Augmentation:
 
 
 def of_policy(policy: AugNet | Baseline | MixingBaseline) -> Augmentation:
-    """The views under a policy, mixing or not."""
+    """Return the augmentation of a policy, mixing or not."""
 
-    def views(example: Example, budget: Budget) -> Views:
+    def views(example: Example, budget: Budget) -> WeightedViews:
         if isinstance(policy, MixingBaseline) or (isinstance(policy, AugNet) and policy.space.mixes):
             return mixed_views(policy, example.images, example.targets, budget.views, budget.seed)
         return views_of(policy, example.images[0], example.labels[0], budget.views, budget.seed)
@@ -78,12 +78,12 @@ def of_policy(policy: AugNet | Baseline | MixingBaseline) -> Augmentation:
 
 
 def training_policy(run: OpenedRun) -> Augmentation | None:
-    """What the run trains with: its base policy, then the learned one; None if that mixes, or there is only one."""
+    """Return the base policy of a run followed by its learned one; None if that mixes, or there is only one."""
     base, net = run.model.base, run.policy
     if net is None or not isinstance(base, Baseline) or net.space.mixes:
         return None
 
-    def views(example: Example, budget: Budget) -> Views:
+    def views(example: Example, budget: Budget) -> WeightedViews:
         @torch.no_grad()
         def augment(images: Tensor, generator: torch.Generator) -> Tensor:
             images = base.augment(images, generator)
@@ -97,7 +97,7 @@ def training_policy(run: OpenedRun) -> Augmentation | None:
 
 
 def common_augmentations(channels: int) -> dict[str, Augmentation]:
-    """Those that such images can take, by name.
+    """Return the common augmentations that apply to such images, by name.
 
     Args:
         channels: Of the images; those that need red, green and blue are left out for others.
@@ -112,7 +112,7 @@ def common_augmentations(channels: int) -> dict[str, Augmentation]:
 
 
 def augmentations_of(run: OpenedRun) -> dict[str, Augmentation]:
-    """The common ones, then the learned policy of the run (`learned`), and all it trains with (`training`)."""
+    """Return the common augmentations, the learned policy of a run (`learned`), and all it trains with (`training`)."""
     found = common_augmentations(run.data.in_channels)
     if run.policy is not None:
         run.policy.to(run.model.device)

@@ -1,4 +1,4 @@
-"""Exact moments of what a network makes of the views of an image: the truth that approximations are held to."""
+"""Exact moments of network outputs over the views of an image: the reference for all approximations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .network import Function
-from .views import Views
+from .weighted_views import WeightedViews
 
 _CHUNK = 512
 
@@ -21,18 +21,18 @@ class Distribution(NamedTuple):
 
 
 def distribution(values: Tensor, weights: Tensor) -> Distribution:
-    """Of values `[K]` with weights `[K]` of sum 1; in float64."""
+    """Return the distribution of values `[K]` with weights `[K]` of sum 1; in float64."""
     values, weights = values.double(), weights.double()
     mean = (weights * values).sum()
     return Distribution(float(mean), float((weights * (values - mean).square()).sum()))
 
 
 @torch.no_grad()
-def outputs_of(function: Function, views: Views) -> Tensor:
-    """The function of all views, `[K, ...]`."""
+def outputs_of(function: Function, views: WeightedViews) -> Tensor:
+    """Return the function of all views, `[K, ...]`."""
     return torch.cat([function(part) for part in views.images.split(_CHUNK)])
 
 
 def losses_of(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy `[K]` of logits `[K, classes]` with one target `[classes]` or one for each."""
+    """Return the cross-entropy `[K]` of logits `[K, classes]` with one target `[classes]` or one for each."""
     return -(target * logits.log_softmax(dim=1)).sum(dim=1)

@@ -1,4 +1,4 @@
-"""What an analysis leaves behind: `FOLDER/analysis/NAME.json` and pictures `FOLDER/analysis/NAME_*.png`."""
+"""Result files of an analysis: `FOLDER/analysis/NAME.json` and pictures `FOLDER/analysis/NAME_*.png`."""
 
 import json
 import platform
@@ -25,14 +25,14 @@ def write_result(
     seed: int,
     figures: Mapping[str, Figure] | None = None,
 ) -> list[Path]:
-    """Write the numbers and pictures of an analysis, each file atomically; those of an earlier one are replaced.
+    """Write the numbers and pictures of an analysis, each file atomically; earlier ones are replaced.
 
     Args:
         folder: The run's folder, or that of a study.
         name: Of the analysis, as on the command line.
-        result: The numbers: strings, finite numbers, booleans, None, lists and mappings. What is infinite or not
-            known is None, with a flag beside it that says which.
-        settings: The arguments it was run with, of the same types.
+        result: Strings, finite numbers, booleans, None, lists and mappings. A number that is infinite or not known is
+            None, with a flag beside it that tells the two apart.
+        settings: The arguments of the analysis, of the same types.
         seed: Of its draws.
         figures: Pictures, by the last part of their file name.
 
@@ -41,7 +41,7 @@ def write_result(
 
     Raises:
         ValueError: If a number is not finite.
-        TypeError: If a value is no plain one.
+        TypeError: If a value is of another type.
         OSError: If the folder cannot be written.
     """
     versions = {"augfluence": version("augfluence"), "torch": version("torch"), "python": platform.python_version()}
@@ -68,15 +68,15 @@ def write_result(
 
 
 def read_result(folder: str | Path, name: str) -> dict[str, Any] | None:
-    """Read what `write_result` wrote.
+    """Read a result that `write_result` wrote.
 
     Args:
         folder: The run's folder, or that of a study.
         name: Of the analysis.
 
     Returns:
-        All of the file: `name`, `versions`, `settings`, `seed`, `pictures` (file names) and `result`; None if there
-        is no such file.
+        The content of the file: `name`, `versions`, `settings`, `seed`, `pictures` (file names) and `result`; None if
+        there is no such file.
 
     Raises:
         ValueError: If the file is damaged, or of another version.

@@ -1,21 +1,21 @@
-"""The command `python -m analysis landscape`."""
+"""The command `landscape`: flatness and gradient noise of a run."""
 
 import math
 from dataclasses import asdict
 from typing import Any
 
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from lightning_modules.commands.command_line import progress_bar
 
-from ..results import write_result
+from ..landscape.directions import Tensors, filter_weights
+from ..landscape.flatness import Walk, flatness, random_walks
+from ..landscape.gradient_noise import SpreadOfVectors, summarize
+from ..landscape.landscape_figure import plot_walks
+from ..landscape.landscape_table import landscape_table
+from ..landscape.loss_surface import LossSurface, flat, in_filter_units
+from ..result_files import write_result
 from ..run_folder import open_run
-from .directions import Tensors, filter_weights
-from .flatness import Walk, flatness, random_walks
-from .gradient_noise import SpreadOfVectors, summarise
-from .surface import Surface, flat, in_filter_units
-from .tables import landscape_grid
 
 
 def landscape(
@@ -31,7 +31,7 @@ def landscape(
     seed: int = 0,
     progress: bool = True,
 ) -> None:
-    """How flat the minimum of a run is, and how noisy its gradients (Geiping et al., 2023).
+    """Measure the flatness of the minimum of a run and the noise of its gradients (Geiping et al., 2023).
 
     Writes `RUN/analysis/landscape.json` and a picture. Both are measured on training images without augmentation, in
     evaluation mode.
@@ -39,12 +39,12 @@ def landscape(
     Args:
         run: Folder of the run, `runs/NAME`.
         device: `auto`, or a name that torch knows.
-        data_path: Where the data are now, if they are not where the run had them.
+        data_path: Present place of the data, if they have moved since the run.
         images: Training images to measure on, drawn at random.
         directions: Random directions that flatness is averaged over.
-        threshold: Loss to walk to.
+        threshold: Loss at which a walk ends.
         step: Length of a step in units of the norms of the filters.
-        longest: Where to give up.
+        longest: Length of the longest walk.
         batch_size: Images of a batch gradient; at least two batches.
         seed: Seed of the images and directions.
         progress: Whether to show a progress bar.
@@ -59,7 +59,7 @@ def landscape(
         raise ValueError(
             f"batch_size: two batches of {batch_size} do not fit into {min(images, len(train))} images; lower it."
         )
-    surface = Surface.of(opened.model, train, images, seed)
+    surface = LossSurface.of(opened.model, train, images, seed)
     weights = filter_weights(opened.model.network)
     with progress_bar(progress) as bar:
         task = bar.add_task("directions", total=directions)
@@ -73,41 +73,20 @@ def landscape(
     figures = {"walks": plot_walks(walks, threshold)}
     files = write_result(run, "landscape", result, settings=measured, seed=seed, figures=figures)
     console = Console()
-    console.print(landscape_grid(result).rich())
+    console.print(landscape_table(result).rich())
     for file in files:
         console.print(f"Written: {file}", soft_wrap=True)
 
 
-def plot_walks(walks: list[Walk], threshold: float) -> Figure:
-    """The loss along each direction, up to where it reaches the threshold.
-
-    Args:
-        walks: From `random_walks`.
-        threshold: The loss that was walked to.
-    """
-    figure = Figure(figsize=(5.5, 3.8), layout="constrained")
-    axis = figure.subplots()
-    for walk in walks:
-        axis.plot(walk.steps, walk.losses, ".-", color="C0", alpha=0.5, linewidth=1)
-    reached = [walk.distance for walk in walks if math.isfinite(walk.distance)]
-    axis.plot(reached, [threshold] * len(reached), "o", color="C1", label="reaches the threshold")
-    axis.axhline(threshold, color="0.25", linewidth=0.8)
-    axis.set(xlabel="distance in units of the filters' norms", ylabel="training loss, unaugmented")
-    axis.set_ylim(0, max(2 * threshold, 1.1 * walks[0].losses[0]))
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, loc="lower right")
-    return figure
-
-
-def _noise(surface: Surface, weights: Tensors, batch_size: int) -> dict[str, Any]:
-    """Gradient noise of all parameters, and of the weights in filter units."""
+def _noise(surface: LossSurface, weights: Tensors, batch_size: int) -> dict[str, Any]:
+    """Return the gradient noise of all parameters, and of the weights in filter units."""
     seen = {"parameters": SpreadOfVectors(), "filter_units": SpreadOfVectors()}
     for gradient in surface.gradients(batch_size):
         seen["parameters"].update(flat(gradient))
         seen["filter_units"].update(flat(in_filter_units(gradient, weights)))
     facts = {}
     for name, spread in seen.items():
-        found = asdict(summarise(spread, batch_size))
+        found = asdict(summarize(spread, batch_size))
         facts[name] = {key: _finite(value) for key, value in found.items()}
     return facts
 
@@ -122,5 +101,5 @@ def _flatness_facts(walks: list[Walk], weights: Tensors) -> dict[str, Any]:
 
 
 def _finite(value: float) -> float | None:
-    """What JSON can hold: None for what is infinite or not known."""
+    """Return the number, or None if it is infinite or NaN, which JSON cannot hold."""
     return value if math.isfinite(value) else None

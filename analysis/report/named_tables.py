@@ -1,4 +1,4 @@
-"""The tables that analyses make of their results themselves, as blocks of a page."""
+"""Layouts of known analyses: the tables of their results as blocks of a page."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from ..class_effects.tables import grids as class_grids
 from ..class_effects.tables import recipe_text
 from ..exchange_rate.tables import grids as exchange_grids
 from ..exchange_rate.tables import notes
-from ..grid import Grid
-from ..landscape.tables import LEGEND, landscape_grid
+from ..landscape.landscape_table import LEGEND, landscape_table
+from ..text_table import TextTable
 from .blocks import DASH, MINUS, Block, Table, Text
 
 _MOST_OPEN = 20  # rows of a table that is not folded away
 
 
-def own_tables(name: str, result: Any) -> list[Block] | None:
-    """The tables of an analysis, and what must be read with them.
+def named_tables(name: str, result: Any) -> list[Block] | None:
+    """Return the tables of an analysis with their notes.
 
     Args:
         name: Of the analysis.
-        result: What it found.
+        result: Of the analysis.
 
     Returns:
-        None if it makes no tables, or if the result is of another shape: from another version, or not from it.
+        None if the analysis has no layout, or the result does not fit it (of another version).
     """
     makers: dict[str, Callable[[Any], list[Block]]] = {
         "class_effects": _class_effects,
@@ -49,10 +49,10 @@ def _exchange_rate(result: Mapping[str, Any]) -> list[Block]:
 
 
 def _landscape(result: Mapping[str, Any]) -> list[Block]:
-    return [Text(LEGEND), _table(landscape_grid(result))]
+    return [Text(LEGEND), _table(landscape_table(result))]
 
 
-def _table(grid: Grid) -> Table:
+def _table(grid: TextTable) -> Table:
     rows = [[_typeset(cell) for cell in row] for row in grid.rows]
     words = {place for place in range(len(grid.header)) if rows and all(row[place][:1].isalpha() for row in rows)}
     heads = [head[:1].upper() + head[1:] for head in grid.header]
@@ -60,5 +60,5 @@ def _table(grid: Grid) -> Table:
 
 
 def _typeset(text: str) -> str:
-    """With a real minus, and a dash where nothing is known; without the marks of Markdown."""
+    """Return text with a real minus, a dash for unknown numbers, and without the marks of Markdown."""
     return DASH if text == "-" else re.sub(r"(?<!\w)-(?=\d)", MINUS, text).replace("`", "")

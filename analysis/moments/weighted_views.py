@@ -1,9 +1,9 @@
-"""The views of one image under a policy, with weights; how they are chosen is the rule.
+"""Weighted views of one image under a policy, and the rules by which they are chosen.
 
-enumeration    all that can happen, with its probability: exact
+enumeration    all outcomes, each with its probability: exact
 midpoint       a regular grid, for one or two random numbers
 quasi-random   scrambled Sobol points, for more
-random         independent draws, where there are only draws (AugMix, chains of policies, noise on every pixel)
+random         independent draws, for policies that can only be sampled (AugMix, chains of policies, pixel noise)
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Rule = Literal["enumeration", "midpoint", "quasi-random", "random"]
 
 
 @dataclass(frozen=True)
-class Views:
-    """What a policy makes of one image.
+class WeightedViews:
+    """Views of one image with their weights.
 
     Attributes:
         images: `[K, C, H, W]`.
         weights: `[K]`, of sum 1.
-        rule: How they were chosen.
+        rule: The rule by which they were chosen.
         targets: `[K, classes]` where labels are mixed; None where every view has the label of the image.
     """
 
@@ -44,15 +44,22 @@ class Views:
 
 def random_views(
     augment: Callable[[Tensor, torch.Generator], Tensor], image: Tensor, count: int, seed: int = 0
-) -> Views:
-    """Independent draws of anything that augments images `[B, C, H, W]` with a generator; each has the same weight."""
+) -> WeightedViews:
+    """Draw independent views, of equal weights.
+
+    Args:
+        augment: Augments images `[B, C, H, W]` with a generator.
+        image: `[C, H, W]`.
+        count: Number of views, >= 1.
+        seed: Of the generator.
+    """
     generator = torch.Generator(image.device).manual_seed(seed)
     images = augment(image.repeat(count, 1, 1, 1), generator)
-    return Views(images, image.new_full((count,), 1 / count), "random")
+    return WeightedViews(images, image.new_full((count,), 1 / count), "random")
 
 
 def cube(count: int, dimensions: int, seed: int = 0) -> tuple[Tensor, Rule]:
-    """Points of the unit cube `[K, dimensions]` in float64, each of weight 1 / K, and how they were chosen."""
+    """Return points of the unit cube `[K, dimensions]` in float64, each of weight 1 / K, and their rule."""
     if dimensions > 2:
         engine = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=seed)
         return engine.draw(count, dtype=torch.float64).clamp(max=1 - 1e-7), "quasi-random"
