@@ -1,7 +1,7 @@
 """Hooks of the documentation site: include sections of the README, files of the repository, and measured tables.
 
-The pages can be read in the repository too. There their links lead to `../benchmarks/results`, which lies outside of the
-site's folder.
+The pages can be read in the repository too. There their links lead to `../benchmarks/results`, outside of the site's
+folder.
 
     <!-- README.md: Quick start -->             becomes that section of the README, with its heading
     <!-- README.md: table of Quick start -->    becomes its first table, with the paragraph below
