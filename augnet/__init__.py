@@ -1,4 +1,4 @@
-"""Differentiable augmentation whose strength can be learned: image in, augmented image out."""
+"""Differentiable image augmentation whose strength can be learned."""
 
 from augnet.field_space import FieldSpace
 from augnet.network import AugNet

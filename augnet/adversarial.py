@@ -1,7 +1,8 @@
 """Relativistic average adversarial losses, and the discriminators that pretrain the field decoder.
 
-Jolicoeur-Martineau, "The relativistic discriminator" (ICLR 2019): a score counts by how far it lies above the mean
-score of the other kind. [SECOND] marks what is known from independent re-implementations of the field network only.
+Jolicoeur-Martineau, "The relativistic discriminator" (ICLR 2019): a score counts by its distance above the mean score
+of the other kind. The network of Lee et al. (CVPR 2020) is pretrained with them; two discriminators and their layers
+are those of a public re-implementation of that paper that trained stably.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from augnet.draws import uniform
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """`mean softplus(-(r - mean f)) + mean softplus(f - mean r)`; 2 ln 2 where all scores are equal.
+    """Return `mean softplus(-(r - mean f)) + mean softplus(f - mean r)`; 2 ln 2 where all scores are equal.
 
     Args:
-        real: Scores `[B]` of wanted images; carry gradient.
-        fake: Scores `[B']` of made images; carry gradient.
+        real: Scores `[B]` of real images; carry gradient.
+        fake: Scores `[B']` of generated images; carry gradient.
 
     Returns:
         A scalar, to be minimized by the discriminator.
@@ -28,12 +29,12 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def generator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """As `discriminator_loss` with the two kinds exchanged: to be minimized by the generator, through `fake`."""
+    """Return `discriminator_loss` with the two kinds exchanged, to be minimized by the generator through `fake`."""
     return discriminator_loss(fake, real)
 
 
 class Discriminators(nn.Module):
-    """Scores of images: one of the pixels and, given their number, one of the features of a classifier [SECOND].
+    """A discriminator of pixels and, where their number is given, one of the features of a classifier.
 
     The first has the layers of the encoder with LeakyReLU 0.2 and one output, the second is one linear layer.
 
@@ -62,7 +63,7 @@ class Discriminators(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, *inputs: Tensor) -> list[Tensor]:
-        """The scores `[B]` of each discriminator.
+        """Return the scores `[B]` of each discriminator.
 
         Args:
             inputs: The images `[B, C, H, W]` and, where there is a discriminator for them, their features `[B, D]`;

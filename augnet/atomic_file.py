@@ -1,4 +1,4 @@
-"""Write files so that a reader, or a crash half-way, sees the old content or the new one and nothing between."""
+"""Atomic writing of files: a reader, or a crash during writing, finds the old content or the new one in full."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> None:
-    """Write `content` beside `path`, flush it to disk, and rename it into place.
+    """Write `content` to a temporary file in the folder of `path`, flush it to disk, and rename it to `path`.
 
     Args:
         path: The file; its folder is made if needed.
@@ -22,7 +22,7 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
 
 
 def write_together(files: Mapping[Path, str | bytes]) -> None:
-    """Write several files that belong together: all are on disk in full before the first is renamed into place.
+    """Write several files that belong together, all flushed to disk before the first is renamed to its path.
 
     Args:
         files: Content by path, as in `write_atomically`; renamed in this order.
@@ -46,6 +46,6 @@ def write_together(files: Mapping[Path, str | bytes]) -> None:
     except BaseException as error:
         for temporary in staged:
             Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None:  # the file it is about is not the one beside it
+        if isinstance(error, OSError) and error.errno is not None:  # name the file, not the temporary one
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise

@@ -1,4 +1,4 @@
-"""A batch and what must follow its images: labels, masks, boxes."""
+"""A batch of images with its labels, masks and boxes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from augnet.ops.spatial import MIN_DEPTH, warp
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Images with what belongs to them.
+    """Images with their labels, masks and boxes.
 
     Attributes:
         images: `[B, C, H, W]` floating point in [0, 1].
@@ -28,7 +28,7 @@ class Batch:
     boxes: Tensor | None = None
 
     def check(self) -> None:
-        """Raise ValueError, saying what was expected, if shapes or types do not fit together."""
+        """Raise ValueError if shapes or types do not match."""
         images = self.images
         if images.ndim != 4:
             raise ValueError(f"expected images [B, C, H, W], found {tuple(images.shape)}")
@@ -48,22 +48,28 @@ class Batch:
             raise ValueError(f"expected boxes [{count}, N, 4] in pixels, found {tuple(self.boxes.shape)}")
 
     def moved(self, matrix: Tensor, affine: bool) -> Self:
-        """Masks and boxes moved like the images; the images as they are.
+        """Return a batch with masks and boxes moved by a matrix, and the same images.
 
         Args:
-            matrix: `[B, 3, 3]` as for `warp`, the geometry of each image.
-            affine: Whether its last rows are 0, 0, 1.
+            matrix: `[B, 3, 3]`, the geometry of each image as for `warp`.
+            affine: True if the last rows of all matrices are 0, 0, 1.
 
         Returns:
-            Masks resampled to the nearest pixel, zero outside; boxes around the moved ones, cut off at the border
-            (empty ones, of width or height 0, are gone from the picture) and rounded if they are integers.
+            Masks, resampled to the nearest pixel, zero outside; the bounding boxes of the moved corners, cropped at the
+            border (of width or height 0 if nothing is left) and rounded if they are integers.
         """
         masks = None if self.masks is None else _move_masks(self.masks, matrix, affine)
         boxes = None if self.boxes is None else _move_boxes(self.boxes, matrix, *self.images.shape[-2:])
         return replace(self, masks=masks, boxes=boxes)
 
     def mixed(self, images: Tensor, share: Tensor, partners: Tensor) -> Self:
-        """With new images, and labels of which a `share` `[B]` is that of the partner (`[B]`, row numbers)."""
+        """Return a batch of new images whose labels are mixed with those of other rows.
+
+        Args:
+            images: `[B, C, H, W]`.
+            share: `[B]` in [0, 1], the weight of the partner's label; carries gradient.
+            partners: `[B]` int64, row numbers.
+        """
         labels = self.labels
         if labels is None:
             return replace(self, images=images)
@@ -73,7 +79,7 @@ class Batch:
 
 def _move_masks(masks: Tensor, matrix: Tensor, affine: bool) -> Tensor:
     planes = masks if masks.ndim == 4 else masks[:, None]
-    precise = planes.to(torch.float64)  # holds every class number and bit of other types
+    precise = planes.to(torch.float64)  # represents all class numbers and 8-bit values exactly
     moved = warp(precise, matrix.detach().double(), affine, "nearest")
     return moved.to(masks.dtype).view(masks.shape)
 
@@ -81,7 +87,7 @@ def _move_masks(masks: Tensor, matrix: Tensor, affine: bool) -> Tensor:
 def _move_boxes(boxes: Tensor, matrix: Tensor, height: int, width: int) -> Tensor:
     size = torch.tensor([width, height], dtype=torch.float64, device=boxes.device)
     shorter = min(height, width)
-    corners = (boxes.double()[..., [0, 1, 2, 1, 2, 3, 0, 3]].unflatten(-1, (4, 2)) - size / 2) / shorter  # going round
+    corners = (boxes.double()[..., [0, 1, 2, 1, 2, 3, 0, 3]].unflatten(-1, (4, 2)) - size / 2) / shorter  # clockwise
     points = torch.cat([corners, torch.ones_like(corners[..., :1])], dim=-1) @ matrix.detach().double()[:, None].mT
     points, visible = _in_front(points)
     pixels = points[..., :2] / points[..., 2:] * shorter + size / 2
@@ -93,13 +99,14 @@ def _move_boxes(boxes: Tensor, matrix: Tensor, height: int, width: int) -> Tenso
 
 
 def _in_front(corners: Tensor) -> tuple[Tensor, Tensor]:
-    """The part of quadrangles in front of the viewer: its corners are theirs, or lie where an edge passes the viewer.
+    """Clip quadrangles to the half-space in front of the viewer, at depth `MIN_DEPTH`.
 
     Args:
-        corners: `[B, N, 4, 3]`, homogeneous, going round.
+        corners: `[B, N, 4, 3]`, homogeneous, in order around the quadrangle.
 
     Returns:
-        Points `[B, N, 8, 3]` and which of them are in front `[B, N, 8, 1]`; the others are of no use.
+        The corners and the crossings of edges with the clipping plane, `[B, N, 8, 3]`, and the mask of those that
+        exist and are visible, `[B, N, 8, 1]`; the others are filled with 1.
     """
     following = corners.roll(-1, dims=2)
     depth, next_depth = corners[..., 2:], following[..., 2:]

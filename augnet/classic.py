@@ -1,8 +1,8 @@
-"""The ops of AutoAugment, RandAugment and TrivialAugment as rows of magnitudes in a space of this project.
+"""The ops of AutoAugment, RandAugment and TrivialAugment as rows of magnitudes in a `TransformSpace`.
 
-The classic policies (Cubuk et al., 2019 and 2020; Müller and Hutter, 2021) draw from one list of ops with scales of
-their own: factors, tangents, pixels. Each is a point of `classic_space()`, so that whole batches of them, every image
-with its own op, are one call. Strengths and conventions are those of torchvision.
+These policies (Cubuk et al., 2019 and 2020; Müller and Hutter, 2021) draw from one list of ops in units of their own:
+factors, tangents, pixels. Each op at each strength is a point of `classic_space()`, so a batch in which every image has
+another op is one call. Strengths and conventions are those of torchvision.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _SPACE = {
 }  # fmt: skip
 _FACTORS = {"brightness": "exposure", "color": "saturation", "contrast": "contrast"}
 _SAME = ("sharpness", "posterize", "autocontrast", "equalize", "invert")  # name and unit as in the space
-_SMALLEST = 2.0**-8  # factor, in place of 0
-_WHITE = 2.0**-10  # share of the range that only the highest of 256 levels lies in
+_SMALLEST = 2.0**-8  # factor that stands for 0
+_WHITE = 2.0**-10  # share of the range that holds only the highest of 256 levels
 
 
 def classic_space(interpolation: Interpolation = "nearest") -> TransformSpace:
-    """The space in which all classic ops lie; resamples as torchvision's policies do, AugMix `bilinear`."""
+    """Return the space of all classic ops; torchvision's policies resample `nearest`, AugMix `bilinear`."""
     return TransformSpace(_SPACE, interpolation)
 
 
 def classic_magnitudes(op: ClassicOp, magnitudes: Tensor, height: int, width: int) -> Tensor:
-    """Rows of `classic_space()` that do one op at the given strengths.
+    """Return the rows of `classic_space()` that apply one op at the given strengths.
 
     Args:
         op: Name as in the papers.
@@ -55,7 +55,7 @@ def classic_magnitudes(op: ClassicOp, magnitudes: Tensor, height: int, width: in
     rows = dict.fromkeys(space.names, torch.zeros_like(magnitudes))
     shorter = min(height, width)
     if op in ("shear_x", "shear_y"):
-        # torchvision shears about the top left corner: about the center, and a shift
+        # torchvision shears about the top left corner: a shear about the center, and a shift
         across = height if op == "shear_x" else width
         rows[op] = -torch.atan(magnitudes) * (180 / math.pi)
         rows[op.replace("shear", "translate")] = -magnitudes * (across / 2 / shorter)
@@ -64,7 +64,7 @@ def classic_magnitudes(op: ClassicOp, magnitudes: Tensor, height: int, width: in
     elif op in _FACTORS:
         rows[_FACTORS[op]] = torch.log2((1 + magnitudes).clamp(min=_SMALLEST))
     elif op == "solarize":
-        rows["solarize"] = magnitudes.clamp(min=_WHITE)  # at 0 torchvision still inverts pure white
+        rows["solarize"] = magnitudes.clamp(min=_WHITE)  # torchvision inverts pure white at strength 0
     elif op == "rotate":
         rows["rotation"] = magnitudes
     elif op in _SAME:

@@ -1,7 +1,7 @@
-"""The encoder E of the field network: an image to its code tau, and the dropout that makes the code random.
+"""The encoder E of the field network, from an image to its code tau, and the dropout on the code.
 
-The architecture of Lee, Park, Pham and Yoo (CVPR 2020). [SECOND] marks what is known from independent
-re-implementations only, [CHOICE] what is this project's own.
+The architecture of Lee, Park, Pham and Yoo (CVPR 2020); `docs/method.md`, "The paper's own network". Details that the
+paper does not state follow a public re-implementation that trained stably, or are this project's choice, as noted.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ IMAGENET = ConvProfile((16, 16, 32, 32, 64, 64, 128), (7, 4, 4, 4, 4, 4, 4), (1,
 def conv_stack(
     channels: int, height: int, width: int, outputs: int, activation: Callable[[], nn.Module]
 ) -> nn.Sequential:
-    """Convolutions and one dense layer: the body of E and of the image discriminator [SECOND].
+    """Build the body of E and of the image discriminator: convolutions, then one dense layer.
 
-    Four convolutions (`CIFAR`); seven (`IMAGENET`) from 128 pixels of the shorter side on [CHOICE]. The padding is such
-    that a stride of s makes a side of n pixels ceil(n / s) long, so every image size works.
+    Four convolutions (`CIFAR`), or seven (`IMAGENET`) if the shorter side has 128 pixels or more; the threshold is this
+    project's choice, the layers are those of the re-implementation. A convolution of stride s pads so that a side of n
+    pixels becomes ceil(n / s), for every image size.
 
     Args:
         channels: C of the images.
         height: Of the images, in pixels.
         width: Of the images, in pixels.
-        outputs: Of the dense layer.
-        activation: Makes the module after each convolution.
+        outputs: Size of the output of the dense layer.
+        activation: Constructor of the activation after each convolution.
     """
     profile = IMAGENET if min(height, width) >= 128 else CIFAR
     layers: list[nn.Module] = []
@@ -53,7 +54,7 @@ def conv_stack(
 
 
 class CodeEncoder(nn.Module):
-    """E: an image to its code in (-1, 1)^128. It sees the image only, no label and no noise.
+    """E, from an image to its code in (-1, 1)^128; it takes no label and no noise.
 
     Args:
         channels: C of the images.
@@ -66,15 +67,15 @@ class CodeEncoder(nn.Module):
         self.stack = conv_stack(channels, height, width, CODE_SIZE, nn.ReLU)
 
     def forward(self, images: Tensor) -> Tensor:
-        """The codes `[B, 128]` of `[B, C, H, W]`; images and parameters carry gradient."""
+        """Encode `[B, C, H, W]` to codes `[B, 128]`; images and parameters carry gradient."""
         return torch.tanh(self.stack(images))
 
 
 def drop_codes(codes: Tensor, rate: float, numbers: Tensor) -> Tensor:
-    """Set components to 0 with probability `rate` and divide the others by `1 - rate`: inverted dropout.
+    """Apply inverted dropout: set components to 0 with probability `rate`, divide the others by `1 - rate`.
 
-    With the paper's rate of 0.5 the result lies in {0} and (-2, 2) [SECOND]. It is the only source of chance, so it
-    stays on while E and G learn and while a classifier is trained on their images.
+    The dropout is the only source of randomness, so it stays on while E and G learn and while a classifier is trained
+    on their images. Dividing the codes, which lie in (-2, 2) at the paper's rate of 0.5, follows the re-implementation.
 
     Args:
         codes: `[B, 128]`; carries gradient.

@@ -1,4 +1,4 @@
-"""The encoder E: from an image, and its label if wanted, to numbers."""
+"""The encoder of conditional policies, from an image and, optionally, its label to numbers."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _STRIDES = (1, 2, 2, 2)
 
 
 class Encoder(nn.Module):
-    """Four convolutions, the mean over all places, and a linear layer that starts at zero.
+    """Four convolutions, global average pooling, and a linear layer that starts at zero.
 
-    The convolutions, 4 x 4 with strides 1, 2, 2, 2, are those of Lee et al. (2020) for CIFAR; the mean in place of
-    their flattening is this project's choice, so that images of any size will do.
+    The convolutions, 4 x 4 with strides 1, 2, 2, 2, are those of Lee et al. (2020) for CIFAR; pooling in place of their
+    flattening is this project's choice, so that images may have any size.
 
     Args:
         in_channels: Channels of the images.
-        outputs: Numbers to return for each image.
-        num_classes: Classes K of the labels that are looked at too; 0 looks at the image alone.
+        outputs: Number of outputs for each image.
+        num_classes: Number K of classes of the labels, a second input; 0 for the image alone.
         width: Channels of the first convolution; 16 in the paper, 8 costs a quarter of it.
     """
 
@@ -34,7 +34,7 @@ class Encoder(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Numbers `[B, outputs]`.
+        """Encode a batch to `[B, outputs]`.
 
         Args:
             images: `[B, C, H, W]` in [0, 1]; carries gradient.
@@ -51,10 +51,10 @@ class Encoder(nn.Module):
 
 
 def class_weights(labels: Tensor | None, num_classes: int) -> Tensor:
-    """Labels as one row of K weights each, `[B, K]`, float32.
+    """Return labels as one row of K weights each, `[B, K]`, float32.
 
     Args:
-        labels: `[B]` class numbers, or `[B, K]` probabilities, which are returned as they are.
+        labels: `[B]` class numbers, or `[B, K]` probabilities, which are returned unchanged.
         num_classes: K.
 
     Raises:

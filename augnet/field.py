@@ -1,10 +1,11 @@
 """Spatial displacement and appearance fields: an affine map and a color filter for every pixel, and their decoder G.
 
-The transform model of Lee, Park, Pham and Yoo, "Learning Augmentation Network via Influence Functions" (CVPR 2020).
-[SECOND] marks what is known from independent re-implementations only, [CHOICE] what is this project's own.
+The transform model of Lee, Park, Pham and Yoo, "Learning Augmentation Network via Influence Functions" (CVPR 2020);
+`docs/method.md`, "The paper's own network". Details that the paper does not state follow a public re-implementation of
+it that trained stably, called "the re-implementation" below, or are this project's choice, as noted.
 
-Axes: B images, C channels, H x W pixels. Coordinates are (row, column) in pixels; the origin of `A(p) p` is the image
-center, so that no corner is favored [CHOICE; a constant `b - A o` moves the origin to o, so the space is the same].
+Axes: B images, C channels, H x W pixels. Coordinates are (row, column) in pixels. The origin of `A(p) p` is the image
+center, this project's choice; a constant `b - A o` moves the origin to o, so the set of transforms is the same.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ Composition = Literal["parallel", "serial"]
 
 
 class Fields(NamedTuple):
-    """What G decodes, before pooling; all zero is the identity.
+    """The fields that G decodes, before pooling; all zero is the identity.
 
     Attributes:
-        matrix: `A`, `[B, 2, 2, H, W]`, per pixel.
-        shift: `b`, `[B, 2, H, W]`, pixels.
+        matrix: `A`, `[B, 2, 2, H, W]`, without unit.
+        shift: `b`, `[B, 2, H, W]`, in pixels.
         filter: `W`, `[B, C, C, H, W]`, or None without an appearance model.
         bias: `c`, `[B, C, H, W]` in units of the full range, or None without an appearance model.
     """
@@ -37,12 +38,12 @@ class Fields(NamedTuple):
 
 
 def map_count(channels: int, appearance: bool) -> int:
-    """How many maps make the fields of a pixel: 6 for A and b, C^2 + C more for W and c."""
+    """Return the number of maps: 6 for A and b, and C^2 + C more for W and c."""
     return 6 + (channels**2 + channels if appearance else 0)
 
 
 def as_fields(maps: Tensor, channels: int) -> Fields:
-    """The fields in `[B, N, H, W]`, views: A, b, and, if there are more than 6 maps, W, c of C channels."""
+    """Split maps `[B, N, H, W]` into the fields A, b and, if there are more than 6 maps, W, c; views of the maps."""
     matrix, shift = maps[:, :4].unflatten(1, (2, 2)), maps[:, 4:6]
     if maps.shape[1] == map_count(channels, appearance=False):
         return Fields(matrix, shift)
@@ -51,22 +52,22 @@ def as_fields(maps: Tensor, channels: int) -> Fields:
 
 
 def pool(maps: Tensor) -> Tensor:
-    """4x4 average of `[B, N, H, W]` at stride 1 and equal size, edges repeated [SECOND].
+    """Average `[B, N, H, W]` over 4x4 windows of stride 1 with replicated edges, keeping the size.
 
-    The window of pixel i is i - 1 ... i + 2, as is usual for an even size [CHOICE]; so the average is that of a point
-    half a pixel below and to the right.
+    Kernel size and padding are those of the re-implementation. The window of pixel i is i - 1 ... i + 2, this project's
+    choice, so the average is centered half a pixel below and to the right of the pixel.
     """
     return F.avg_pool2d(F.pad(maps, (1, 2, 1, 2), mode="replicate"), 4, stride=1)
 
 
 def pixels(height: int, width: int, like: Tensor) -> Tensor:
-    """The (row, column) of every pixel, `[2, H, W]`."""
+    """Return the (row, column) of every pixel, `[2, H, W]`, in the dtype and on the device of `like`."""
     rows, columns = (torch.arange(side, dtype=like.dtype, device=like.device) for side in (height, width))
     return torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
 
 
 def displacement(matrix: Tensor, shift: Tensor) -> Tensor:
-    """`delta(p) = A(p) p + b(p)`, not pooled (attributed to Eq. 20 [SECOND]).
+    """Return `delta(p) = A(p) p + b(p)` before pooling; Eq. 20 of the paper as the re-implementation reads it.
 
     Args:
         matrix: `[B, 2, 2, H, W]`; carries gradient.
@@ -81,20 +82,20 @@ def displacement(matrix: Tensor, shift: Tensor) -> Tensor:
 
 
 def displace(images: Tensor, offsets: Tensor) -> Tensor:
-    """Every pixel p becomes the bilinear sample of the source at `p + offsets(p)`, zero outside.
+    """Sample the images bilinearly at `p + offsets(p)` for every pixel p, zero outside.
 
-    An offset of (1, 0) fetches the row below: the content moves up. Samples at whole pixels are exact.
+    An offset of (1, 0) samples the row below: the content moves up. Samples at whole pixels are exact.
 
     Args:
         images: `[B, C, H, W]`; carries gradient.
-        offsets: `[B, 2, H, W]` (rows, columns) in pixels, of the same dtype; carries gradient, at whole pixels that of
-            the right-hand side. What is not finite makes the pixel NaN.
+        offsets: `[B, 2, H, W]` (rows, columns) in pixels, of the same dtype; carries gradient, at whole pixels the
+            right-hand derivative. An offset that is not finite makes the pixel NaN.
 
     Returns:
         `[B, C, H, W]`.
     """
     channels, height, width = images.shape[1:]
-    framed = F.pad(images, (1, 1, 1, 1)).flatten(2)  # a frame of zeros is all that is needed of the outside
+    framed = F.pad(images, (1, 1, 1, 1)).flatten(2)  # all samples outside fall on a frame of zeros
     rows, columns = (pixels(height, width, offsets) + offsets).unbind(1)
     rows, columns = rows.clamp(-1, height) + 1, columns.clamp(-1, width) + 1
     top, left = (
@@ -112,7 +113,7 @@ def displace(images: Tensor, offsets: Tensor) -> Tensor:
 
 
 def color_change(images: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
-    """`Delta(p) = W(p) x(p) + c(p)`: a 1x1 color filter that differs from pixel to pixel.
+    """Return `Delta(p) = W(p) x(p) + c(p)`, a 1x1 color filter of its own at every pixel.
 
     Args:
         images: `[B, C, H, W]`; carries gradient.
@@ -120,31 +121,35 @@ def color_change(images: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
         bias: `[B, C, H, W]`; carries gradient.
 
     Returns:
-        `[B, C, H, W]`, neither scaled nor clipped; it is added to the image.
+        `[B, C, H, W]`, to be added to the image; neither scaled nor clipped.
     """
     return (weights * images[:, None]).sum(2) + bias
 
 
 def smooth_displacement(fields: Fields) -> Tensor:
-    """The pooled displacement `[B, 2, H, W]` in pixels: the displacement is pooled, not A and b [SECOND]."""
+    """Return the pooled displacement `[B, 2, H, W]` in pixels.
+
+    As in the re-implementation the displacement is pooled, not A and b.
+    """
     return pool(displacement(fields.matrix, fields.shift))
 
 
 def smooth_change(images: Tensor, fields: Fields) -> Tensor:
-    """`Delta` `[B, C, H, W]` with pooled W and c [SECOND]; 0 without an appearance model."""
+    """Return `Delta` `[B, C, H, W]` with pooled W and c, as in the re-implementation; 0 without appearance fields."""
     if fields.filter is None or fields.bias is None:
         return torch.zeros_like(images)
     return color_change(images, pool(fields.filter.flatten(1, 2)).view_as(fields.filter), pool(fields.bias))
 
 
 def transform(images: Tensor, fields: Fields, composition: Composition = "parallel") -> Tensor:
-    """`G(x, tau)` for decoded fields, in the literal form: without bounds on the fields or on the result.
+    """Apply decoded fields, `G(x, tau)`, as in the paper without bounds on the fields or on the result.
 
     Args:
         images: `[B, C, H, W]`; carries gradient.
         fields: All carry gradient.
-        composition: `parallel` adds the change of the original's colors to the moved image,
-            `x_spatial + (x + Delta(x)) - x`; `serial` changes the colors of the moved image [both SECOND].
+        composition: `parallel` adds the color change of the original to the moved image,
+            `x_spatial + (x + Delta(x)) - x`; `serial` changes the colors of the moved image. Both are in use in
+            public re-implementations.
 
     Returns:
         `[B, C, H, W]`; may leave [0, 1].
@@ -156,20 +161,22 @@ def transform(images: Tensor, fields: Fields, composition: Composition = "parall
 
 
 class FieldDecoder(nn.Module):
-    """G: a code to fields of one image size.
+    """G, from a code to fields of one image size.
 
-    Dense to 4x4x128, 4x4 transposed convolutions of stride 2 with 64/32/16 channels, one of stride 1 to the fields;
-    ReLU between. For 224 pixels one of stride 1 goes from 4x4 to 7x7 first and the widths are 64/64/32/32/16/16
-    [SECOND]. For every other size [CHOICE]: as many doublings as the shorter side allows, a layer of stride 1 from 4x4
-    to the grid they start from (which need not be square), the widths as evenly as in these two, and the middle of the
-    result if it is larger than the image. Weights of the last layer start at a standard deviation of 0.001, its biases
-    at 0: near the identity [SECOND].
+    A dense layer to 4x4x128, 4x4 transposed convolutions of stride 2 with 64/32/16 channels, and one of stride 1 to the
+    fields, with ReLU between. For 224 pixels a layer of stride 1 from 4x4 to 7x7 comes first and the widths are
+    64/64/32/32/16/16. Weights of the last layer start at a standard deviation of 0.001 and its biases at 0, near the
+    identity. These are the values of the re-implementation.
+
+    For other sizes, this project's choice: as many doublings as the shorter side allows, a layer of stride 1 from 4x4
+    to the grid they start from (which need not be square), widths spread as evenly as in these two cases, and a
+    centered crop of the result if it is larger than the image.
 
     Args:
         channels: C of the images.
         height: Of the images, in pixels.
         width: Of the images, in pixels.
-        appearance: Whether to decode W and c too: 6 + C^2 + C fields (18 for three channels) instead of 6.
+        appearance: True to decode W and c too, 6 + C^2 + C maps (18 for three channels) instead of 6.
     """
 
     def __init__(self, channels: int, height: int, width: int, appearance: bool) -> None:
@@ -189,7 +196,7 @@ class FieldDecoder(nn.Module):
                 layers.append(nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1))
             layers.append(nn.ReLU())
         outputs = map_count(channels, appearance)
-        last = nn.ConvTranspose2d(widths[-1], outputs, 4, padding=1)  # one pixel larger; the crop takes it off
+        last = nn.ConvTranspose2d(widths[-1], outputs, 4, padding=1)  # one pixel larger than the image; cropped
         nn.init.normal_(last.weight, std=1e-3)
         if last.bias is not None:
             nn.init.zeros_(last.bias)

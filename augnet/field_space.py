@@ -1,4 +1,4 @@
-"""The space of displacement and appearance fields: a magnitude is an affine map and a color filter for every pixel."""
+"""The space of displacement and appearance fields, whose magnitude is an affine map and a color filter per pixel."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from augnet.space_base import Space
 
 
 class FieldSpace(Space):
-    """Fields of one image size, applied as `augnet.field.transform` says and clamped to [0, 1].
+    """Fields for images of one size, applied by `augnet.field.transform` and clamped to [0, 1].
 
-    The transform of Lee, Park, Pham and Yoo (CVPR 2020), from which it differs in the clamp: a pixel beyond carries no
-    gradient. Magnitudes are the maps `[B, N, H, W]` of `augnet.field.as_fields`.
+    The transform of Lee, Park, Pham and Yoo (CVPR 2020) but for the clamp: pixels outside [0, 1] carry no gradient.
+    Magnitudes are the maps `[B, N, H, W]` of `augnet.field.as_fields`.
 
     Args:
         channels: C of the images.
         height: Of the images, in pixels; one space serves one size.
         width: Of the images, in pixels.
         composition: `parallel` or `serial`, see `augnet.field.transform`.
-        appearance: Whether to change colors too. None does so for three channels and not for one, as the paper does;
-            for other numbers it must be said.
+        appearance: True to change colors too. None stands for True for three channels and False for one, as in the
+            paper; other numbers of channels need True or False.
 
     Raises:
         ValueError: If an argument is out of range, or `appearance` is needed.
@@ -58,7 +58,7 @@ class FieldSpace(Space):
 
     @property
     def mixes(self) -> bool:
-        """Every image is transformed by itself."""
+        """Always False."""
         return False
 
     @property
@@ -68,7 +68,7 @@ class FieldSpace(Space):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(N, H, W): the shape of the magnitudes of one image."""
+        """Shape (N, H, W) of the magnitudes of one image."""
         return map_count(self.channels, self.appearance), self.height, self.width
 
     def check_channels(self, channels: int) -> None:
@@ -86,13 +86,13 @@ class FieldSpace(Space):
             )
 
     def noise(self, images: Tensor, generator: torch.Generator | None = None) -> Noise:
-        """Nothing: all chance is in the magnitudes."""
+        """Return no noise: all randomness is in the magnitudes."""
         return {}
 
     def apply_to(
         self, batch: Batch, magnitudes: Tensor, noise: Noise | None = None, generator: torch.Generator | None = None
     ) -> Batch:
-        """See `Space.apply_to`; labels stay as they are.
+        """Transform a batch, see `Space.apply_to`; labels are unchanged.
 
         Raises:
             ValueError: If the shapes do not match, the images are integers, or there are masks or boxes.
@@ -111,14 +111,14 @@ class FieldSpace(Space):
         return replace(batch, images=result.to(images.dtype))
 
     def follow(self, batch: Batch, magnitudes: Tensor, noise: Noise) -> Batch:
-        """Always raise ValueError: masks and boxes cannot follow."""
+        """Raise ValueError: fields cannot move masks or boxes."""
         raise ValueError(
             "a field network moves every pixel on its own, so masks and boxes cannot follow by one matrix; "
             "leave them out, or use an AugNet of spatial ops."
         )
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             "channels": self.channels,
             "height": self.height,
@@ -129,5 +129,5 @@ class FieldSpace(Space):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """See `Space.from_config`."""
+        """Build the space of a config, see `Space.from_config`."""
         return cls(**{name: config[name] for name in ("channels", "height", "width", "composition", "appearance")})

@@ -1,6 +1,6 @@
-"""How a space applies its ops: few passes over the pixels, and only over the images that an op touches.
+"""Fused application of the ops of a space, in few passes over the pixels of the images that an op changes.
 
-Axes: B images, C channels. `columns` holds the magnitudes `[B]` of each op by name, `noise` what it draws besides.
+Axes: B images, C channels. `columns` holds the magnitudes `[B]` of each op by name, `noise` its further draws.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Noise = Mapping[str, Tensor]
 
 
 def geometry(ops: Sequence[Op], columns: Columns, noise: Noise, mirrors: bool = True) -> tuple[Tensor | None, bool]:
-    """The product of all spatial matrices `[B, 3, 3]`, None if there is none, and whether it is affine.
+    """Return the product of all spatial matrices `[B, 3, 3]`, or None, and True if all of them are affine.
 
     Args:
         ops: In the order of application.
         columns: Magnitudes by op name; carry gradient.
         noise: Other draws by op name.
-        mirrors: Whether to count mirrors in; their matrices carry no gradient.
+        mirrors: True to include mirrors, whose matrices carry no gradient.
     """
     matrix, affine = None, True
     for op in ops:
@@ -44,7 +44,7 @@ def geometry(ops: Sequence[Op], columns: Columns, noise: Noise, mirrors: bool = 
 def move(
     images: Tensor, ops: Sequence[Op], columns: Columns, noise: Noise, interpolation: Interpolation = "bilinear"
 ) -> Tensor:
-    """Mirror without interpolation, then one resampling by the product of all other matrices."""
+    """Mirror without interpolation, then resample once by the product of all other matrices."""
     for op in ops:
         if isinstance(op, MirrorOp):
             images = on_active(_mirror(op), images, columns[op.name], *drawn(op, noise))
@@ -60,7 +60,7 @@ def _mirror(op: MirrorOp) -> Callable[..., Tensor]:
 
 
 def mix_channels(images: Tensor, ops: Sequence[Op], columns: Columns, noise: Noise) -> Tensor:
-    """One product of every pixel with the product of all color matrices; not clamped."""
+    """Multiply every pixel by the product of all color matrices; not clamped."""
     chosen = [op for op in ops if isinstance(op, ColorOp)]
     if not chosen:
         return images
@@ -80,7 +80,7 @@ def mix_channels(images: Tensor, ops: Sequence[Op], columns: Columns, noise: Noi
 
 
 def change_pixels(images: Tensor, ops: Sequence[Op], columns: Columns, noise: Noise) -> Tensor:
-    """The pixel ops one after the other, each clamped to [0, 1]."""
+    """Apply the pixel ops one after the other, each clamped to [0, 1]."""
     for op in ops:
         if isinstance(op, PixelOp):
             images = on_active(_clamped(op.apply), images, columns[op.name], *drawn(op, noise))
@@ -92,10 +92,10 @@ def _clamped(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def on_active(function: Callable[..., Tensor], images: Tensor, magnitudes: Tensor, *others: Tensor) -> Tensor:
-    """Call `function(images, magnitudes, *others)` for the images whose magnitude is not 0, and leave the others.
+    """Replace the images whose magnitude is not 0 by `function(images, magnitudes, *others)` of their rows.
 
-    Where the magnitudes carry gradient all images are treated: there is one at 0 too. The images are overwritten
-    unless they carry gradient.
+    If the magnitudes carry gradient, all images are replaced, since the gradient at 0 is needed too. The images are
+    overwritten in place unless they carry gradient.
     """
     if magnitudes.requires_grad or torch.compiler.is_compiling():
         return function(images, magnitudes, *others)
@@ -109,5 +109,5 @@ def on_active(function: Callable[..., Tensor], images: Tensor, magnitudes: Tenso
 
 
 def drawn(op: Op, noise: Noise) -> tuple[Tensor, ...]:
-    """The noise of an op as arguments: one or none."""
+    """Return the noise of an op as a tuple of one argument or none."""
     return () if op.noise is None else (noise[op.name],)

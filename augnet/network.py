@@ -1,4 +1,4 @@
-"""AugNet: a policy and the space it draws from, as one module: images in, augmented images out."""
+"""AugNet, the module of a policy and its space, from images to augmented images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SpaceT = TypeVar("SpaceT", bound=Space)
 
 
 class Draws(NamedTuple):
-    """Random numbers behind one augmentation of a batch.
+    """The random numbers of one augmentation of a batch.
 
     Attributes:
         numbers: `[B, U]` in [0, 1), for the policy.
@@ -35,10 +35,12 @@ class Draws(NamedTuple):
 
 
 class AugNet(nn.Module, Generic[PolicyT, SpaceT]):
-    """Augments in `train()`, returns its input unchanged in `eval()`.
+    """A random augmentation of images: magnitudes drawn from a policy, applied by a space.
+
+    Augments in `train()`, the identity in `eval()`.
 
     Args:
-        space: The ops, or fields.
+        space: The ops, or the space of fields.
         policy: The distribution over their magnitudes.
 
     Example:
@@ -57,7 +59,7 @@ class AugNet(nn.Module, Generic[PolicyT, SpaceT]):
     def from_ops(
         cls, ops: Mapping[str, float] | Sequence[str], initial: float = 0.1
     ) -> AugNet[RangePolicy, TransformSpace]:
-        """A learned range for each op; see `TransformSpace` and `RangePolicy` for the arguments and errors."""
+        """Build a network with a learned range for each op; arguments and errors of `TransformSpace`, `RangePolicy`."""
         space = TransformSpace(ops)
         return AugNet(space, RangePolicy(space.bounds, initial, space.signed))
 
@@ -71,7 +73,7 @@ class AugNet(nn.Module, Generic[PolicyT, SpaceT]):
         appearance: bool | None = None,
         dropout: float = 0.5,
     ) -> AugNet[FieldPolicy, FieldSpace]:
-        """The paper's own network, a field for each image; see `FieldSpace` and `FieldPolicy`.
+        """Build the network of Lee et al. (CVPR 2020), a field for each image; see `FieldSpace` and `FieldPolicy`.
 
         Example:
             >>> net = AugNet.from_fields(3, 32, 32)
@@ -82,15 +84,15 @@ class AugNet(nn.Module, Generic[PolicyT, SpaceT]):
         return AugNet(space, FieldPolicy(space, dropout))
 
     def sample(self, images: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """Draw magnitudes `[B, ...]` for a batch, see `Policy.sample`; autocast does not round them."""
+        """Draw magnitudes `[B, ...]` for a batch, with autocast disabled; see `Policy.sample`."""
         with torch.autocast(images.device.type, enabled=False):
             return self.policy.sample(images, labels, generator)
 
     def draw(self, images: Tensor, generator: torch.Generator | None = None) -> Draws:
-        """All random numbers that one augmentation of a batch needs, of which only the shape matters.
+        """Draw all random numbers for one augmentation of a batch.
 
         Args:
-            images: `[B, C, H, W]`.
+            images: `[B, C, H, W]`; only shape, dtype and device are used.
             generator: Source of the draws; `None` is torch's default generator.
         """
         return Draws(
@@ -120,15 +122,15 @@ class AugNet(nn.Module, Generic[PolicyT, SpaceT]):
         generator: torch.Generator | None = None,
         draws: Draws | None = None,
     ) -> Any:
-        """Augment each image by a draw of its own; labels, masks and boxes follow.
+        """Augment each image, with its label, masks and boxes, by a draw of its own.
 
         Args:
             images: `[B, C, H, W]` in [0, 1]; carries gradient.
-            labels: `[B]` class numbers, or `[B, K]` probabilities, which mixup and CutMix need and mix.
+            labels: `[B]` class numbers, or `[B, K]` probabilities, which mixup and CutMix require and mix.
             masks: `[B, H, W]` or `[B, N, H, W]` of any type: moved by the same geometry, nearest pixel, 0 outside.
-            boxes: `[B, N, 4]` as (left, top, right, bottom) in pixels: the boxes around the moved corners.
+            boxes: `[B, N, 4]` as (left, top, right, bottom) in pixels: the bounding boxes of the moved ones.
             generator: Source of the draws; `None` is torch's default generator.
-            draws: What `draw` returned, to use these instead of drawing.
+            draws: The result of `draw`, to be used instead of new draws.
 
         Returns:
             The images `[B, C, H, W]` in [0, 1], carrying gradient to the policy; if labels, masks or boxes were
@@ -150,7 +152,7 @@ class AugNet(nn.Module, Generic[PolicyT, SpaceT]):
         return given if len(given) > 1 else batch.images
 
     def describe(self) -> Description:
-        """What is learned about each op, with its unit and bound: see `describe` of the policy.
+        """Return the learned numbers of each op with unit and bound, see `describe` of the policy.
 
         For ranges `{name: {half_width, unit, bound}}`, for fields `{fact: {value, unit}}`.
         """

@@ -1,6 +1,6 @@
-"""Policies on disk: `NAME.json` that people can read, beside `NAME.safetensors` with the exact parameters.
+"""Policy files: a readable `NAME.json` and the exact parameters in `NAME.safetensors`.
 
-Nothing is unpickled, so a policy file from somebody else is safe to load.
+Nothing is unpickled, so policy files from others are safe to load.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from augnet.policies.base import Description
 
 FORMAT = "augfluence-policy"
 VERSION = 2
-_READ = (1, 2)  # version 1 had ranges alone, and bilinear resampling without saying so
+_READ = (1, 2)  # version 1: range policies with bilinear resampling only
 
 
 def save_policy(augnet: AugNet[Any, Any], path: str | Path) -> None:
@@ -29,12 +29,12 @@ def save_policy(augnet: AugNet[Any, Any], path: str | Path) -> None:
 
     Args:
         augnet: The policy and its space.
-        path: The JSON file, ending in `.json`; the parameters go beside it with the ending `.safetensors`.
+        path: The JSON file, ending in `.json`; the parameters are written beside it, ending in `.safetensors`.
 
     Raises:
-        ValueError: If `path` does not end in `.json`, a parameter is not a number (a good policy is never replaced
-            by a broken one), or the policy is of no kind that `load_policy` knows.
-        OSError: If the files cannot be written; what was there before is then kept.
+        ValueError: If `path` does not end in `.json`, a parameter is NaN, or the policy is of no kind that
+            `load_policy` knows; older files are then kept.
+        OSError: If the files cannot be written; older files are then kept.
     """
     path = _json_path(path)
     if POLICIES.get(augnet.policy.kind) is not type(augnet.policy):
@@ -54,15 +54,15 @@ def save_policy(augnet: AugNet[Any, Any], path: str | Path) -> None:
 
 
 def load_policy(path: str | Path) -> AugNet[Any, Any]:
-    """Read a policy as a frozen module for any PyTorch loop: augments in `train()`, not in `eval()`.
+    """Read a policy as a frozen module that augments in `train()` and not in `eval()`.
 
     Args:
-        path: The JSON file that `save_policy` wrote; the parameters are read from the file beside it with the ending
-            `.safetensors`, so the two are renamed together.
+        path: The JSON file that `save_policy` wrote; the parameters are read from the file of the same name ending in
+            `.safetensors`.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If it is no policy file, of another version, or its two files do not agree.
+        ValueError: If it is no policy file, of an unknown version, or its two files disagree.
     """
     path = _json_path(path)
     header = _read_header(path)
@@ -72,7 +72,7 @@ def load_policy(path: str | Path) -> AugNet[Any, Any]:
         augnet = _build(header).to(dtype)
         parts = augnet.space.parts
         written = {_name(part): {str(fact): value for fact, value in part.items()} for part in header[parts]}
-        _compare(parts, written, _settled(augnet.describe()), "under bounds")
+        _compare(parts, written, _constant_facts(augnet.describe()), "under bounds")
         augnet.policy.load_state_dict(tensors)
         _compare(parts, written, augnet.describe(), "in the .safetensors file beside it")
     except _DisagreementError as error:
@@ -84,17 +84,17 @@ def load_policy(path: str | Path) -> AugNet[Any, Any]:
 
 
 def _name(part: dict[str, Any]) -> str:
-    """The name of an op or fact as it is today; the space that holds the ops has warned of former names."""
+    """Return the current name of an op or fact, without a warning of former names, which the space gives."""
     name = str(part["name"])
     return FORMER_NAMES.get(name, name)
 
 
 class _DisagreementError(Exception):
-    """Two places say different things about one policy."""
+    """A contradiction between two parts of a policy file."""
 
 
 def _build(header: dict[str, Any]) -> AugNet[Any, Any]:
-    """The network that a header describes, with fresh parameters."""
+    """Build the network of a header with new parameters."""
     if header["version"] == 1:
         bounds = {op["name"]: op["bound"] for op in header["ops"]}
         header = {**header, "settings": {}, "interpolation": "bilinear", "bounds": bounds}
@@ -105,15 +105,15 @@ def _build(header: dict[str, Any]) -> AugNet[Any, Any]:
     return AugNet(space, policy.from_config(header["settings"], space))
 
 
-def _settled(described: Description) -> Description:
-    """The facts that no parameter changes."""
+def _constant_facts(described: Description) -> Description:
+    """Return the facts that do not depend on parameters."""
     return {
         name: {fact: facts[fact] for fact in ("bound", "unit") if fact in facts} for name, facts in described.items()
     }
 
 
 def _compare(parts: str, written: Description, found: Description, where: str) -> None:
-    """Raise unless the list of parts says the same as what was found elsewhere."""
+    """Raise `_DisagreementError` unless the written parts equal those found elsewhere."""
     if list(written) != list(found):
         raise _DisagreementError(f"the {parts} are {', '.join(written)} here, expected {', '.join(found)}.")
     for name, known in found.items():

@@ -1,4 +1,4 @@
-"""Adversarial pretraining of the field decoder: what random codes make should look like a usual augmentation."""
+"""Adversarial pretraining of the field decoder toward images of a usual augmentation."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ def pretrain_field(
     steps: int = 2000,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Train the decoder G of `network` in place so that `G(x, tau)`, `tau ~ U(-1, 1)^128`, looks like augmented images.
+    """Train the decoder G of `network` in place to make `G(x, tau)`, `tau ~ U(-1, 1)^128`, resemble augmented images.
 
     Relativistic average losses of both discriminators with weight 1 each; Adam at 2e-4, betas (0.5, 0.999); 2,000
-    steps for CIFAR (all from independent re-implementations of Lee et al., CVPR 2020). Each batch serves one step of
-    the discriminators and one of G; no dropout on the random codes (both this project's choice). The encoder takes no
-    part and keeps its weights, the discriminators are thrown away: only the decoder carries over.
+    steps for CIFAR (values of a public re-implementation of Lee et al., CVPR 2020, that trained stably). Each batch is
+    used for one step of the discriminators and one of G, without dropout on the random codes (this project's choice).
+    Only the decoder changes: the encoder keeps its weights and the discriminators are discarded.
 
-    As in every adversarial game the losses swing and need not fall; judge by the images.
+    Adversarial losses oscillate and need not decrease; inspect the images.
 
     Args:
-        network: Its decoder learns; on the device where the work is to be done.
-        batches: Pairs of images to be transformed and images as they should look, such as the same ones under a fixed
-            baseline, both `[B, C, H, W]` in [0, 1]; started again when they run out.
-        feature_extractor: Images to features `[B, D]` of a trained classifier in evaluation mode; it stays as it is.
-        steps: Of the optimizer.
+        network: The network whose decoder is trained, on the device to train on.
+        batches: Pairs of images to be transformed and target images, such as the same ones under a fixed baseline, both
+            `[B, C, H, W]` in [0, 1]; iterated again when exhausted.
+        feature_extractor: Images to features `[B, D]` of a trained classifier in evaluation mode; not changed.
+        steps: Number of steps of the optimizers.
         generator: Source of the codes and of the discriminators' initial weights; `None` is torch's default.
 
     Returns:
         The losses of each step, `[steps, 2]` on the CPU: of the discriminators, of G.
 
     Raises:
-        ValueError: If the extractor is in training mode, the decoder is frozen, or the batches run out.
+        ValueError: If the extractor is in training mode, the decoder is frozen, or there are too few batches.
     """
     _check(network, feature_extractor)
     weights = list(network.policy.decoder.parameters())
@@ -85,7 +85,7 @@ def _discriminators(
 
 
 def _inputs(images: Tensor, feature_extractor: Features | None) -> list[Tensor]:
-    """What each discriminator looks at."""
+    """Return the inputs of the discriminators, the images and, with an extractor, their features."""
     return [images] if feature_extractor is None else [images, feature_extractor(images)]
 
 
@@ -101,7 +101,7 @@ def _adam(parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:
 
 
 def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
-    """One step of these parameters alone: no other one, of the extractor or the encoder, receives a gradient."""
+    """Step the parameters of the optimizer; no others, of the extractor or the encoder, receive a gradient."""
     parameters = optimizer.param_groups[0]["params"]
     for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
         parameter.grad = gradient
@@ -111,7 +111,7 @@ def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> Tensor:
 
 
 def _repeat(batches: Iterable[tuple[Tensor, Tensor]], count: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The first `count` batches, from the beginning again when they run out."""
+    """Yield `count` batches, iterating again when they are exhausted."""
     done = 0
     while done < count:
         before = done

@@ -1,4 +1,4 @@
-"""Strengths of the classic ops: what bin k of a policy means, and the table of all its rows.
+"""Strengths of the classic ops for each bin of a policy, and the table of all rows.
 
 The numbers are those of torchvision's automatic policies.
 """
@@ -22,7 +22,7 @@ class Scale:
     """The strengths of a policy, from the weakest bin to the strongest.
 
     Attributes:
-        bins: How many there are.
+        bins: Number of bins.
         shear: Largest shear, a tangent.
         pixels: Largest translation is `pixels + fraction * side`.
         fraction: See `pixels`.
@@ -40,12 +40,12 @@ class Scale:
     fraction: float = 0.0
 
     def strengths(self, op: ClassicOp, height: int, width: int) -> Tensor:
-        """The strengths `[bins]` of one op as `classic_magnitudes` wants them, >= 0, float64."""
+        """Return the strengths `[bins]` of one op in the units of `classic_magnitudes`, >= 0, float64."""
         if op == "posterize":
             first, last = self.bits
             return first + (torch.arange(self.bins) / ((self.bins - 1) / (last - first))).round().double()
         if op == "solarize":
-            # midway between two levels, so that 8-bit images see torchvision's `>=` whatever the precision
+            # midway between two levels, so that 8-bit images compare as in torchvision at any precision
             thresholds = (torch.linspace(1.0, 0.0, self.bins).double() * 255).float().ceil() - 0.5
             return 1 - thresholds.double() / 255
         if op in _UNSIGNED:
@@ -59,9 +59,9 @@ class Scale:
 
 @lru_cache(maxsize=64)
 def table(scale: Scale, ops: tuple[ClassicOp, ...], height: int, width: int) -> Tensor:
-    """Rows of `classic_space()` for every op, strength and sign, `[ops, bins, 2, P]` float64; not to be changed.
+    """Return the rows of `classic_space()` for every op, strength and sign, `[ops, bins, 2, P]` float64; read-only.
 
-    Sign 0 is negative. Ops without sign have the same row twice, so that op, bin and sign are drawn at once.
+    Sign 0 is negative. Ops without sign have the same row twice, so that op, bin and sign are one draw.
     """
     rows = []
     for op in ops:

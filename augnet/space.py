@@ -1,8 +1,8 @@
-"""A transform space: which ops, in which order, how strong at most; applies them fused.
+"""A set of ops with bounds on their magnitudes, and their fused application.
 
-All geometry is composed into one matrix and one resampling, all linear color into one matrix per image. The order is
-that of `augnet.ops.OPS`, whatever the order in which the names are given: mirrors, geometry, linear color, tone
-curves, filters, occlusion, mixing. The result is clamped to [0, 1].
+All geometry is composed into one matrix and one resampling, all linear color into one matrix per image. Ops are applied
+in the order of `augnet.ops.OPS`: mirrors, geometry, linear color, tone curves, filters, occlusion, mixing. The result
+is clamped to [0, 1].
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class TransformSpace(Space):
     Args:
         ops: Op names (default bounds), or a mapping from op name to its bound: the largest absolute magnitude, > 0,
             in the op's unit.
-        interpolation: Of the resampling; `nearest` is what torchvision's automatic policies use, and carries no
-            gradient to spatial magnitudes.
+        interpolation: Of the resampling; torchvision's automatic policies use `nearest`, which carries no gradient to
+            spatial magnitudes.
 
     Raises:
         ValueError: If there is no op, a name is unknown or given twice, or a bound is not a positive number within
@@ -65,12 +65,12 @@ class TransformSpace(Space):
         self.interpolation = interpolation
 
     def __reduce__(self) -> tuple[type[TransformSpace], tuple[dict[str, float], Interpolation]]:
-        """Pickle by name: ops are functions, some of them closures, and travel to no other process."""
+        """Pickle by name, since some ops hold closures, which cannot be pickled."""
         return TransformSpace, (dict(zip(self.names, self.bounds, strict=True)), self.interpolation)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Op names in the order of application, which is the order of the magnitudes."""
+        """Op names in the order of application, that of the magnitudes."""
         return tuple(op.name for op in self.ops)
 
     @property
@@ -80,19 +80,19 @@ class TransformSpace(Space):
 
     @property
     def signed(self) -> tuple[bool, ...]:
-        """For each op, whether negative magnitudes mean something."""
+        """True for each op with negative magnitudes."""
         return tuple(op.signed for op in self.ops)
 
     @property
     def mixes(self) -> bool:
-        """Whether an op mixes images, and so labels."""
+        """True if an op mixes images and labels."""
         return any(isinstance(op, MixingOp) for op in self.ops)
 
     def __len__(self) -> int:
         return len(self.ops)
 
     def check_channels(self, channels: int) -> None:
-        """Raise ValueError if an op needs red, green, blue and images have another number of channels."""
+        """Raise ValueError if an op needs RGB images and there are not 3 channels."""
         wrong = [op.name for op in self.ops if op.needs_rgb and channels != 3]
         if wrong:
             raise ValueError(
@@ -101,23 +101,23 @@ class TransformSpace(Space):
             )
 
     def noise(self, images: Tensor, generator: torch.Generator | None = None) -> Noise:
-        """Draw what the ops need besides their magnitudes, for every image whether it is used or not.
+        """Draw the noise of all ops for every image, used or not.
 
-        So the draws of one image do not depend on the magnitudes of another.
+        The draws of one image thus do not depend on the magnitudes of another.
 
         Args:
-            images: `[B, C, H, W]`; only shape, type and device matter.
+            images: `[B, C, H, W]`; only shape, dtype and device are used.
             generator: Source of the draws; `None` is torch's default generator.
 
         Returns:
-            `[B, ...]` for each op that draws, by name.
+            `[B, ...]` for each op with noise, by name.
         """
         return {op.name: op.noise(images, generator) for op in self.ops if op.noise is not None}
 
     def apply_to(
         self, batch: Batch, magnitudes: Tensor, noise: Noise | None = None, generator: torch.Generator | None = None
     ) -> Batch:
-        """See `Space.apply_to`; magnitudes are `[B, P]` in the ops' units, columns as `names`.
+        """Transform a batch by magnitudes `[B, P]` in the ops' units, columns as `names`; see `Space.apply_to`.
 
         Raises:
             ValueError: If the shapes do not match, the images are integers or an op needs three channels; or if an op
@@ -131,7 +131,7 @@ class TransformSpace(Space):
             columns = self._columns(images, magnitudes)
             if batch.masks is not None or batch.boxes is not None:
                 batch = self.follow(batch, magnitudes, noise)
-            result = images.to(precise, copy=_leaves_some_out(images, magnitudes))
+            result = images.to(precise, copy=_writes_in_place(images, magnitudes))
             result = move(result, self.ops, columns, noise, self.interpolation)
             result = mix_channels(result, self.ops, columns, noise)
             result = result.clamp(0, 1) if result is images or result.requires_grad else result.clamp_(0, 1)
@@ -145,24 +145,24 @@ class TransformSpace(Space):
         return replace(batch, images=batch.images.to(images.dtype))
 
     def follow(self, batch: Batch, magnitudes: Tensor, noise: Noise) -> Batch:
-        """Masks and boxes moved as `apply` moves the images; see `Space.follow`."""
+        """Move masks and boxes as `apply` moves the images; see `Space.follow`."""
         matrix, affine = geometry(self.ops, self._columns(batch.images, magnitudes), noise)
         return batch if matrix is None else batch.moved(matrix, affine)
 
     def config(self) -> dict[str, Any]:
-        """The resampling, and the ops with their bounds."""
+        """Return the interpolation and the bounds of the ops."""
         return {"interpolation": self.interpolation, "bounds": dict(zip(self.names, self.bounds, strict=True))}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """See `Space.from_config`."""
+        """Build the space of a config, see `Space.from_config`."""
         if config["interpolation"] not in get_args(Interpolation):
             raise ValueError(f"unknown interpolation {config['interpolation']!r}")
         bounds = {str(name): float(bound) for name, bound in config["bounds"].items()}
         return cls(bounds, interpolation=config["interpolation"])
 
     def _columns(self, images: Tensor, magnitudes: Tensor) -> dict[str, Tensor]:
-        """Magnitudes `[B]` by op name, in float32 or the type of the images if that is wider."""
+        """Return magnitudes `[B]` by op name, in float32 or the dtype of the images if that is wider."""
         precise = torch.promote_types(images.dtype, torch.float32)
         return dict(zip(self.names, magnitudes.to(precise).unbind(1), strict=True))
 
@@ -187,8 +187,8 @@ class TransformSpace(Space):
             )
 
 
-def _leaves_some_out(images: Tensor, magnitudes: Tensor) -> bool:
-    """Whether `on_active` may write into the images, so that the caller's must be copied."""
+def _writes_in_place(images: Tensor, magnitudes: Tensor) -> bool:
+    """Return True if `on_active` may write into the images, so that the caller's must be copied."""
     differentiated = torch.is_grad_enabled() and (images.requires_grad or magnitudes.requires_grad)
     if differentiated or torch.compiler.is_compiling():
         return False

@@ -1,4 +1,4 @@
-"""What a space is: the transforms that a policy draws the magnitudes of."""
+"""Interface of spaces, the sets of transforms whose magnitudes a policy draws."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from augnet.fused import Noise
 
 
 class Space(ABC):
-    """Transforms of images with magnitudes for each image; magnitudes of 0 are the identity.
+    """A set of transforms with magnitudes for each image; magnitudes of 0 are the identity.
 
     Attributes:
-        parts: What `AugNet.describe` lists, in policy files.
+        parts: Key of the list of `AugNet.describe` in policy files.
     """
 
     parts: ClassVar[str]
@@ -25,32 +25,32 @@ class Space(ABC):
     @property
     @abstractmethod
     def mixes(self) -> bool:
-        """Whether images are mixed, and so labels."""
+        """True if images and labels are mixed."""
 
     @abstractmethod
     def check_channels(self, channels: int) -> None:
-        """Raise ValueError if images with this number of channels cannot be transformed."""
+        """Raise ValueError if images of this number of channels cannot be transformed."""
 
     @abstractmethod
     def noise(self, images: Tensor, generator: torch.Generator | None = None) -> Noise:
-        """Draw what is needed besides the magnitudes, see `apply`; by name, empty if nothing is."""
+        """Draw the random numbers that `apply` needs besides magnitudes, by name; empty if there are none."""
 
     def apply(
         self, images: Tensor, magnitudes: Tensor, noise: Noise | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Transform each image by its own magnitudes, in float32 whatever autocast says.
+        """Transform each image by its own magnitudes, in float32 or wider, with autocast disabled.
 
         Args:
             images: `[B, C, H, W]` in [0, 1]; carries gradient.
             magnitudes: `[B, ...]` of this space; carries gradient.
-            noise: What `noise` returned, to repeat a draw; by default it is drawn here.
+            noise: The result of `noise`, to repeat a draw; drawn here by default.
             generator: Source of that draw; `None` is torch's default generator.
 
         Returns:
             `[B, C, H, W]` in [0, 1], of the dtype of `images`.
 
         Raises:
-            ValueError: If the shapes do not match, or such images cannot be transformed.
+            ValueError: If the shapes do not match, or the images cannot be transformed.
         """
         return self.apply_to(Batch(images), magnitudes, noise, generator).images
 
@@ -58,33 +58,33 @@ class Space(ABC):
     def apply_to(
         self, batch: Batch, magnitudes: Tensor, noise: Noise | None = None, generator: torch.Generator | None = None
     ) -> Batch:
-        """As `apply`, with the labels, masks and boxes of the images following them.
+        """Transform a batch as `apply` does, with its labels, masks and boxes.
 
         Raises:
-            ValueError: As for `apply`; or if something cannot follow.
+            ValueError: As for `apply`, or if labels, masks or boxes cannot be transformed.
         """
 
     @abstractmethod
     def follow(self, batch: Batch, magnitudes: Tensor, noise: Noise) -> Batch:
-        """Masks and boxes moved as `apply` moves the images; the images as they are.
+        """Move masks and boxes as `apply` moves the images, and keep the images.
 
         Args:
-            batch: Images, of which only the shape and type matter, with masks or boxes.
+            batch: Images, whose shape and dtype are used, with masks or boxes.
             magnitudes: As for `apply`.
-            noise: What `noise` returned.
+            noise: The result of `noise`.
 
         Raises:
-            ValueError: If they cannot follow.
+            ValueError: If masks or boxes cannot be moved.
         """
 
     @abstractmethod
     def config(self) -> dict[str, Any]:
-        """What `from_config` needs; plain values, for JSON."""
+        """Return the arguments of `from_config` as plain values for JSON."""
 
     @classmethod
     @abstractmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The space that `config` describes; entries of other names are not looked at.
+        """Build the space of a `config`; entries of other names are ignored.
 
         Raises:
             ValueError, TypeError, KeyError, AttributeError: If the values do not make a space.

@@ -1,4 +1,4 @@
-"""Strength tables: a finite menu of what a mixture may do to an image, as rows of magnitudes."""
+"""Strength tables, the finite set of transforms of a mixture as rows of magnitudes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from augnet.scales import RAND_OPS, TRIVIAL, table
 from augnet.space import TransformSpace
 
 _FACTOR, _TANGENT = "change of the factor", "tangent"
-# TrivialAugment's ops: unit and largest strength; 0 for the op that does nothing
+# TrivialAugment's ops: unit and largest strength, 0 for the identity
 _TRIVIAL_UNITS: dict[ClassicOp, tuple[str, float]] = {
     "identity": ("none", 0.0),
     "shear_x": (_TANGENT, TRIVIAL.shear), "shear_y": (_TANGENT, TRIVIAL.shear),
@@ -24,22 +24,22 @@ _TRIVIAL_UNITS: dict[ClassicOp, tuple[str, float]] = {
     "posterize": ("bits cleared", TRIVIAL.bits[1]), "solarize": ("inverted share of the range", 1.0),
     "autocontrast": ("share", 1.0), "equalize": ("share", 1.0),
 }  # fmt: skip
-_FIXED = ("identity", "autocontrast", "equalize")  # have no strength
+_FIXED = ("identity", "autocontrast", "equalize")  # ops without strength
 
 
 @dataclass(frozen=True)
 class StrengthTable:
-    """O choices, each with two signs and S strengths.
+    """A table of O choices with two signs and S strengths each.
 
     Attributes:
-        kind: The name of the table in policy files.
-        names: Of the choices.
-        units: Unit of each choice's strength.
+        kind: Name of the table in policy files.
+        names: Names of the choices.
+        units: Unit of the strength of each choice.
         strongest: Largest strength of each choice, >= 0, in that unit.
-        adjustable: For each choice, whether its strengths differ; the identity has but one.
+        adjustable: True for each choice whose strengths differ.
         strengths: S, the number of strengths, equally spaced from 0 to the strongest.
-        rows: Height and width of the images -> float32 `[O, 2, S, P]`, magnitudes for the P ops of a space: plus and
-            minus (the same for ops without a sign), from weak to strong.
+        rows: Height and width of the images -> float32 `[O, 2, S, P]`, magnitudes of the P ops of a space: positive and
+            negative (the same for ops without sign), from weak to strong.
     """
 
     kind: str
@@ -55,11 +55,11 @@ class StrengthTable:
 
 
 def space_table(space: TransformSpace, strengths: int = 31) -> StrengthTable:
-    """The identity, and each op of a space with equally spaced strengths from 0 to its bound, both signs if it has two.
+    """Return the table of the identity and each op of a space, with equally spaced strengths from 0 to its bound.
 
     Args:
         space: The ops and their bounds.
-        strengths: Number of strengths, at least 2; 31 is that of TrivialAugment.
+        strengths: Number of strengths, at least 2; TrivialAugment has 31.
 
     Raises:
         ValueError: If there are fewer than two strengths.
@@ -82,9 +82,9 @@ def space_table(space: TransformSpace, strengths: int = 31) -> StrengthTable:
 
 
 def trivial_augment_table() -> StrengthTable:
-    """The 14 ops of TrivialAugment-Wide (Müller and Hutter, 2021) with torchvision's strengths, in `classic_space()`.
+    """Return the table of TrivialAugment-Wide (Müller and Hutter, 2021), with torchvision's strengths.
 
-    TrivialAugment itself draws op, strength and sign uniformly from it.
+    Its rows are magnitudes of `classic_space()`. TrivialAugment draws op, strength and sign uniformly from it.
     """
     units = [_TRIVIAL_UNITS[op] for op in RAND_OPS]
     return StrengthTable(

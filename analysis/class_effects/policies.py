@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from augnet import AugNet, ClassConditionalPolicy, TransformSpace, save_policy
-from augnet.policies.base import start_of
+from augnet.policies.base import initial_logits
 
 Ops = Sequence[str] | Mapping[str, float]
 
@@ -65,7 +65,7 @@ def conditional_policy(ops: Ops, strengths: Sequence[float]) -> AugNet[ClassCond
     space = space_of(ops)
     policy = ClassConditionalPolicy(space, len(strengths))
     with torch.no_grad():
-        policy.theta.copy_(torch.cat([start_of(strength, 1, len(space)) for strength in strengths]))
+        policy.theta.copy_(torch.cat([initial_logits(strength, 1, len(space)) for strength in strengths]))
     return AugNet(space, policy)
 
 

@@ -1,4 +1,4 @@
-"""Fixed policies people use today, per sample and on the whole batch at once."""
+"""Fixed augmentation policies, applied per sample to a whole batch at once."""
 
 from augnet.baselines.augmix import AugMix
 from augnet.baselines.auto_augment import AutoAugment

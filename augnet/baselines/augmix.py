@@ -10,7 +10,7 @@ from augnet.baselines.rounds import apply_round
 from augnet.draws import dirichlet, integers
 from augnet.scales import MIX, RAND_OPS, table
 
-_DEPTH = 3  # ops of a chain at most
+_DEPTH = 3  # largest number of ops in a chain
 _OPS = tuple(op for op in RAND_OPS if op != "identity")
 
 
@@ -22,8 +22,8 @@ class AugMix(Baseline):
 
     Args:
         severity: Strengths are drawn from the weakest `severity` of 10.
-        chains: How many, >= 1.
-        alpha: Of both weights, > 0.
+        chains: Number of chains, >= 1.
+        alpha: Parameter of the Dirichlet and of the Beta distribution, > 0.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -57,7 +57,7 @@ class AugMix(Baseline):
         return chosen * inside[..., None], torch.cat([own[None], weights])
 
     def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Augment `[B, 3 or 1, H, W]`, see `apply_round`."""
+        """Augment `[B, 3 or 1, H, W]`; see `apply_round`."""
         rows, weights = self.sample(images, generator)
         precise = images.to(torch.promote_types(images.dtype, torch.float32))
         blended = precise.repeat(self.chains, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""AutoAugment (Cubuk et al., 2019): the policy that was found for CIFAR-10."""
+"""AutoAugment (Cubuk et al., 2019) with the policy for CIFAR-10."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from augnet.classic import CLASSIC_OPS, ClassicOp
 from augnet.draws import integers, uniform
 from augnet.scales import AUTO, table
 
-# 25 pairs of (op, probability, strength of 10)
+# 25 pairs of (op, probability, bin of strength from 0 to 9)
 OP_PAIRS: tuple[tuple[tuple[ClassicOp, float, int], tuple[ClassicOp, float, int]], ...] = (
     (("invert", 0.1, 0), ("contrast", 0.2, 6)),
     (("rotate", 0.7, 2), ("translate_x", 0.3, 9)),
@@ -46,7 +46,7 @@ PROBABILITIES = tuple(zip(*[[probability for _, probability, _ in pair] for pair
 
 @lru_cache(maxsize=16)
 def _rows(height: int, width: int) -> Tensor:
-    """The rows of both rounds for every pair and sign, `[2, 25, 2, P]`."""
+    """Return the rows of both rounds for every pair and sign, `[2, 25, 2, P]`."""
     rows = table(AUTO, CLASSIC_OPS, height, width)
     chosen = [[rows[CLASSIC_OPS.index(op), strength] for op, _, strength in pair] for pair in OP_PAIRS]
     return torch.stack([torch.stack(pair) for pair in chosen], dim=1)
@@ -56,7 +56,7 @@ class AutoAugment(Baseline):
     """One of 25 pairs of ops, in order, each op with its own probability, strength and a random sign."""
 
     def sample(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Draw the rows `[2, B, P]` of `classic_space()`, to be applied in this order; 0 where an op is left out."""
+        """Draw the rows `[2, B, P]` of `classic_space()`, to be applied in this order; 0 where an op is skipped."""
         count = len(images)
         pairs = integers(len(OP_PAIRS), (count,), images, generator)
         signs = integers(2, (2, count), images, generator)
@@ -67,7 +67,7 @@ class AutoAugment(Baseline):
         return rows * kept[..., None]
 
     def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Augment `[B, 3 or 1, H, W]`, see `apply_round`."""
+        """Augment `[B, 3 or 1, H, W]`; see `apply_round`."""
         for rows in self.sample(images, generator):
             images = apply_round(images, rows)
         return images

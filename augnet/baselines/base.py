@@ -1,4 +1,4 @@
-"""What every baseline promises."""
+"""Interface of the fixed policies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Baseline(nn.Module, ABC):
-    """A fixed policy, applied to each image of a batch by draws of its own.
+    """A fixed policy that augments each image of a batch by its own random draw.
 
     Augments in `train()`, the identity in `eval()`.
     """
@@ -28,4 +28,4 @@ class Baseline(nn.Module, ABC):
 
     @abstractmethod
     def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Augment, whatever the mode; arguments and result as for `forward`."""
+        """Augment in training and evaluation mode alike; arguments and result as for `forward`."""

@@ -1,4 +1,4 @@
-"""Cutout (DeVries and Taylor, 2017): a patch is covered."""
+"""Cutout (DeVries and Taylor, 2017)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from augnet.space import TransformSpace
 class Cutout(Baseline):
     """Cover a patch of every image, centered on any of its pixels, by the image's mean color.
 
-    The edges lie between pixels where the patch has an even number of them; elsewhere its rim is half covered.
+    A patch of an even number of pixels has its edges between pixels; one of an odd number covers its rim by half.
 
     Args:
-        side: Of the patch, as a fraction of height and width, in (0, 2]; 1/2 is 16 of 32 pixels, as in the paper.
+        side: Height and width of the patch as a fraction of those of the image, in (0, 2]; 1/2 as in the paper.
 
     Raises:
         ValueError: If `side` is out of range.

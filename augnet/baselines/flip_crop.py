@@ -1,4 +1,4 @@
-"""Mirror and shift: what CIFAR networks are trained with; shift alone, for digits."""
+"""Random crops with and without a horizontal flip, the usual augmentation of CIFAR and of digits."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from augnet.draws import uniform
 
 
 class FlipCrop(Baseline):
-    """Mirror half of the images and shift each by whole pixels: what CIFAR networks are trained with.
+    """Horizontal flips and shifts by whole pixels, the usual augmentation of CIFAR.
 
-    The same as padding with zeros and cropping at random. Augments in `train()`, the identity in `eval()`.
+    Equal to padding with zeros and cropping at random. Augments in `train()`, the identity in `eval()`.
 
     Args:
         padding: Largest shift along each axis as a fraction of that side, >= 0; 1/8 is 4 of 32 pixels.
-        flip: Probability of a horizontal mirror image.
+        flip: Probability of a horizontal flip.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -43,7 +43,7 @@ class FlipCrop(Baseline):
         return moved * (row_inside[:, None, :, None] & column_inside[:, None, None, :])
 
     def _source(self, side: int, draws: Tensor) -> tuple[Tensor, Tensor]:
-        """For each output position `[B, side]`, the input position and whether it is inside the image."""
+        """Return the input position of each output position `[B, side]`, and a mask of those inside the image."""
         reach = round(self.padding * side)
         shift = (draws * (2 * reach + 1)).long().clamp(max=2 * reach) - reach
         position = torch.arange(side, device=draws.device) + shift[:, None]
@@ -51,7 +51,7 @@ class FlipCrop(Baseline):
 
 
 class Crop(FlipCrop):
-    """Shift each image by whole pixels, without a mirror: for digits, letters and all where left is not right.
+    """Shifts by whole pixels without flips, for images such as digits and letters whose class a flip would change.
 
     Args:
         padding: As for `FlipCrop`; 1/8 is 4 of 28 pixels.

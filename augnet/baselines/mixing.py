@@ -1,4 +1,4 @@
-"""mixup (Zhang et al., 2018) and CutMix (Yun et al., 2019): images and labels are mixed in pairs."""
+"""Mixup (Zhang et al., 2018) and CutMix (Yun et al., 2019) of images and labels."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from augnet.space import TransformSpace
 
 
 class MixingBaseline(nn.Module):
-    """Mix every image and its label with those of another image of the batch.
+    """A mixture of every image and its label with those of another image of the batch.
 
-    The papers draw one share for a batch; here every image has its own. Augments in `train()`, the identity in
+    Each image has its own share, where the papers draw one for a batch. Augments in `train()`, the identity in
     `eval()`.
 
     Args:
         alpha: The share of the other image is Beta(alpha, alpha), > 0.
-        before: Augments each image before they are mixed.
+        before: Augmentation of each image before mixing.
 
     Raises:
         ValueError: If `alpha` is out of range.
@@ -39,7 +39,7 @@ class MixingBaseline(nn.Module):
     def forward(
         self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Mix in training mode.
+        """Mix images and labels in training mode.
 
         Args:
             images: `[B, C, H, W]`, floating point, in [0, 1]; carries gradient.
@@ -61,12 +61,12 @@ class MixingBaseline(nn.Module):
 
 
 class Mixup(MixingBaseline):
-    """Blend each image with another one; the share of the other is Beta(alpha, alpha)."""
+    """A blend of each image with another one, whose share is Beta(alpha, alpha)."""
 
     op = "mixup"
 
 
 class CutMix(MixingBaseline):
-    """Paste a patch of another image; its area is a Beta(alpha, alpha) share, cut off at the border."""
+    """A patch of another image in each; its area is a Beta(alpha, alpha) share, cropped at the border."""
 
     op = "cutmix"

@@ -1,4 +1,4 @@
-"""RandAugment (Cubuk et al., 2020): a few ops in sequence, one strength for all."""
+"""RandAugment (Cubuk et al., 2020)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class RandAugment(Baseline):
     """Ops drawn uniformly from 14, with replacement, one after the other, each with a random sign.
 
     Args:
-        rounds: How many ops, >= 1.
-        magnitude: The strength of all, from 0 to 30.
+        rounds: Number of ops, >= 1.
+        magnitude: Strength of all ops, from 0 to 30.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -37,7 +37,7 @@ class RandAugment(Baseline):
         return rows.to(images.device)[integers(len(rows), (self.rounds, len(images)), images, generator)]
 
     def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Augment `[B, 3 or 1, H, W]`, see `apply_round`."""
+        """Augment `[B, 3 or 1, H, W]`; see `apply_round`."""
         for rows in self.sample(images, generator):
             images = apply_round(images, rows)
         return images

@@ -1,4 +1,4 @@
-"""All baselines by name."""
+"""Registry of the baselines."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ BASELINES: Mapping[str, type[Baseline | MixingBaseline]] = MappingProxyType(
         "cutmix": CutMix,
     }
 )
-"""Every fixed policy by name."""
+"""Name -> class of every fixed policy."""
 
 
 class Sequence(Baseline):
-    """Baselines one after the other.
+    """A sequence of baselines.
 
     Args:
         baselines: In the order of application.
@@ -48,18 +48,18 @@ class Sequence(Baseline):
         self.baselines = nn.ModuleList(baselines)
 
     def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Augment `[B, C, H, W]` by all of them."""
+        """Augment `[B, C, H, W]` by all baselines in order."""
         for baseline in self.baselines:
             images = baseline(images, generator)
         return images
 
 
 def make_baseline(name: str) -> Baseline | MixingBaseline:
-    """Build a baseline with its usual strength, or with one that is given.
+    """Build a baseline of the default strength, or of one in the name.
 
     Args:
         name: A key of `BASELINES`, or several joined by `+` and applied in this order; mixup and cutmix can only be
-            the last. `rand_augment:MAGNITUDE` has that strength, from 0 to 30, instead of 9.
+            the last. `rand_augment:MAGNITUDE` sets the strength, from 0 to 30; the default is 9.
 
     Raises:
         ValueError: If a name is unknown, a strength out of range, or mixup or cutmix is not the last.

@@ -1,4 +1,4 @@
-"""Random resized crop: what ImageNet networks are trained with (Szegedy et al., 2015, "Inception preprocessing")."""
+"""Random resized crops, the usual augmentation of ImageNet (Szegedy et al., 2015)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _ATTEMPTS = 10
 
 
 class ResizedCrop(Baseline):
-    """Cut a window of random area and shape out of every image, enlarge it to the size it had, mirror half of them.
+    """Windows of random area and aspect ratio, resized to the size of the image, with horizontal flips.
 
-    Windows are distributed as those of torchvision's `RandomResizedCrop`, and resized as there; but the result always
-    has the size of the images given.
+    Windows have the distribution of torchvision's `RandomResizedCrop` and are resized as there, always to the size of
+    the input images.
 
     Args:
         scale: Smallest and largest area of the window as a fraction of the image, in (0, 1].
         aspect: Smallest and largest width : height of the window, > 0; uniform in its logarithm.
-        flip: Probability of a horizontal mirror image.
+        flip: Probability of a horizontal flip.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -53,11 +53,11 @@ class ResizedCrop(Baseline):
     def windows(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw the windows (top, left, height, width) in pixels, `[B, 4]` int64.
 
-        Ten pairs of area and shape are drawn; the first that fits into the image is taken. Where none does, it is the
-        largest window in the middle whose shape is allowed.
+        Ten pairs of area and aspect ratio are drawn, and the first that fits into the image is used. If none does, the
+        window is the largest centered one of an allowed aspect ratio.
 
         Args:
-            images: `[B, C, H, W]`, of which only the shape and the device matter.
+            images: `[B, C, H, W]`; only shape and device are used.
             generator: Source of the draws; `None` is torch's default generator.
         """
         count, _, height, width = images.shape
@@ -75,7 +75,7 @@ class ResizedCrop(Baseline):
         return torch.where(fits.any(dim=1, keepdim=True), drawn, drawn.new_tensor(self._middle(height, width)))
 
     def _middle(self, height: int, width: int) -> list[int]:
-        """The window (top, left, height, width) where no draw fits."""
+        """Return the window (top, left, height, width) for images that no draw fits."""
         widest = max(1, round(height * self.aspect[1]))
         tallest = max(1, round(width / self.aspect[0]))
         sides = [min(height, tallest), min(width, widest)]
@@ -83,12 +83,12 @@ class ResizedCrop(Baseline):
 
 
 def resized_windows(images: Tensor, windows: Tensor, mirrored: Tensor) -> Tensor:
-    """Enlarge one window of each image to the whole, bilinearly; nothing outside the window is looked at.
+    """Resize one window of each image to the size of the image, bilinearly, from pixels inside the window alone.
 
     Args:
         images: `[B, C, H, W]` in [0, 1]; carries gradient.
         windows: (top, left, height, width) in pixels, `[B, 4]`, inside the image.
-        mirrored: `[B]`, which images to turn round from left to right.
+        mirrored: `[B]`, mask of the images to flip horizontally.
 
     Returns:
         `[B, C, H, W]` in [0, 1].
@@ -101,11 +101,11 @@ def resized_windows(images: Tensor, windows: Tensor, mirrored: Tensor) -> Tensor
     size = (-1, height, width)
     grid = torch.stack([x[:, None].expand(size), y[:, :, None].expand(size)], dim=-1)
     resized = F.grid_sample(precise, grid, padding_mode="border", align_corners=False)
-    return resized.clamp(0, 1).to(images.dtype)  # the weights of four pixels may add up to a little more than one
+    return resized.clamp(0, 1).to(images.dtype)  # rounding can make the four weights sum to more than one
 
 
 def _source(side: int, start: Tensor, extent: Tensor) -> Tensor:
-    """Where each output position comes from, `[B, side]`, from -1 to 1 along the side of the image."""
+    """Return the input position of each output position, `[B, side]`, from -1 to 1 along the side of the image."""
     position = (torch.arange(side, dtype=start.dtype, device=start.device) + 0.5) * extent / side
-    inside = position.clamp(min=0.5).minimum(extent - 0.5)  # the middle of the first and the last pixel
+    inside = position.clamp(min=0.5).minimum(extent - 0.5)  # the centers of the first and the last pixel
     return 2 * (start + inside) / side - 1

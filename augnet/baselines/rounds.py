@@ -1,4 +1,4 @@
-"""One round of classic ops: every image by its own row of magnitudes."""
+"""One round of the classic ops on a batch, each image by its own row of magnitudes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from augnet.space import TransformSpace
 
 @lru_cache(maxsize=4)
 def _space(interpolation: Interpolation, colored: bool) -> tuple[TransformSpace, list[int]]:
-    """The classic space, and which of its columns to keep; gray images have no saturation."""
+    """Return the classic space and the columns to keep, all if empty; gray images have no saturation."""
     space = classic_space(interpolation)
     kept = {name: bound for name, bound in zip(space.names, space.bounds, strict=True) if name != "saturation"}
     names = list(space.names)
@@ -27,7 +27,7 @@ def apply_round(images: Tensor, rows: Tensor, interpolation: Interpolation = "ne
         images: `[B, C, H, W]` in [0, 1], C = 3 or 1; carries gradient. With one channel `color` changes nothing, as
             in torchvision.
         rows: `[B, P]`, magnitudes in `classic_space()`.
-        interpolation: Of the moved pixels.
+        interpolation: Of the geometric ops.
 
     Raises:
         ValueError: If the images have neither three channels nor one, or are integers.

@@ -1,4 +1,4 @@
-"""TrivialAugment-Wide (Müller and Hutter, 2021): one op, any strength."""
+"""TrivialAugment-Wide (Müller and Hutter, 2021)."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ class TrivialAugment(Baseline):
         return chosen.to(torch.promote_types(images.dtype, torch.float32))
 
     def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Augment `[B, 3 or 1, H, W]`, see `apply_round`."""
+        """Augment `[B, 3 or 1, H, W]`; see `apply_round`."""
         return apply_round(images, self.sample(images, generator))

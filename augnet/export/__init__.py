@@ -1,4 +1,4 @@
-"""A policy for use elsewhere: as a torchvision transform, as an ONNX graph."""
+"""Export of policies as torchvision transforms and ONNX graphs."""
 
 from augnet.export.onnx import export_onnx
 from augnet.export.torchvision import to_torchvision

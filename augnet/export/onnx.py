@@ -1,8 +1,8 @@
-"""A policy as an ONNX graph, for any runtime: images and random numbers in, augmented images out.
+"""Export of a policy as an ONNX graph from images and random numbers to augmented images.
 
-ONNX has no generator of random numbers that gives the same on all runtimes. So they are inputs of the graph: the caller
-draws them, and equal numbers give equal pixels everywhere. What each input is, and what the policy learned, is written
-into the metadata of the file as JSON under the key `augfluence`.
+ONNX has no random number generator with the same output in all runtimes, so the random numbers are inputs of the graph:
+the caller draws them, and equal numbers give equal pixels everywhere. The metadata of the file describe each input and
+the learned policy as JSON under the key `augfluence`.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ VERSION = 1
 def export_onnx(
     augnet: AugNet, path: str | Path, height: int, width: int, channels: int = 3, num_classes: int = 0
 ) -> None:
-    """Write a policy, as it is now, as an ONNX graph for images of one size and batches of any.
+    """Write the current policy as an ONNX graph for images of one size and any batch size.
 
-    The inputs are `images` `[B, C, H, W]` float32 in [0, 1]; `policy_uniform` `[B, U]`, from which the policy makes the
-    magnitudes; and for each op OP that draws something besides, `OP_uniform` `[B, ...]` or, for the noise of each
-    pixel, `OP_normal` `[B, C, H, W]`. All are float32; uniform means independent in [0, 1), normal standard normal.
-    With classes there is an input `labels` `[B, K]` of probabilities as well. The outputs are `augmented`
-    `[B, C, H, W]` and, if an op mixes images, `mixed_labels` `[B, K]`.
+    The inputs are `images` `[B, C, H, W]` float32 in [0, 1]; `policy_uniform` `[B, U]`, which the policy maps to
+    magnitudes; and for each op OP with noise of its own, `OP_uniform` `[B, ...]` or, for noise of each pixel,
+    `OP_normal` `[B, C, H, W]`. All are float32; uniform means independent in [0, 1), normal standard normal. With
+    classes there is also an input `labels` `[B, K]` of probabilities. The outputs are `augmented` `[B, C, H, W]` and,
+    if an op mixes images, `mixed_labels` `[B, K]`.
 
     Args:
         augnet: The policy and its space.
-        path: The file, ending in `.onnx`; replaced only when the new one is complete.
+        path: The file, ending in `.onnx`; replaced once the new one is complete.
         height: Of the images, in pixels.
         width: Of the images, in pixels.
         channels: C, of the images.
-        num_classes: K, for a policy that mixes images or looks at their class; 0 for no labels.
+        num_classes: K, for a policy that mixes images or is conditioned on their class; 0 for no labels.
 
     Raises:
         ImportError: If the packages of the extra `export` are missing.
@@ -59,12 +59,12 @@ def export_onnx(
     _require_packages()
     graph = _Graph(augnet)
     inputs = graph.examples(channels, height, width, num_classes)
-    graph(**inputs)  # what does not fit fails here, in plain words
+    graph(**inputs)  # fails here, with the messages of the policy and the space, if the arguments do not match
     write_atomically(path, _to_onnx(graph, inputs).SerializeToString())
 
 
 class _Graph(nn.Module):
-    """A frozen copy of a policy and its space as a pure function of images and random numbers."""
+    """A frozen copy of a policy and its space, a pure function of images and random numbers."""
 
     def __init__(self, augnet: AugNet) -> None:
         super().__init__()
@@ -73,13 +73,13 @@ class _Graph(nn.Module):
     def forward(
         self, images: Tensor, numbers: Tensor, noise: Noise | None = None, labels: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """Augmented images, and mixed labels if an op mixes images."""
+        """Return augmented images, and mixed labels if an op mixes images."""
         magnitudes = self.augnet.policy.magnitudes(images, labels, numbers)
         batch = self.augnet.space.apply_to(Batch(images, labels), magnitudes, noise)
         return (batch.images, batch.labels) if self.augnet.space.mixes and batch.labels is not None else (batch.images,)
 
     def examples(self, channels: int, height: int, width: int, num_classes: int) -> dict[str, Any]:
-        """Arguments of `forward`, for tracing."""
+        """Return arguments of `forward` for tracing."""
         images = torch.rand(2, channels, height, width)
         arguments = {
             "images": images,
@@ -90,13 +90,13 @@ class _Graph(nn.Module):
         return {name: value for name, value in arguments.items() if value is not None and len(value)}
 
     def input_names(self, arguments: dict[str, Any]) -> list[str]:
-        """Names of the inputs, in the order of the arguments."""
-        ops = self.augnet.space.ops if isinstance(self.augnet.space, TransformSpace) else ()  # fields draw nothing
+        """Return the names of the inputs in the order of the arguments."""
+        ops = self.augnet.space.ops if isinstance(self.augnet.space, TransformSpace) else ()  # fields have no noise
         drawn = [f"{op.name}_{_distribution(op.noise)}" for op in ops if op.noise is not None]
         return ["images", "policy_uniform", *drawn, *(["labels"] if "labels" in arguments else [])]
 
     def metadata(self, names: list[str]) -> str:
-        """What the file says about itself, as JSON."""
+        """Return the description of inputs and ops for the metadata of the file, as JSON."""
         meanings = {"images": "in [0, 1]", "labels": "probabilities", "uniform": "uniform in [0, 1)"}
         meanings["normal"] = "standard normal"
         facts = {
@@ -112,7 +112,7 @@ def _distribution(noise: Any) -> str:
 
 
 def _to_onnx(graph: _Graph, arguments: dict[str, Any]) -> Any:
-    """The graph as an ONNX model, with metadata and without the traces of the source that torch leaves in it."""
+    """Return the graph as an ONNX model with our metadata and without torch's, which hold paths of the source."""
     import onnxscript.optimizer
 
     rows = {0: torch.export.Dim("batch")}
@@ -122,14 +122,14 @@ def _to_onnx(graph: _Graph, arguments: dict[str, Any]) -> Any:
     names = graph.input_names(arguments)
     exported = torch.export.export(graph, (), arguments, dynamic_shapes=shapes, strict=False)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "# The axis name")  # all inputs have the same axis, as they should
+        warnings.filterwarnings("ignore", "# The axis name")  # all inputs share the batch axis
         program: Any = torch.onnx.export(
             exported,
             input_names=names,
             output_names=["augmented", "mixed_labels"][: 1 + graph.augnet.space.mixes],
             dynamic_shapes=shapes,
             dynamo=True,
-            optimize=False,  # its rewriting takes most of the time, and runtimes do it anyway
+            optimize=False,  # takes most of the time, and runtimes optimize graphs themselves
             verbose=False,
         )
     onnxscript.optimizer.fold_constants(program.model)

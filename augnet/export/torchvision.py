@@ -1,4 +1,4 @@
-"""A policy as a torchvision v2 transform: one sample at a time, inside a data set or a DataLoader's workers."""
+"""Export of a policy as a torchvision v2 transform of single samples, for data sets and DataLoader workers."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _BOXES = ("XYXY", "XYWH", "CXCYWH")
 
 
 def to_torchvision(augnet: AugNet) -> v2.Transform:
-    """A frozen copy of a policy as a transform for `v2.Compose`.
+    """Return a frozen copy of a policy as a transform for `v2.Compose`.
 
-    It takes what torchvision's own transforms take, any nesting of: PIL images (gray or RGB), tensors
+    Its inputs are those of torchvision's own transforms, any nesting of: PIL images (gray or RGB), tensors
     `[C, H, W]` (uint8, or floating point in [0, 1]), `tv_tensors.Image`, `Mask` and `BoundingBoxes` (not rotated ones).
-    Type, dtype and size of each are kept. Everything in one sample moves together by one draw; other objects, and
-    labels, pass through. It always augments, as torchvision's transforms do.
+    Type, dtype and size of each are kept. One draw transforms all parts of a sample; other objects, and labels, are
+    returned unchanged. It always augments, as torchvision's transforms do.
 
     The draws come from torch's default generator, which a DataLoader seeds in every worker. The transform can be
     pickled, so workers may be spawned.
 
     Args:
-        augnet: The policy and its space; it is copied to the CPU, and what it learns later does not change the copy.
+        augnet: The policy and its space; it is copied to the CPU, and learning it further does not change the copy.
 
     Raises:
-        ValueError: If an op mixes images, since a transform sees only one, or the policy looks at classes; or, when
-            called, if there is no image, or one of the wrong shape or number of channels.
-        TypeError: When called, if a kind of input is not supported.
+        ValueError: If an op mixes images, since a transform is given only one, or the policy is conditioned on
+            classes; or, when called, if there is no image, or one of the wrong shape or number of channels.
+        TypeError: If it is called with an unsupported kind of input.
 
     Example:
         >>> transform = v2.Compose([to_torchvision(AugNet.from_ops(["rotation"])), v2.ToDtype(torch.float32)])
@@ -50,23 +50,23 @@ def to_torchvision(augnet: AugNet) -> v2.Transform:
     mixing = [op.name for op in augnet.space.ops if isinstance(op, MixingOp)]
     if mixing:
         raise ValueError(
-            f"ops: {', '.join(mixing)} need a second image, and a transform sees one at a time; remove them from the "
-            "ops, or call the policy itself on whole batches."
+            f"ops: {', '.join(mixing)} need a second image, and a transform is given one at a time; remove them "
+            "from the ops, or call the policy itself on whole batches."
         )
     if getattr(augnet.policy, "num_classes", 0):
-        raise ValueError("this policy looks at classes, and a transform sees images alone: call it on batches itself.")
+        raise ValueError("this policy is conditioned on classes, which a transform is not given: call it on batches.")
     return _PolicyTransform(augnet)
 
 
 class _PolicyTransform(v2.Transform):
-    """See `to_torchvision`."""
+    """The transform that `to_torchvision` returns."""
 
     def __init__(self, augnet: AugNet) -> None:
         super().__init__()
         self.augnet = deepcopy(augnet).cpu().requires_grad_(False)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """One draw for everything in a sample: magnitudes `[1, P]` and noise, and the image they are for."""
+        """Draw magnitudes `[1, P]` and noise for one sample, and return them with its first image."""
         image = next((part for part in flat_inputs if _is_image(part)), None)
         if image is None:
             raise ValueError(
@@ -77,7 +77,7 @@ class _PolicyTransform(v2.Transform):
         return {"images": images, "magnitudes": self.augnet.sample(images), "noise": self.augnet.space.noise(images)}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """One part of the sample, by the draw of `make_params`."""
+        """Transform one part of the sample by the draw of `make_params`."""
         if isinstance(inpt, tv_tensors.Mask):
             moved = self._follow(params, masks=inpt.as_subclass(Tensor)[None])
             return tv_tensors.wrap(moved.masks[0], like=inpt)
@@ -104,7 +104,7 @@ def _is_image(part: Any) -> bool:
 
 
 def _to_batch(image: PIL.Image.Image | Tensor) -> Tensor:
-    """A batch `[1, C, H, W]` of one image, floating point in [0, 1]."""
+    """Return a batch `[1, C, H, W]` of one image, floating point in [0, 1]."""
     if isinstance(image, PIL.Image.Image) and image.mode not in _MODES:
         raise ValueError(f"expected a PIL image of mode L or RGB, found {image.mode}; use image.convert('RGB')")
     pixels: Tensor = F.pil_to_tensor(image) if isinstance(image, PIL.Image.Image) else image.as_subclass(Tensor)
@@ -117,7 +117,7 @@ def _to_batch(image: PIL.Image.Image | Tensor) -> Tensor:
 
 
 def _from_batch(images: Tensor, like: PIL.Image.Image | Tensor) -> Any:
-    """The one image of a batch, as the type and dtype of `like`."""
+    """Return the image of a batch of one, in the type and dtype of `like`."""
     image = images[0]
     if isinstance(like, PIL.Image.Image) or like.dtype == torch.uint8:
         image = (image * 255).round().to(torch.uint8)
@@ -127,7 +127,7 @@ def _from_batch(images: Tensor, like: PIL.Image.Image | Tensor) -> Any:
 
 
 def _to_corners(boxes: tv_tensors.BoundingBoxes, size: tuple[int, int]) -> Tensor:
-    """Boxes `[N, 4]` as (left, top, right, bottom)."""
+    """Return boxes `[N, 4]` as (left, top, right, bottom)."""
     if boxes.format.value not in _BOXES:
         raise ValueError(f"expected boxes of format {', '.join(_BOXES)}, found {boxes.format.value}")
     if tuple(boxes.canvas_size) != size:
@@ -137,7 +137,7 @@ def _to_corners(boxes: tv_tensors.BoundingBoxes, size: tuple[int, int]) -> Tenso
 
 
 def _from_corners(corners: Tensor, like: tv_tensors.BoundingBoxes) -> Tensor:
-    """Boxes (left, top, right, bottom) in the format of `like`."""
+    """Return boxes given as (left, top, right, bottom) in the format of `like`."""
     boxes: Tensor = F.convert_bounding_box_format(
         corners, old_format=tv_tensors.BoundingBoxFormat.XYXY, new_format=like.format
     )

@@ -1,4 +1,4 @@
-"""Differentiable image operations, one file per family, and the registry that names them."""
+"""Differentiable image operations, one file per family, and their registry."""
 
 import warnings
 from typing import Any
@@ -10,7 +10,7 @@ __all__ = ["OPS", "ColorOp", "MirrorOp", "MixingOp", "Op", "PixelOp", "SpatialOp
 
 
 def __getattr__(name: str) -> Any:
-    """Hand out `ColorOp` by the name that it had in version 0.1.0."""
+    """Return `ColorOp` for its name in version 0.1.0, with a DeprecationWarning."""
     if name != "ColourOp":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     warnings.warn("augnet.ops.ColourOp is augnet.ops.ColorOp now", DeprecationWarning, stacklevel=2)

@@ -1,8 +1,8 @@
-"""What an op is: a name, a unit, a bound, and what a magnitude does to an image.
+"""Types of image operations: the name, unit and bound of an op, and its map of an image for a given magnitude.
 
-Every op is the identity at magnitude 0, grows stronger with the absolute magnitude, has a gradient in it, and treats
-each image of a batch on its own. Five kinds: mirrors and matrices move pixels, color matrices mix channels, pixel ops
-do what no matrix can, mixing ops bring in a second image of the batch.
+Every op is the identity at magnitude 0, grows stronger with the absolute magnitude, has a gradient in it, and, mixing
+ops aside, treats each image of a batch independently. There are five types: mirrors and spatial matrices move pixels,
+color matrices mix channels, pixel ops are all other maps of one image, and mixing ops combine two images of a batch.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from torch import Tensor
 
 from augnet import draws
 
-Noise = Callable[[Tensor, torch.Generator | None], Tensor]  # images -> what an op draws besides its magnitude, [B, ...]
+NoiseSampler = Callable[[Tensor, torch.Generator | None], Tensor]  # images -> further random numbers of an op, [B, ...]
 Gradient = Literal["exact", "straight-through"]
 
 
 @dataclass(frozen=True)
 class Op:
-    """The part all ops share.
+    """Attributes common to all ops.
 
     Attributes:
-        name: As users write it in a configuration.
+        name: Name in configurations and policy files.
         unit: Physical unit of the magnitude.
-        bound: Default for the largest absolute magnitude a policy may draw, > 0.
-        meaning: One line for tables and documentation: what a magnitude m does.
-        signed: Whether negative magnitudes mean something; otherwise magnitudes are >= 0.
-        limit: Largest bound that makes sense.
-        needs_rgb: Whether the op means anything only for red, green, blue.
-        gradient: Whether the gradient in the magnitude is that of the output, or that of a smooth stand-in.
-        noise: Draws what the op needs besides the magnitude, for instance the place of a patch; None if nothing.
+        bound: Default of the largest absolute magnitude a policy may draw, > 0.
+        meaning: Effect of a magnitude m in one line, for tables.
+        signed: True if negative magnitudes are defined; otherwise magnitudes are >= 0.
+        limit: Largest allowed bound.
+        needs_rgb: True if the op is defined for red, green, blue images only.
+        gradient: `exact`, or `straight-through` if the gradient in the magnitude is that of a smooth surrogate.
+        noise: Sampler of further random numbers, such as the place of a patch; None if there are none.
     """
 
     name: str
@@ -44,15 +44,15 @@ class Op:
     limit: float = float("inf")
     needs_rgb: bool = False
     gradient: Gradient = "exact"
-    noise: Noise | None = None
+    noise: NoiseSampler | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class MirrorOp(Op):
-    """Mirrors the whole image with a probability equal to the magnitude; pixels are moved, never interpolated.
+    """A flip of the image with a probability equal to the magnitude, without interpolation.
 
     Attributes:
-        dim: The axis of `[B, C, H, W]` that is turned round, -1 or -2.
+        dim: The axis of `[B, C, H, W]` to flip, -1 or -2.
     """
 
     dim: int
@@ -60,13 +60,13 @@ class MirrorOp(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class SpatialOp(Op):
-    """Moves pixels. Works for any number of channels.
+    """A homography of the image, for any number of channels.
 
     Attributes:
         matrix: Magnitudes `[B]` (and noise `[B, ...]`, if the op has any) -> `[B, 3, 3]`, the map of the image content,
             in coordinates with the origin in the image center, x to the right, y downwards, the shorter side of
             length 1.
-        affine: Whether the last row of the matrix is 0, 0, 1.
+        affine: True if the last row of the matrix is always 0, 0, 1.
     """
 
     matrix: Callable[..., Tensor]
@@ -75,7 +75,7 @@ class SpatialOp(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class ColorOp(Op):
-    """Maps the channels of each pixel linearly.
+    """An affine map of the channels of each pixel.
 
     Attributes:
         matrix: Magnitudes `[B]` and the mean color of each image `[B, C]` (and noise `[B, ...]`, if the op has any)
@@ -87,7 +87,7 @@ class ColorOp(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class PixelOp(Op):
-    """Any other map of one image to one of its size, pixels staying where they are.
+    """Any other map of one image to one of the same size that moves no pixels.
 
     Attributes:
         apply: Images `[B, C, H, W]` in [0, 1], magnitudes `[B]` (and noise `[B, ...]`, if the op has any) -> images.
@@ -98,7 +98,7 @@ class PixelOp(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class MixingOp(Op):
-    """Brings in another image of the batch.
+    """A combination of each image with another one of the batch, its partner.
 
     Attributes:
         apply: Images, partners (both `[B, C, H, W]`), magnitudes `[B]` and noise `[B, ...]` -> images and the share of
@@ -108,8 +108,8 @@ class MixingOp(Op):
     apply: Callable[..., tuple[Tensor, Tensor]]
 
 
-def uniform_noise(columns: int) -> Noise:
-    """Noise of `columns` uniform numbers in [0, 1) for each image, `[B, columns]`."""
+def uniform_noise(columns: int) -> NoiseSampler:
+    """Return a sampler of uniform numbers in [0, 1), `[B, columns]`."""
 
     def draw(images: Tensor, generator: torch.Generator | None) -> Tensor:
         numbers = draws.uniform((len(images), columns), images, generator)
@@ -119,21 +119,21 @@ def uniform_noise(columns: int) -> Noise:
 
 
 def gaussian_noise(images: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Noise of one standard normal number for each pixel, of the shape of the images."""
+    """Draw one standard normal number for each pixel, in the shape of the images."""
     normal = torch.randn(images.shape, generator=generator, device=draws.device_of(images, generator))
     return normal.to(images.device, torch.promote_types(images.dtype, torch.float32))
 
 
 def straight_through(result: Tensor, magnitudes: Tensor, slope: Callable[[], Tensor]) -> Tensor:
-    """The result `[B, ...]` as it is, with a given derivative in the magnitudes `[B]`.
+    """Return the result `[B, ...]` unchanged, with a given derivative in the magnitudes `[B]`.
 
     Args:
-        result: `[B, ...]`; carries gradient to whatever it came from.
+        result: `[B, ...]`; its own gradient is kept.
         magnitudes: `[B]`; carries gradient.
-        slope: Gives `[B, ...]`, taken as the derivative of the result in the magnitude, a constant; called only where
-            a gradient is asked for.
+        slope: Returns `[B, ...]`, the derivative of the result in the magnitude, treated as constant; called only if
+            the magnitudes require a gradient.
     """
     if not magnitudes.requires_grad:
         return result
-    nothing = (magnitudes - magnitudes.detach()).view(-1, *[1] * (result.ndim - 1))
-    return result + nothing * slope().detach()
+    zero = (magnitudes - magnitudes.detach()).view(-1, *[1] * (result.ndim - 1))
+    return result + zero * slope().detach()

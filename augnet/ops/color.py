@@ -1,4 +1,4 @@
-"""Linear color ops as `[C, C+1]` matrices, and the one product that applies them.
+"""Linear color ops as `[C, C+1]` matrices, and their application in one product.
 
 A pixel with channels `x` becomes `matrix @ [x; 1]`. Gray is `0.299 R + 0.587 G + 0.114 B` for three channels (as in
 kornia and torchvision) and the mean of the channels otherwise.
@@ -19,18 +19,18 @@ _SHARE = "share"
 _LUMA = (0.299, 0.587, 0.114)
 # RGB -> YIQ: luma and the two axes of the chroma plane
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]], dtype=torch.float64)
-# in RGB: the chroma plane, and the same turned by 90 degrees
+# in RGB: the projection on the chroma plane, and the same rotated by 90 degrees
 _CHROMA = (_YIQ.inverse() @ torch.diag(torch.tensor([0.0, 1.0, 1.0]).double()) @ _YIQ).tolist()
 _TURNED = (_YIQ.inverse() @ torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]).double() @ _YIQ).tolist()
 
 
 def gray_weights(channels: int, like: Tensor) -> Tensor:
-    """Weights `[C]` of sum 1 with which the channels make gray, of the dtype and device of `like`."""
+    """Return the weights `[C]` of the channels in gray, of sum 1, in the dtype and on the device of `like`."""
     return like.new_tensor(_LUMA) if channels == 3 else like.new_full((channels,), 1 / channels)
 
 
 def _affine(linear: Tensor, offset: Tensor) -> Tensor:
-    """`[B, C, C]` and `[B, C]` to `[B, C, C+1]`."""
+    """Join `[B, C, C]` and `[B, C]` to `[B, C, C+1]`."""
     return torch.cat([linear, offset[..., None]], dim=-1)
 
 
@@ -65,14 +65,14 @@ def saturation(stops: Tensor, mean_color: Tensor) -> Tensor:
 
 
 def hue(degrees: Tensor, mean_color: Tensor) -> Tensor:
-    """Turn the chroma plane (YIQ) by `degrees` `[B]`, luma kept; returns `[B, 3, 4]`.
+    """Rotate the chroma plane (YIQ) by `degrees` `[B]` at constant luma; returns `[B, 3, 4]`.
 
     Linear in the pixel, unlike the hue of HSV, so that it composes with the other color ops. Positive takes yellow
     to red to magenta, the opposite sense of HSV.
     """
     angle = (degrees * (math.pi / 180))[:, None, None]
     change = (angle.cos() - 1) * degrees.new_tensor(_CHROMA) + angle.sin() * degrees.new_tensor(_TURNED)
-    eye = torch.eye(3, dtype=degrees.dtype, device=degrees.device)  # apart, so that 0 degrees change no bit
+    eye = torch.eye(3, dtype=degrees.dtype, device=degrees.device)  # added last, so that 0 degrees change no bit
     return _affine(eye + change, torch.zeros_like(mean_color))
 
 
@@ -111,7 +111,7 @@ def _gain_of(channel: int) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def _gains(factors: Tensor, offset: Tensor) -> Tensor:
-    """A factor and an offset for each channel, both `[B, C]`, to `[B, C, C+1]`."""
+    """Return the matrix `[B, C, C+1]` of a factor and an offset for each channel, both `[B, C]`."""
     eye = torch.eye(factors.shape[1], dtype=factors.dtype, device=factors.device)
     return _affine(factors[:, None] * eye, offset)
 
@@ -121,7 +121,7 @@ def _one_number_a_channel(images: Tensor, generator: torch.Generator | None) -> 
 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:
-    """The matrix `[B, C, C+1]` that applies `first`, then `second`."""
+    """Return the matrix `[B, C, C+1]` that applies `first`, then `second`."""
     offset = F.pad(second[..., -1:], (first.shape[1], 0))
     return torch.baddbmm(offset, second[..., :-1], first)
 

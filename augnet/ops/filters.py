@@ -1,4 +1,4 @@
-"""Sharpness, blur and noise."""
+"""Sharpness, blur and noise ops."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from torch import Tensor
 
 from augnet.ops.base import PixelOp, gaussian_noise
 
-_SMALLEST = 0.5  # pixels; below it a sampled Gaussian is one pixel, and its derivative vanishes
+_SMALLEST = 0.5  # pixels; a sampled Gaussian below is one pixel, with a derivative of 0
 
 
 def smoothed(images: Tensor) -> Tensor:
-    """The 3 x 3 smoothing of PIL and torchvision on `[B, C, H, W]`; the outermost pixels stay as they are.
+    """Return `[B, C, H, W]` smoothed by the 3 x 3 filter of PIL and torchvision, which leaves the border unchanged.
 
-    All nine weights are 1/13 but that of the middle, 5/13: a sum of three rows, of three columns, and 4 of the middle.
+    The weights are 5/13 in the center and 1/13 elsewhere, computed as a sum of three rows, of three columns, and 4
+    times the center.
     """
     if min(images.shape[-2:]) < 3:
         return images
@@ -30,10 +31,10 @@ def sharpness(images: Tensor, amount: Tensor) -> Tensor:
 
 
 def blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur of standard deviation `sigma` `[B]`, a fraction of the shorter side.
+    """Blur by a Gaussian of standard deviation `sigma` `[B]`, a fraction of the shorter side.
 
-    Each axis is one product with a band matrix per image, so any width costs the same. At the border the weights of
-    the pixels inside are divided by their sum.
+    Each axis is one product with a matrix per image, so the cost does not depend on `sigma`. At the border the weights
+    of the pixels inside are normalized to sum 1.
     """
     height, width = images.shape[-2:]
     pixels = sigma * min(height, width)
@@ -42,9 +43,9 @@ def blur(images: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _gaussians(sigma: Tensor, side: int) -> Tensor:
-    """Row-normalized Gaussian weights `[B, side, side]` of `sigma` `[B]` pixels.
+    """Return row-normalized Gaussian weights `[B, side, side]` of `sigma` `[B]` pixels.
 
-    Below half a pixel: those of half a pixel, blended with the identity so that the variance is proportional to
+    Below half a pixel they are those of half a pixel blended with the identity, so that the variance is proportional to
     `sigma ** 2`.
     """
     position = torch.arange(side, dtype=sigma.dtype, device=sigma.device)

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: a second image of the batch comes in, and brings its label."""
+"""Mixup and CutMix, which combine two images of a batch and their labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def cutmix(images: Tensor, partners: Tensor, area: Tensor, noise: Tensor) -> tup
     Args:
         images: `[B, C, H, W]`.
         partners: `[B, C, H, W]`.
-        area: `[B]` in [0, 1], of the patch as a share of the image; it is cut off at the border.
+        area: `[B]` in [0, 1], of the patch as a share of the image; it is cropped at the border.
         noise: `[B, 3]`; the last two columns are the center of the patch.
 
     Returns:
@@ -32,10 +32,10 @@ def cutmix(images: Tensor, partners: Tensor, area: Tensor, noise: Tensor) -> tup
 
 
 def partners_of(noise: Tensor) -> Tensor:
-    """The partner of each image, `[B]` int64: the next one in a random order, itself only in a batch of one.
+    """Return the partner of each image, `[B]` int64: the next one in a random order, itself only in a batch of one.
 
     Args:
-        noise: `[B, ...]`; the first column, uniform numbers, gives the order.
+        noise: `[B, ...]`; sorting its first column, uniform numbers, gives the order.
     """
     order = noise[:, 0].argsort()
     return torch.empty_like(order).scatter_(0, order, order.roll(-1))

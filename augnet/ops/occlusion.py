@@ -1,4 +1,4 @@
-"""Cutout: a patch of the image is covered."""
+"""Cutout, a patch of the image covered by the mean color."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from augnet.ops.base import PixelOp, uniform_noise
 
 
 def coverage(side: Tensor, place: Tensor, height: int, width: int) -> Tensor:
-    """How much of each pixel a rectangle covers, in [0, 1]: what makes its size differentiable.
+    """Return the share of each pixel that a rectangle covers, in [0, 1]; differentiable in the size of the rectangle.
 
     Args:
         side: `[B]`, width and height of the rectangle as a fraction of those of the image; carries gradient.
-        place: `[B, 2]` in [0, 1): the center, x and y. What lies outside the image is cut off.
+        place: `[B, 2]` in [0, 1): the center, x and y. The rectangle is cropped at the border.
         height: Of the image, in pixels.
         width: Of the image, in pixels.
 
@@ -25,7 +25,7 @@ def coverage(side: Tensor, place: Tensor, height: int, width: int) -> Tensor:
 
 
 def _overlap(side: Tensor, center: Tensor, pixels: int) -> Tensor:
-    """Length of the overlap of each pixel with an interval, `[B, pixels]`."""
+    """Return the length of the overlap of each pixel with an interval, `[B, pixels]`."""
     left = torch.arange(pixels, dtype=side.dtype, device=side.device)
     start, end = ((center + sign * side / 2)[:, None] * pixels for sign in (-1, 1))
     return (torch.minimum(end, left + 1) - torch.maximum(start, left)).clamp(min=0)

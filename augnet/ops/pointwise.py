@@ -1,6 +1,6 @@
-"""Tone curves: what happens to a pixel depends on its own value and on statistics of its image.
+"""Tone curves: maps of a pixel that depend on its own value and on statistics of its image.
 
-The 8-bit functions follow torchvision's on 8-bit images; a test holds them to it.
+On 8-bit images the 8-bit functions equal torchvision's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from augnet.ops.base import PixelOp, straight_through
 
-_STEP_WIDTH = 0.1  # half-width of the triangle that stands in for the derivative of a step
+_STEP_WIDTH = 0.1  # half-width of the triangle that replaces the derivative of a step
 
 
 def _per_image(values: Tensor) -> Tensor:
@@ -20,16 +20,16 @@ def _per_image(values: Tensor) -> Tensor:
 
 
 def gamma(images: Tensor, stops: Tensor) -> Tensor:
-    """`x ** (2 ** stops)`: positive `stops` `[B]` darken the middle tones, black and white stay."""
+    """Return `x ** (2 ** stops)`: positive `stops` `[B]` darken the midtones, black and white are fixed."""
     positive = images > 0
     curve = torch.where(positive, images, torch.ones_like(images)).pow(_per_image(torch.exp2(stops)))
     return torch.where(positive, curve, torch.zeros_like(images))
 
 
 def solarize(images: Tensor, share: Tensor) -> Tensor:
-    """Invert what is brighter than `1 - share`; `share` `[B]` in [0, 1].
+    """Invert values of `1 - share` and above; `share` `[B]` in [0, 1].
 
-    Straight-through: a pixel near the threshold counts as partly inverted in the derivative.
+    Straight-through: the derivative in the share is that of a smooth threshold, not 0.
     """
     threshold = _per_image(torch.where(share > 0, 1 - share, torch.inf))
     result = torch.where(images >= threshold, 1 - images, images)
@@ -44,37 +44,37 @@ def solarize(images: Tensor, share: Tensor) -> Tensor:
 def posterize(images: Tensor, bits: Tensor) -> Tensor:
     """Clear the lowest `round(bits)` of the 8 bits of every value; `bits` `[B]` in [0, 8].
 
-    Straight-through: in the magnitude, what is cut off grows by `ln 2` of itself for each bit; in the image, as if
-    nothing were cut.
+    Straight-through: the derivative in the magnitude is `-ln 2` times the cleared part, which doubles with each bit;
+    the derivative in the image is 1.
     """
     cleared = torch.round(_per_image(bits.detach()))
     levels = torch.round(images.detach() * 255)
-    cut = torch.remainder(levels, torch.exp2(cleared)) / 255  # 2^0 leaves nothing
+    cut = torch.remainder(levels, torch.exp2(cleared)) / 255  # 0 for 2^0
 
     def slope() -> Tensor:
-        # with no bit cleared yet, the stand-in for what one bit would cut: half a level
+        # with no bit cleared, the mean of the part that one bit would clear: half a level
         return -math.log(2) * cut.clamp(min=0.5 / 255)
 
     return straight_through((images - cut).clamp(min=0), bits, slope)
 
 
 def equalize(images: Tensor, share: Tensor) -> Tensor:
-    """Blend with the image whose histogram is flat in each channel; `share` `[B]` in [0, 1].
+    """Blend with the histogram-equalized image of each channel; `share` `[B]` in [0, 1].
 
-    Exact in the share; the gradient in the image ignores that its own histogram makes the curve, and passes as if the
-    curve were the identity (straight-through).
+    The gradient is exact in the share. In the image it is straight-through, that of the identity: the dependence of the
+    curve on the histogram is ignored.
     """
     flat = images + (equalized(images.detach()) - images.detach())
     return images + _per_image(share) * (flat - images)
 
 
 def equalized(images: Tensor) -> Tensor:
-    """Images `[B, C, H, W]`, taken as 8-bit, with flat histograms; no gradient."""
+    """Equalize the histogram of each channel of `[B, C, H, W]`, rounded to 8 bits; no gradient."""
     planes = torch.round(images * 255).clamp_(0, 255).flatten(0, 1).flatten(1).long()  # [BC, HW]
     counts = torch.zeros(planes.shape[0], 256, dtype=torch.long, device=images.device)
     counts.scatter_add_(1, planes, torch.ones_like(counts[:1, :1]).expand_as(planes))
     highest = counts.gather(1, planes.amax(dim=1, keepdim=True))
-    step = ((planes.shape[1] - highest) // 255).double()  # [BC, 1]; doubles divide faster than integers, and as exactly
+    step = ((planes.shape[1] - highest) // 255).double()  # [BC, 1]; doubles divide faster, and exactly here
     curve = ((counts.cumsum(1) - counts + (step / 2).floor()) / step.clamp(min=1)).floor().clamp(max=255)
     curve = torch.where(step > 0, curve, torch.arange(256, device=images.device))
     return (curve / 255).to(images.dtype).gather(1, planes).view(images.shape)

@@ -1,4 +1,4 @@
-"""All ops by name, in the order in which a space applies them."""
+"""Registry of the ops, in the order in which a space applies them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ORDER: tuple[Op, ...] = (
     *MIXING_OPS,
 )
 OPS = MappingProxyType({op.name: op for op in _ORDER})
-"""Every op by name, in the order of application."""
+"""Name -> op, in the order of application."""
 
 
 def find_op(name: str) -> Op:

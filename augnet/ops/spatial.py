@@ -1,8 +1,8 @@
-"""Spatial ops as homogeneous matrices, the one resampling that applies their product, and mirrors.
+"""Spatial ops as homogeneous matrices, the resampling that applies their product, and mirrors.
 
 Coordinates: origin in the image center, x to the right, y downwards, one unit = the shorter side of the image. A
 matrix maps the content: a point of the input at `v` is found at `matrix @ v` in the output. Angles turn
-counter-clockwise on the screen, as in kornia and torchvision's tensor functions.
+counter-clockwise on the screen, as in kornia and in torchvision's tensor functions.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _matrix(rows: list[list[Tensor | float]]) -> Tensor:
 
 
 def rotation(degrees: Tensor) -> Tensor:
-    """Turn counter-clockwise by `degrees` `[B]`; returns `[B, 3, 3]`."""
+    """Rotate counter-clockwise by `degrees` `[B]`; returns `[B, 3, 3]`."""
     angle = degrees * (math.pi / 180)
     cos, sin = angle.cos(), angle.sin()
     return _matrix([[cos, sin, 0.0], [-sin, cos, 0.0], [0.0, 0.0, 1.0]])
@@ -67,7 +67,7 @@ def shear_y(degrees: Tensor) -> Tensor:
 
 
 def perspective_x(tilt: Tensor) -> Tensor:
-    """Turn the picture plane about its vertical axis: the right side moves away by `tilt` `[B]`; returns `[B, 3, 3]`.
+    """Rotate the picture plane about its vertical axis, the right side away by `tilt` `[B]`; returns `[B, 3, 3]`.
 
     A point at x is divided by `1 + tilt * x`; the right edge of a square image (x = 1/2) shrinks to
     `1 / (1 + tilt / 2)`.
@@ -76,17 +76,17 @@ def perspective_x(tilt: Tensor) -> Tensor:
 
 
 def perspective_y(tilt: Tensor) -> Tensor:
-    """Turn the picture plane about its horizontal axis: the bottom moves away by `tilt` `[B]`; returns `[B, 3, 3]`."""
+    """Rotate the picture plane about its horizontal axis, the bottom away by `tilt` `[B]`; returns `[B, 3, 3]`."""
     return _matrix([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, tilt, 1.0]])
 
 
 def crop(share: Tensor, place: Tensor) -> Tensor:
-    """Cut the share `[B]` off each side, at a random place, and enlarge what is left; returns `[B, 3, 3]`.
+    """Crop a window and enlarge it to the image; returns `[B, 3, 3]`.
 
     Args:
-        share: In [0, 1): the window has `1 - share` of the width and of the height.
-        place: `[B, 2]` in [0, 1): where the window lies between left and right, top and bottom. The offsets are
-            fractions of the shorter side, so that windows of long images stay around the middle of the longer side.
+        share: `[B]` in [0, 1): the window has `1 - share` of the width and of the height.
+        place: `[B, 2]` in [0, 1): position of the window from left to right and from top to bottom. The offsets are
+            fractions of the shorter side, so windows of long images stay near the center of the longer side.
     """
     factor = 1 / (1 - share)
     x, y = ((0.5 - place) * (share * factor)[:, None]).unbind(1)
@@ -94,12 +94,11 @@ def crop(share: Tensor, place: Tensor) -> Tensor:
 
 
 def mirror(images: Tensor, probability: Tensor, chance: Tensor, dim: int) -> Tensor:
-    """Turn images round along one axis where `chance` is below the probability.
+    """Flip the images whose `chance` is below the probability along one axis.
 
     Args:
         images: `[B, C, H, W]`; carries gradient.
-        probability: `[B]`; its gradient is that of the expected image, `mirrored - image`, which is straight-through
-            for a single draw.
+        probability: `[B]`; the derivative is that of the expected image, `mirrored - image` (straight-through).
         chance: `[B, 1]`, uniform in [0, 1).
         dim: -1 or -2.
     """
@@ -109,13 +108,13 @@ def mirror(images: Tensor, probability: Tensor, chance: Tensor, dim: int) -> Ten
 
 
 def mirror_matrix(probability: Tensor, chance: Tensor, dim: int) -> Tensor:
-    """The matrices `[B, 3, 3]` of what `mirror` does; without gradient."""
+    """Return the matrices `[B, 3, 3]` of `mirror` for the same arguments; without gradient."""
     sign = 1 - 2 * (chance[:, 0] < probability).to(probability)
     return _matrix([[sign if dim == -1 else 1.0, 0.0, 0.0], [0.0, sign if dim == -2 else 1.0, 0.0], [0.0, 0.0, 1.0]])
 
 
 def inverse(matrix: Tensor) -> Tensor:
-    """Inverse of `[B, 3, 3]` by cofactors: on small matrices several times faster than a factorization."""
+    """Invert `[B, 3, 3]` by cofactors, several times faster than a factorization."""
     cofactors: Tensor = torch.linalg.cross(matrix.roll(-1, 1), matrix.roll(-2, 1), dim=-1)
     determinant: Tensor = (matrix[:, :1] * cofactors[:, :1]).sum(-1, keepdim=True)
     return cofactors.transpose(1, 2) / determinant
@@ -132,7 +131,7 @@ def warp(images: Tensor, matrix: Tensor, affine: bool = True, interpolation: Int
     Args:
         images: `[B, C, H, W]` floating point; carries gradient.
         matrix: `[B, 3, 3]`, invertible, in the coordinates of this module; carries gradient if bilinear.
-        affine: Whether the last rows of all matrices are 0, 0, 1; if not, what lies behind the viewer stays empty.
+        affine: True if the last rows of all matrices are 0, 0, 1; otherwise points behind the viewer become 0.
         interpolation: `nearest` for masks.
 
     Returns:
@@ -148,7 +147,10 @@ def warp(images: Tensor, matrix: Tensor, affine: bool = True, interpolation: Int
 
 
 def _grid(backwards: Tensor, height: int, width: int, affine: bool) -> Tensor:
-    """Where each output pixel comes from, `[B, H, W, 2]`: one plane for x, one for y, and no product of matrices."""
+    """Return the input position of each output pixel, `[B, H, W, 2]`.
+
+    Computed from the axes by broadcasting, faster than a product of matrices with all pixels.
+    """
     x, y = (
         torch.linspace(1 / side - 1, 1 - 1 / side, side, dtype=backwards.dtype, device=backwards.device)
         for side in (width, height)

@@ -1,4 +1,4 @@
-"""Distributions over op magnitudes, one file per kind, and the registry that names the kinds in policy files."""
+"""Distributions over op magnitudes, one file per kind, and the registry of their names in policy files."""
 
 from types import MappingProxyType
 

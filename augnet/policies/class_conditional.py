@@ -1,4 +1,4 @@
-"""Class-conditional: one learned half-width for each op and each class."""
+"""Class-conditional policy, one learned half-width for each op and class."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from augnet.space import TransformSpace
 
 
 class ClassConditionalPolicy(RangeTable):
-    """A range for each op and each class: a table, no network.
+    """A range for each op and class.
 
-    The random numbers of an image do not depend on its class, so what is learned for one class changes no other.
+    The random numbers of an image do not depend on its class, so learning for one class changes no draw of another.
 
     Args:
         space: The ops.
         num_classes: K.
-        initial: Half-widths at the start, as a fraction of the bounds, in (0, 1].
+        initial: Initial half-widths as a fraction of the bounds, in (0, 1].
 
     Raises:
         ValueError: If an argument is out of range.
@@ -36,25 +36,25 @@ class ClassConditionalPolicy(RangeTable):
         self.num_classes = num_classes
 
     def magnitudes(self, images: Tensor, labels: Tensor | None, numbers: Tensor) -> Tensor:
-        """Magnitudes `[B, P]`; an image of mixed label `[B, K]` has the mixed range. See `Policy.magnitudes`.
+        """Return magnitudes `[B, P]`; the range of a mixed label `[B, K]` is the weighted mean of those of the classes.
 
         Raises:
-            ValueError: If there are no labels, or not of these classes.
+            ValueError: If there are no labels, or labels of other classes.
         """
         weights = class_weights(labels, self.num_classes).to(self.theta)
         return self.scatter(weights @ self.half_widths(), numbers)
 
     @torch.no_grad()
     def describe(self, space: TransformSpace) -> Description:
-        """For each op the mean `half_width` over the classes, and `half_widths`, that of each class."""
+        """Return for each op `half_width`, the mean over the classes, and `half_widths`, one for each class."""
         table = self.half_widths()
         return self.describe_ranges(space, table.mean(dim=0), half_widths=table.T)
 
     def config(self) -> dict[str, Any]:
-        """The number of classes."""
+        """Return the number of classes."""
         return {"num_classes": self.num_classes}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], space: TransformSpace) -> Self:
-        """See `Policy.from_config`."""
+        """Build the policy of a config, see `Policy.from_config`."""
         return cls(space, config["num_classes"])

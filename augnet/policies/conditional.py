@@ -1,9 +1,9 @@
-"""Conditional: an encoder network looks at the image, and at its label if wanted, and gives a range for each op.
+"""Conditional policy, a range for each op from an encoder of the image and, optionally, its label.
 
     s, t = E(image[, label])
     magnitude = bound * (sigmoid(s) u + (1 - sigmoid(s)) tanh(t)),   u uniform in (-1, 1)
 
-So the range of an op is an interval within its bound, of any place and width. Ops without negative magnitudes have
+The range of an op is an interval of any position and width within its bound. Ops without negative magnitudes have
 `u` in (0, 1) and no shift. The draw is reparametrized: the gradient reaches the encoder through the magnitude.
 """
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from augnet.encoder import Encoder
-from augnet.policies.base import BoundedPolicy, Description, start_of
+from augnet.policies.base import BoundedPolicy, Description, initial_logits
 from augnet.space import TransformSpace
 
 _MOMENTUM = 0.1
@@ -25,15 +25,15 @@ _MOMENTUM = 0.1
 class ConditionalPolicy(BoundedPolicy):
     """A range for each op and each image, from an encoder network.
 
-    At the start all images have the same range, `initial` times the bound, around 0. While it is learned it keeps
-    running means of half-width and shift, for `describe`.
+    Initially all images have the same range, `initial` times the bound, around 0. Forward passes with gradient update
+    running means of half-width and shift for `describe`.
 
     Args:
         space: The ops.
         in_channels: Channels of the images.
-        num_classes: Classes of the labels, if the encoder is to look at them; 0 for the image alone.
+        num_classes: Number of classes of the labels, a second input of the encoder; 0 for the image alone.
         width: Channels of the encoder's first convolution.
-        initial: Half-widths at the start, as a fraction of the bounds, in (0, 1]; at 1 nothing can be learned.
+        initial: Initial half-widths as a fraction of the bounds, in (0, 1]; at 1 nothing can be learned.
 
     Raises:
         ValueError: If `initial` is out of range.
@@ -51,16 +51,16 @@ class ConditionalPolicy(BoundedPolicy):
         self.in_channels, self.num_classes, self.width = in_channels, num_classes, width
         self.encoder = Encoder(in_channels, 2 * len(space), num_classes, width)
         with torch.no_grad():
-            self.encoder.head.bias[: len(space)] = start_of(initial, len(space))
+            self.encoder.head.bias[: len(space)] = initial_logits(initial, len(space))
         self.register_buffer("mean_half_width", initial * self.bounds)
         self.register_buffer("mean_shift", torch.zeros_like(self.bounds))
 
     def intervals(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Half-widths and shifts of each image, both `[B, P]` in the ops' units; carry gradient to the policy.
+        """Return half-widths and shifts of each image, both `[B, P]` in the ops' units, carrying gradient.
 
         Args:
             images: `[B, C, H, W]` in [0, 1].
-            labels: `[B]` or `[B, K]`; needed if the policy looks at classes.
+            labels: `[B]` or `[B, K]`; needed if the policy is conditioned on classes.
 
         Raises:
             ValueError: If labels are needed and missing.
@@ -70,7 +70,7 @@ class ConditionalPolicy(BoundedPolicy):
         return self.bounds * share, self.bounds * (1 - share) * torch.tanh(place) * -self.lowest
 
     def magnitudes(self, images: Tensor, labels: Tensor | None, numbers: Tensor) -> Tensor:
-        """Magnitudes `[B, P]`, one row per image; they carry gradient to the policy, see `Policy.magnitudes`."""
+        """Return magnitudes `[B, P]`, carrying gradient to the policy; see `Policy.magnitudes`."""
         half_widths, shifts = self.intervals(images, labels)
         if half_widths.requires_grad and len(half_widths):
             self.mean_half_width.lerp_(half_widths.detach().mean(dim=0), _MOMENTUM)
@@ -78,18 +78,18 @@ class ConditionalPolicy(BoundedPolicy):
         return self.scatter(half_widths, numbers) + shifts
 
     def describe(self, space: TransformSpace) -> Description:
-        """For each op the `half_width` and absolute `shift`, means over the images it was learned on."""
+        """Return for each op the running means of `half_width` and of the absolute `shift`."""
         return self.describe_ranges(space, self.mean_half_width, shift=self.mean_shift)
 
     def network_weights(self) -> list[nn.Parameter]:
-        """All of the encoder but the bias of its head, which holds the logits that all images share."""
+        """Return the parameters of the encoder but the bias of its head, the logits that all images share."""
         return [parameter for parameter in self.parameters() if parameter is not self.encoder.head.bias]
 
     def config(self) -> dict[str, Any]:
-        """The encoder's shape."""
+        """Return the arguments of the encoder."""
         return {"in_channels": self.in_channels, "num_classes": self.num_classes, "width": self.width}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], space: TransformSpace) -> Self:
-        """See `Policy.from_config`."""
+        """Build the policy of a config, see `Policy.from_config`."""
         return cls(space, config["in_channels"], config["num_classes"], config["width"])

@@ -1,8 +1,8 @@
-"""Field: the paper's augmentation network, `x~ = G(x, dropout(E(x)))`.
+"""Field policy, the paper's augmentation network `x~ = G(x, dropout(E(x)))`.
 
-E reads a code off each image, dropout on the code makes it random, G decodes it into a displacement and a color filter
-for every pixel (Lee, Park, Pham and Yoo, CVPR 2020; details at `CodeEncoder` and `FieldDecoder`). The dropout is a
-given mask, so the gradient reaches E and G through the fields (reparametrization).
+E maps each image to a code, dropout makes the code random, and G decodes it into a displacement and a color filter for
+every pixel (Lee, Park, Pham and Yoo, CVPR 2020; details at `CodeEncoder` and `FieldDecoder`). The dropout mask is a
+function of given random numbers, so the gradient reaches E and G through the fields (reparametrization).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from augnet.space_base import Space
 
 
 class FieldPolicy(Policy):
-    """Fields for each image from an encoder, dropout and a decoder; starts near the identity.
+    """Fields for each image from an encoder, dropout and a decoder, initially near the identity.
 
-    While it is learned it keeps what it does to the latest batch, for `describe`.
+    Forward passes with gradient store statistics of their batch for `describe`.
 
     Args:
         space: The fields.
@@ -50,16 +50,16 @@ class FieldPolicy(Policy):
 
     @property
     def numbers_per_image(self) -> int:
-        """One random number for each component of the code."""
+        """128, one random number for each component of the code."""
         return CODE_SIZE
 
     def codes(self, images: Tensor, numbers: Tensor) -> Tensor:
-        """`dropout(E(x))`, `[B, 128]`, carrying gradient to E; arguments as for `magnitudes`."""
+        """Return `dropout(E(x))`, `[B, 128]`, carrying gradient to E; arguments as for `magnitudes`."""
         self.space.check_images(images)
         return drop_codes(self.encoder(images.to(self.latest.dtype)), self.dropout, numbers)
 
     def magnitudes(self, images: Tensor, labels: Tensor | None, numbers: Tensor) -> Tensor:
-        """Fields `[B, N, H, W]`, carrying gradient to E and G; labels are not looked at. See `Policy.magnitudes`."""
+        """Return fields `[B, N, H, W]`, carrying gradient to E and G; labels are not used. See `Policy.magnitudes`."""
         codes = self.codes(images, numbers)
         maps: Tensor = self.decoder(codes)
         if maps.requires_grad and images.shape[0]:
@@ -76,11 +76,11 @@ class FieldPolicy(Policy):
         self.latest.copy_(torch.stack([value.to(self.latest.dtype) for value in found]))
 
     def describe(self, space: Space) -> Description:
-        """What it does to the latest batch it was learned on: `{fact: {value, unit}}`; 0 before the first.
+        """Return statistics of the latest batch with gradient, `{fact: {value, unit}}`; 0 before the first.
 
-        The mean length of the displacement, the mean absolute change of the given images' colors before clamping, and
-        the share of components of tau with `|tau| >= 0.95` among those that dropout kept. A share near 1 means that
-        the gradient to E has vanished.
+        The mean length of the displacement, the mean absolute color change of the input images before clamping, and the
+        share of components of tau with `|tau| >= 0.95` among those that dropout kept. A share near 1 means that the
+        gradient to E has vanished.
         """
         units = ("pixels", "fraction of the full range", f"share of |tau| >= {SATURATED}")
         names = ("displacement", "appearance", "saturation")
@@ -88,26 +88,26 @@ class FieldPolicy(Policy):
         return {name: {"value": rounded(value), "unit": unit} for name, value, unit in facts}
 
     def shares(self, space: Space) -> dict[str, float]:
-        """The numbers of `describe`, the displacement as a fraction of the shorter side, all cut off at 1."""
+        """Return the numbers of `describe`, the displacement as a fraction of the shorter side, clamped to 1."""
         values = {name: facts["value"] for name, facts in self.describe(space).items()}
         values["displacement"] /= min(self.space.size)
         return {name: min(value, 1.0) for name, value in values.items()}
 
     def saturated(self, space: Space) -> float:
-        """Share of the components of tau with `|tau| >= 0.95` in the latest batch it was learned on."""
+        """Return the share of components of tau with `|tau| >= 0.95` in the latest batch with gradient."""
         return float(self.latest[2])
 
     def network_weights(self) -> list[nn.Parameter]:
-        """All parameters."""
+        """Return all parameters."""
         return list(self.parameters())
 
     def config(self) -> dict[str, Any]:
-        """The rate of the dropout."""
+        """Return the rate of the dropout."""
         return {"dropout": self.dropout}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], space: Space) -> Self:
-        """See `Policy.from_config`."""
+        """Build the policy of a config, see `Policy.from_config`."""
         if not isinstance(space, FieldSpace):
             raise ValueError(f"expected a FieldSpace, found {type(space).__name__}")
         return cls(space, config["dropout"])

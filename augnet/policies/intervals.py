@@ -1,8 +1,8 @@
-"""Intervals: two learned ends per op, one on each side of the identity.
+"""Interval policy, two learned ends per op, one on each side of the identity.
 
 The magnitude of op p is uniform in `[-a_p, b_p]` with `a_p = bound_p * sigmoid(theta_0p)` and `b_p = bound_p *
-sigmoid(theta_1p)`, or in `[0, b_p]` where the op has no negative ones. So a deployment that is always brighter, never
-darker, has a range of its own, where the symmetric one of `RangePolicy` would be wrong half of the time.
+sigmoid(theta_1p)`, or in `[0, b_p]` if the op has no negative ones. It can represent test images that are always
+brighter and never darker, where half of the draws of the symmetric `RangePolicy` would be wrong.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class IntervalPolicy(RangeTable):
 
     Args:
         space: The ops.
-        initial: Both ends at the start, as a fraction of the bounds, in (0, 1].
+        initial: Initial distance of both ends from 0 as a fraction of the bounds, in (0, 1].
 
     Raises:
         ValueError: If `initial` is outside (0, 1].
@@ -36,32 +36,32 @@ class IntervalPolicy(RangeTable):
         super().__init__(space.bounds, space.signed, initial, 2)
 
     def ends(self) -> tuple[Tensor, Tensor]:
-        """Lowest and highest magnitude, both `[P]` in the ops' units; carry gradient to the policy."""
+        """Return the lowest and highest magnitudes, both `[P]` in the ops' units, carrying gradient to the policy."""
         lower, upper = self.half_widths()
         return lower * self.lowest, upper
 
     def extent(self) -> Tensor:
-        """Sum over the ops of the interval's length as a share of the longest one; carries gradient to the policy."""
+        """Return the sum over the ops of the interval's length / its largest value, carrying gradient."""
         lowest, highest = self.ends()
         return ((highest - lowest) / (self.bounds * (1 - self.lowest))).sum()
 
     def magnitudes(self, images: Tensor, labels: Tensor | None, numbers: Tensor) -> Tensor:
-        """Magnitudes `[B, P]`, carrying gradient to the policy; images and labels are not looked at."""
+        """Return magnitudes `[B, P]`, carrying gradient to the policy; images and labels are not used."""
         lowest, highest = self.ends()
         return lowest + (highest - lowest) * numbers.to(highest)
 
     @torch.no_grad()
     def describe(self, space: TransformSpace) -> Description:
-        """For each op its ends `lowest` and `highest`, and `half_width`: half of the length between two signed ends."""
+        """Return for each op `lowest` and `highest`, and `half_width`: the length, halved if the op has a sign."""
         lowest, highest = self.ends()
         return self.describe_ranges(space, (highest - lowest) / (1 - self.lowest), lowest=lowest, highest=highest)
 
     def shares(self, space: TransformSpace) -> dict[str, float]:
-        """The farther end of each op, as a share of its bound."""
+        """Return the larger distance of an end of each op from 0 as a share of the op's bound."""
         facts = self.describe(space)
         return {op: max(-found["lowest"], found["highest"]) / found["bound"] for op, found in facts.items()}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], space: TransformSpace) -> Self:
-        """Nothing but the space decides; see `Policy.from_config`."""
+        """Build a policy over the space; the config has no entries."""
         return cls(space)

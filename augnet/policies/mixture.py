@@ -1,12 +1,12 @@
-"""Mixture: one or two ops for each image, from a learned categorical distribution over (op, strength level).
+"""Mixture policy, one or two ops per image from a learned categorical distribution over (op, strength level).
 
     q(op, level) = softmax(log prior(op) + a_op) * softmax(log prior(level) + b_op,level)
     p(op, level) = (1 - floor) q(op, level) + floor * prior(op, level)
 
-The strengths of an op are cut into a few levels; within a level every strength is as likely, and so is each sign. That
-leaves one number for each op and one for each level of it to be learned, and at a = b = 0 the mixture is the prior:
-uniform over the table, which for that of `trivial_augment_table` is TrivialAugment-Wide (Müller and Hutter, 2021). The
-floor keeps every choice alive.
+The strengths of an op are divided into a few levels; strengths within a level are equally likely, and so are both
+signs. Learned are one number for each op and one for each of its levels. At a = b = 0 the mixture is the prior, uniform
+over the table, which for `trivial_augment_table` is TrivialAugment-Wide (Müller and Hutter, 2021). The floor keeps all
+probabilities positive.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Draw(NamedTuple):
 
 
 class MixturePolicy(Policy):
-    """One or two ops for each image, from a learned categorical distribution over (op, strength level).
+    """One or two ops per image from a learned categorical distribution over (op, strength level).
 
     It is learned either by the score function (`log_prob` of the choices drawn, no gradient through the image) or
     straight-through: the magnitudes carry the gradient that they would have if the one-hot choice were the vector of
@@ -45,9 +45,9 @@ class MixturePolicy(Policy):
 
     Args:
         table: The ops and strengths to choose from.
-        levels: Levels into which the strengths of an op are cut, from 1 to the number of strengths.
-        ops_per_image: 1 or 2. Two are drawn independently; an op drawn twice is done once.
-        floor: Share of draws that come from the prior whatever was learned, in [0, 1).
+        levels: Number of levels of an op, from 1 to the number of strengths.
+        ops_per_image: 1 or 2. Two are drawn independently; an op drawn twice is applied once.
+        floor: Share of draws from the prior, in [0, 1).
 
     Raises:
         ValueError: If an argument is out of range.
@@ -82,42 +82,42 @@ class MixturePolicy(Policy):
 
     @classmethod
     def over(cls, space: TransformSpace, strengths: int = 31, **settings: Any) -> Self:
-        """A mixture of the identity and the ops of a space; `settings` as for the class."""
+        """Build a mixture of the identity and the ops of a space; `settings` as for the class."""
         return cls(space_table(space, strengths), **settings)
 
     @classmethod
     def trivial_augment(cls, **settings: Any) -> Self:
-        """TrivialAugment-Wide at the start, for `classic_space()`; `settings` as for the class."""
+        """Build a mixture over `classic_space()`, initially TrivialAugment-Wide; `settings` as for the class."""
         return cls(trivial_augment_table(), **settings)
 
     def prior(self) -> Tensor:
-        """Probabilities `[O, L]` of (op, level) before anything is learned."""
+        """Return the initial probabilities `[O, L]` of (op, level)."""
         share = self.edges.diff().to(self.op_logits) / self.table.strengths
         return (share / len(self.table)).expand(len(self.table), -1)
 
     def probabilities(self) -> Tensor:
-        """Probabilities `[O, L]` of (op, level); carry gradient to the policy."""
+        """Return the probabilities `[O, L]` of (op, level), carrying gradient to the policy."""
         prior = self.prior()
         levels = (prior.log() + self.adjustable * self.level_logits).softmax(dim=1)
         learned = self.op_logits.softmax(dim=0)[:, None] * levels
         return (1 - self.floor) * learned + self.floor * prior
 
     def kl(self) -> Tensor:
-        """Kullback-Leibler divergence of one choice from the prior, >= 0, in nats; carries gradient to the policy."""
+        """Return the Kullback-Leibler divergence of one choice from the prior, >= 0, in nats; carries gradient."""
         probabilities = self.probabilities()
         return (probabilities * (probabilities / self.prior()).log()).sum()
 
     def log_prob(self, choices: Tensor) -> Tensor:
-        """Log-probability `[B]` of the choices `[B, N]` of a draw; carries gradient to the policy."""
+        """Return the log-probability `[B]` of the choices `[B, N]` of a draw, carrying gradient to the policy."""
         return self.probabilities().log().flatten()[choices].sum(dim=1)
 
     @property
     def numbers_per_image(self) -> int:
-        """For each of the ops of an image one number for the choice, one for the strength, one for the sign."""
+        """3 for each op of an image: one for the choice, one for the strength, one for the sign."""
         return 3 * self.ops_per_image
 
     def magnitudes(self, images: Tensor, labels: Tensor | None, numbers: Tensor) -> Tensor:
-        """Magnitudes `[B, P]`; labels are not looked at. See `choose`."""
+        """Return magnitudes `[B, P]`, see `choose`; labels are not used."""
         return self.choose(images, numbers).magnitudes
 
     def draw(self, images: Tensor, generator: torch.Generator | None = None) -> Draw:
@@ -125,10 +125,10 @@ class MixturePolicy(Policy):
         return self.choose(images, uniform_noise(self.numbers_per_image)(images, generator))
 
     def choose(self, images: Tensor, numbers: Tensor) -> Draw:
-        """Ops and strengths, one row per image, for given random numbers.
+        """Choose ops and strengths for each image from given random numbers.
 
         Args:
-            images: `[B, C, H, W]`; only the shape matters.
+            images: `[B, C, H, W]`; only the shape is used.
             numbers: `[B, U]`, uniform in [0, 1).
         """
         probabilities = self.probabilities().flatten()
@@ -148,7 +148,7 @@ class MixturePolicy(Policy):
         return Draw(chosen.sum(dim=1), choices)
 
     def _rows(self, images: Tensor, within: Tensor, sign: Tensor) -> Tensor:
-        """The row of each choice `[B, N, O * L, P]`, with its strength within the level and its sign `[B, N]` given."""
+        """Return the row of each choice, `[B, N, O * L, P]`, for numbers `[B, N]` of strength in a level and sign."""
         table = self.table.rows(*images.shape[-2:]).to(self.op_logits)  # [O, 2, S, P]
         strengths = self.edges[:-1] + (within[..., None] * self.edges.diff()).long().clamp(max=self.edges.diff() - 1)
         rows = table.transpose(0, 1)[(sign < 0.5).long()[..., None], :, strengths]  # [B, N, L, O, P]
@@ -156,9 +156,9 @@ class MixturePolicy(Policy):
 
     @torch.no_grad()
     def describe(self, space: TransformSpace) -> Description:
-        """For each op its `probability` and mean `strength`, with the strength's `unit` and `bound`.
+        """Return for each op its `probability`, those of its levels, and its mean `strength` with `unit` and `bound`.
 
-        With two ops an image the probability is that of one choice.
+        With two ops per image the probability is that of one choice.
         """
         probabilities = self.probabilities()
         middle = (self.edges[:-1] + self.edges[1:] - 1) / 2 / (self.table.strengths - 1)  # of each level
@@ -177,11 +177,11 @@ class MixturePolicy(Policy):
         }
 
     def shares(self, space: TransformSpace) -> dict[str, float]:
-        """The probability of each op."""
+        """Return the probability of each op."""
         return {name: facts["probability"] for name, facts in self.describe(space).items()}
 
     def config(self) -> dict[str, Any]:
-        """The table by its kind, and the arguments of the class."""
+        """Return the kind of the table and the arguments of the class."""
         return {
             "table": self.table.kind,
             "strengths": self.table.strengths,
@@ -192,7 +192,7 @@ class MixturePolicy(Policy):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], space: TransformSpace) -> Self:
-        """See `Policy.from_config`."""
+        """Build the policy of a config, see `Policy.from_config`."""
         settings = {name: config[name] for name in ("levels", "ops_per_image", "floor")}
         if config["table"] == "trivial_augment":
             if space.names != classic_space().names:

@@ -1,8 +1,8 @@
-"""Ranges: one learned half-width per op.
+"""Range policy, one learned half-width per op.
 
-The magnitude of op p is uniform in `[-w_p, w_p]`, or in `[0, w_p]` where the op has no negative ones; the
-half-width `w_p = bound_p * sigmoid(theta_p)` is learned. A draw is `w_p * u`, `u` uniform in (-1, 1) or (0, 1), so the
-gradient reaches `theta` through the magnitude (reparametrization).
+The magnitude of op p is uniform in `[-w_p, w_p]`, or in `[0, w_p]` if the op has no negative ones; the half-width
+`w_p = bound_p * sigmoid(theta_p)` is learned. A draw is `w_p * u`, `u` uniform in (-1, 1) or (0, 1), so the gradient
+reaches `theta` through the magnitude (reparametrization).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class RangePolicy(RangeTable):
 
     Args:
         bounds: The largest half-width of each of the P ops, > 0, in the ops' units.
-        initial: Half-widths at the start, as a fraction of the bounds, in (0, 1]; see `RangeTable`.
-        signed: For each op, whether it has negative magnitudes; by default all have.
+        initial: Initial half-widths as a fraction of the bounds, in (0, 1]; see `RangeTable`.
+        signed: For each op, True if it has negative magnitudes; by default all have.
 
     Raises:
         ValueError: If `initial` is outside (0, 1].
@@ -35,15 +35,15 @@ class RangePolicy(RangeTable):
         super().__init__(bounds, signed or [True] * len(bounds), initial)
 
     def magnitudes(self, images: Tensor, labels: Tensor | None, numbers: Tensor) -> Tensor:
-        """Magnitudes `[B, P]`, carrying gradient to the policy; images and labels are not looked at."""
+        """Return magnitudes `[B, P]`, carrying gradient to the policy; images and labels are not used."""
         return self.scatter(self.half_widths(), numbers)
 
     @torch.no_grad()
     def describe(self, space: TransformSpace) -> Description:
-        """The range of every op: `{name: {half_width, unit, bound}}`."""
+        """Return the range of every op, `{name: {half_width, unit, bound}}`."""
         return self.describe_ranges(space, self.half_widths())
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], space: TransformSpace) -> Self:
-        """Nothing but the space decides; see `Policy.from_config`."""
+        """Build a policy over the space; the config has no entries."""
         return cls(space.bounds, signed=space.signed)

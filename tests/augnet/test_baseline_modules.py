@@ -1,4 +1,4 @@
-"""What all baselines promise, the registry, Cutout, mixup and CutMix."""
+"""Common properties of all baselines, the registry, Cutout, mixup and CutMix."""
 
 from collections import Counter
 

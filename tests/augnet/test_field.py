@@ -66,7 +66,7 @@ def test_half_a_pixel_is_the_mean_of_two_and_fades_into_black() -> None:
 
 
 def homography(matrix: Tensor, shift: Tensor, height: int, width: int) -> Tensor:
-    """Where (x, y) content goes when (row, column) p is fetched from `p + A (p - center) + b`, `[1, 2, 3]`."""
+    """The map of (x, y) content when (row, column) p is sampled from `p + A (p - center) + b`, `[1, 2, 3]`."""
     center = shift.new_tensor([(height - 1) / 2, (width - 1) / 2])
     fetch = torch.eye(3, dtype=shift.dtype)
     fetch[:2, :2] += matrix

@@ -1,4 +1,4 @@
-"""What every op promises: identity at 0, growing strength, each image on its own, any shape and type."""
+"""Properties of every op: identity at 0, growing strength, each image on its own, any shape and type."""
 
 import pytest
 import torch
@@ -165,7 +165,7 @@ def test_find_op_knows_every_op_and_its_unit(op: Op) -> None:
     [
         ("rotatoin", r"unknown op 'rotatoin'; did you mean rotation\? Known ops: horizontal_flip, .*, mixup\.$"),
         ("translate", r"did you mean translate_\w or translate_\w\? Known ops"),
-        ("posterisation", r"unknown op 'posterisation'; did you mean posterize"),
+        ("posterized", r"unknown op 'posterized'; did you mean posterize"),
         ("zoom", r"unknown op 'zoom'\. Known ops: horizontal_flip"),
     ],
 )

@@ -66,7 +66,7 @@ def test_where_no_window_fits_it_is_the_one_in_the_middle(height: int, width: in
 
 
 def test_degenerate_arguments() -> None:
-    """Where whatever is asked for does not fit, a window of at least one pixel is taken."""
+    """A window of at least one pixel is taken if no draw fits."""
     images = torch.empty(20, 1, 1, 9)
     assert (ResizedCrop(scale=(0.01, 0.01), aspect=(0.1, 0.2)).windows(images)[:, 2:] == 1).all()
     square = ResizedCrop(scale=(1.0, 1.0), aspect=(1.0, 1.0), flip=0.0)

@@ -45,7 +45,7 @@ def seeded_call(transform: v2.Transform, *sample: object) -> Any:
 
 
 def reference(net: AugNet, image: Tensor, **targets: Tensor) -> tuple[Tensor, ...]:
-    """What the policy itself makes of a batch of one."""
+    """The result of the policy itself for a batch of one."""
     torch.manual_seed(7)
     result = net(image[None], **{name: value[None] for name, value in targets.items()})
     return tuple(part[0].detach() for part in (result if isinstance(result, tuple) else (result,)))
