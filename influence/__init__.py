@@ -1,4 +1,7 @@
-"""Last-layer influence for softmax cross-entropy: features, logits, targets in, influence out. Pure torch."""
+"""Influence functions of the last layer under softmax cross-entropy, from features, logits and targets; pure torch.
+
+The mathematics is in docs/method.md.
+"""
 
 from influence.feature_bank import FeatureBank, Rows
 from influence.k_priors import (

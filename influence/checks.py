@@ -1,4 +1,4 @@
-"""Input checks: each refusal says what was expected, what was found and what to do.
+"""Input checks; every error says what was expected, what was found and what to do.
 
 Axes: N or B rows (samples), D features, K classes.
 """
@@ -37,7 +37,7 @@ def check_rows(features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def check_matrix(name: str, matrix: Tensor, shape: tuple[int, int]) -> None:
-    """Raise unless `matrix` has the shape of the last layer.
+    """Check that `matrix` has the shape of the last layer.
 
     Raises:
         ValueError: If the shape differs.
@@ -50,13 +50,13 @@ def check_matrix(name: str, matrix: Tensor, shape: tuple[int, int]) -> None:
 
 
 def check_finite(name: str, *tensors: Tensor) -> None:
-    """Raise if any value is NaN or infinite.
+    """Check that no value is NaN or infinite.
 
     Raises:
         ValueError: If a value is not finite.
     """
     for tensor in tensors:
-        # a finite sum has finite terms; only else look at each
+        # a finite sum has finite terms; every entry is read only where the sum is not finite
         if not bool(torch.isfinite(tensor.sum())) and not bool(torch.isfinite(tensor).all()):
             raise ValueError(
                 f"expected finite {name}, found NaN or infinity; skip this batch or lower the learning rate"
@@ -64,9 +64,9 @@ def check_finite(name: str, *tensors: Tensor) -> None:
 
 
 def check_targets(targets: Tensor, logits: Tensor) -> Tensor:
-    """Turn `[B]` int64 labels or `[B, K]` probabilities into `[B, K]` probabilities of the type of `logits`.
+    """Convert `[B]` int64 labels or `[B, K]` probabilities to `[B, K]` probabilities of the type of `logits`.
 
-    Rows of probabilities may miss the sum 1 by 1e-3 (2e-2 in half precision); they are divided by it.
+    The sum of a row may differ from 1 by 1e-3 (2e-2 in half precision); each row is divided by its sum.
 
     Raises:
         TypeError: If class indices are not int64.
@@ -109,7 +109,7 @@ def _one_hot(labels: Tensor, logits: Tensor) -> Tensor:
 
 
 def decay_per_column(weight_decay: float | Tensor, rows: Tensor) -> Tensor:
-    """Weight decay of each of the `D+1` columns of `rows`: a number spares the last one, the bias.
+    """Return the weight decay `[D+1]` of each column of `rows`; a number applies to all but the last one, the bias.
 
     Raises:
         ValueError: If a tensor is not `[D+1]`, or a value is negative or not finite.

@@ -1,8 +1,9 @@
-r"""The minimiser of a convex objective in the head, to stationarity.
+r"""Minimizer of convex objectives of the head.
 
-The objective is `F(W) = sum_i (c_i lse(z_i) - t_i . z_i) + 1/2 sum W^2 decay - sum W linear` with `z_i = W [h_i; 1]`:
-cross-entropy of the weight `c_i` with the target `t_i / c_i`, decay, and a linear term. It is convex for `c >= 0`,
-whatever the signs in `t` and `linear`. Every objective of a head in this room is of this form.
+    F(W) = sum_i (c_i lse(z_i) - t_i . z_i) + 1/2 sum W^2 decay - sum W linear,     z_i = W [h_i; 1]
+
+is a sum of cross-entropies of weight `c_i` and target `t_i / c_i`, of decay, and of a linear term. It is convex for
+`c >= 0` and all `t` and `linear`. Refits and K-priors are of this form.
 
 Axes: N rows, D features, K classes.
 """
@@ -21,18 +22,18 @@ from influence.solvers import ConvergenceWarning, solve
 
 _HALVINGS = 30
 _NEWTON_STEPS = 200
-_REGULARISATION = 0.1  # of the gradient norm
+_RELATIVE_DAMPING = 0.1  # of the gradient norm
 _FLOOR = 1e-9  # keeps the matrix definite at the minimum
 
 
 class HeadObjective(NamedTuple):
-    """`F` of the module's docstring, in float64.
+    """The objective `F` of the module's docstring, in float64.
 
     Attributes:
         features: `[N, D]`.
         targets: `t`, `[N, K]`, each row of sum `c_i`.
         weights: `c`, `[N]`, >= 0, at least one positive.
-        decay: `[D+1]`, >= 0; positive on the weight columns, or separable samples have no minimum.
+        decay: `[D+1]`, >= 0; separable samples have a minimum only if it is positive on the weight columns.
         linear: `[K, D+1]`.
     """
 
@@ -43,19 +44,19 @@ class HeadObjective(NamedTuple):
     linear: Tensor
 
     def gradient(self, head: Tensor) -> Tensor:
-        """Gradient at a head `[K, D+1]`, `[K, D+1]`; its columns sum to 0, as a shift of all classes is no change."""
+        """Return the gradient `[K, D+1]` at a head `[K, D+1]`; its columns sum to 0 over the classes."""
         rows = append_bias(self.features)
         probs = (rows @ head.T).softmax(dim=1)
         gradient = (probs * self.weights[:, None] - self.targets).T @ rows + self.decay * head - self.linear
         return gradient - gradient.mean(dim=0)
 
     def newton_direction(self, head: Tensor, gradient: Tensor) -> Tensor:
-        """The step to subtract, `[K, D+1]`, damped in proportion to the gradient norm."""
+        """Return the Newton step `[K, D+1]` to subtract, damped in proportion to the gradient norm."""
         total = self.weights.sum()
         hessian = LastLayerHessian(
             self.features,
             append_bias(self.features) @ head.T,
-            damping=_REGULARISATION * max(float(gradient.norm() / total), _FLOOR),
+            damping=_RELATIVE_DAMPING * max(float(gradient.norm() / total), _FLOOR),
             damping_mode="absolute",
             weight_decay=self.decay / total,
             sample_weights=self.weights,
@@ -65,16 +66,16 @@ class HeadObjective(NamedTuple):
 
 @torch.no_grad()
 def minimize_head(objective: HeadObjective, initial: Tensor | None, tol: float, stacklevel: int = 3) -> Tensor:
-    """Minimise from any start, quadratically in the end.
+    """Minimize a convex objective from any start.
 
-    Newton steps, damped in proportion to the gradient norm (Li, Fukushima, Qi, Yamashita 2004) and halved until that
-    norm falls.
+    Newton steps, damped in proportion to the gradient norm (Li, Fukushima, Qi, Yamashita 2004), are halved until that
+    norm falls; convergence is quadratic near the minimum.
 
     Args:
-        objective: What to minimise.
+        objective: The objective.
         initial: `[K, D+1]` start; `None` starts at 0.
         tol: Largest gradient norm to accept, > 0.
-        stacklevel: Of the warning, 3 for the caller of this function.
+        stacklevel: Stack level of the warning; 3 is the caller of this function.
 
     Returns:
         `[K, D+1]`, float64, bias in the last column, columns of sum 0.

@@ -1,8 +1,7 @@
-"""A bounded memory of the last layer's inputs and outputs in recent training batches.
+"""Ring buffer of the last layer's inputs and outputs in recent training batches.
 
-The Hessian needs 1,000 to 4,000 rows, more than a batch has; the bank keeps the newest `capacity` of them, as
-a ring. The logits are those of the moment a row was added: with a head that has moved since, compute them
-anew from the features.
+The Hessian needs 1,000 to 4,000 rows, more than a batch has. The logits are those of the time at which a row was
+added; recompute them from the features if the head has changed much since.
 """
 
 from typing import NamedTuple
@@ -24,9 +23,8 @@ class Rows(NamedTuple):
 class FeatureBank:
     """Ring buffer of the newest rows, on the device of the newest batch.
 
-    Its memory is taken once, at the first batch, and never grows: `capacity (D + 2 K) b` bytes for features, logits and
-    targets, with `b` = 4 in float32 and 8 in float64 (4096 rows, D = 512, K = 100: 12 MB). `rows()` and `state_dict()`
-    make a copy of the kept rows, as large again while it is held.
+    Memory is allocated once, at the first batch: `capacity (D + 2 K) b` bytes for features, logits and targets, with
+    `b` = 4 in float32 and 8 in float64 (4096 rows, D = 512, K = 100: 12 MB). `rows()` and `state_dict()` return copies.
 
     Args:
         capacity: Most rows to keep, >= 1.
@@ -52,14 +50,9 @@ class FeatureBank:
     def __len__(self) -> int:
         return self._count
 
-    @property
-    def num_bytes(self) -> int:
-        """Memory in use; 0 before the first batch."""
-        return 0 if self._storage is None else sum(part.untyped_storage().nbytes() for part in self._storage)
-
     @torch.no_grad()
     def add(self, features: Tensor, logits: Tensor, targets: Tensor) -> None:
-        """Copy a batch in, over the oldest rows once the bank is full.
+        """Append a batch; once the bank is full, it overwrites the oldest rows.
 
         Args:
             features: `[B, D]`; detached.
@@ -83,7 +76,7 @@ class FeatureBank:
         self._count = min(self._count + rows, self.capacity)
 
     def rows(self) -> Rows:
-        """A copy of the kept rows, oldest first.
+        """Return a copy of the kept rows, oldest first.
 
         Raises:
             ValueError: If the bank is empty.
@@ -95,11 +88,11 @@ class FeatureBank:
         return Rows(*(kept[slots] for kept in self._storage))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The kept rows, oldest first; empty for an empty bank."""
+        """Return the kept rows, oldest first; an empty dictionary for an empty bank."""
         return {} if self._storage is None else self.rows()._asdict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Replace the contents by a saved state, of which at most the newest `capacity` rows are kept.
+        """Replace the contents by the newest `capacity` rows of a saved state.
 
         Raises:
             ValueError: If the state does not hold features, logits and targets.
@@ -111,7 +104,7 @@ class FeatureBank:
             self.add(**state)
 
     def _prepared(self, batch: Rows) -> Rows:
-        """Storage of the shape and on the device of `batch`."""
+        """Return the storage, allocated with the widths of `batch` at first and moved to its device."""
         if self._storage is None:
             self._storage = Rows(*(part.new_zeros(self.capacity, part.shape[1]) for part in batch))
         for name, kept, new in zip(Rows._fields, self._storage, batch, strict=True):

@@ -6,12 +6,12 @@ With features `h_i`, `a_i = [h_i; 1]`, logits `z_i = W a_i` (`W` is `[K, D+1]`, 
     gradient   g   = sum_i w_i (p_i - q_i) a_i^T
     Hessian    H V = sum_i w_i (diag p_i - p_i p_i^T) V a_i a_i^T  +  V diag(decay + damping)
 
-As matrices: `U = A V^T`, `T = P*U - P*rowsum(P*U)`, `H V = (w T)^T A`: two products, no autograd. Targets do
-not enter `H`. Without damping `H` is singular: the same vector added to the weights of all classes changes no
+As matrices: `U = A V^T`, `T = P*U - P*rowsum(P*U)`, `H V = (w T)^T A`: two products, no autograd. `H` does not depend
+on the targets. Without damping and decay it is singular: adding one vector to the weights of all classes changes no
 probability.
 
-Axes: N rows, D features, K classes. Source: Lee, Park, Pham, Yoo, CVPR 2020, Eq. 7-14; Koh & Liang, ICML
-2017.
+Axes: N rows, D features, K classes. Source: docs/method.md, "Influence"; Lee, Park, Pham, Yoo, CVPR 2020, Eq. 7-14;
+Koh and Liang, ICML 2017.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DampingMode = Literal["relative", "absolute"]
 
 
 def append_bias(features: Tensor) -> Tensor:
-    """Append the constant feature 1, so that the bias is one more column of the weight matrix.
+    """Append the constant feature 1, which makes the bias the last column of the weight matrix.
 
     Args:
         features: `[N, D]`; carries gradient.
@@ -46,7 +46,7 @@ def append_bias(features: Tensor) -> Tensor:
 
 
 def residual(logits: Tensor, targets: Tensor) -> Tensor:
-    """Derivative of cross-entropy in the logits, `softmax(z) - q`.
+    """Return the derivative of the cross-entropy in the logits, `softmax(z) - q`.
 
     Args:
         logits: `[B, K]`; carries gradient.
@@ -66,13 +66,13 @@ def residual(logits: Tensor, targets: Tensor) -> Tensor:
 
 @torch.no_grad()
 def loss_gradient(features: Tensor, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Gradient of the weighted mean loss in the last layer, `sum_i w_i (p_i - q_i) a_i^T / sum_i w_i`.
+    """Return the gradient of the weighted mean loss in the last layer, `sum_i w_i (p_i - q_i) a_i^T / sum_i w_i`.
 
     Args:
         features: `[N, D]`.
         logits: `[N, K]`.
         targets: `[N]` int64 or `[N, K]` probabilities.
-        weights: `[N]`, >= 0; divided by their sum, so only ratios matter. `None` gives the plain mean.
+        weights: `[N]`, >= 0, divided by their sum; `None` gives the plain mean.
 
     Returns:
         `[K, D+1]`, bias in the last column; each column sums to 0. Detached: no input carries gradient.
@@ -91,24 +91,24 @@ def loss_gradient(features: Tensor, logits: Tensor, targets: Tensor, weights: Te
 class LastLayerHessian:
     """Damped Hessian of the mean cross-entropy in the last layer, a linear operator on `[K, D+1]` matrices.
 
-    Symmetric, and positive definite if every column has damping or decay. All inputs are detached.
+    The operator is symmetric, and positive definite if every column has damping or decay. All inputs are detached.
 
     Args:
         features: `[N, D]` input of the last layer.
         logits: `[N, K]` its output.
-        damping: >= 0. Relative: times the mean eigenvalue `trace / (K (D+1))` of the undamped, undecayed
-            Hessian, which means the same for every data set. Absolute: the value itself.
+        damping: >= 0, a multiple of the mean eigenvalue `trace / (K (D+1))` of the undamped, undecayed Hessian in mode
+            "relative", the value itself in mode "absolute". A relative value has the same effect on every data set.
         damping_mode: "relative" or "absolute".
-        weight_decay: The objective's `(decay/2) ||W||^2`, as in `SGD(weight_decay=...)`. A number applies to
-            the weight columns and not to the bias; a tensor `[D+1]` gives each column its own.
+        weight_decay: Decay of the objective's `(decay/2) ||W||^2`, as in `SGD(weight_decay=...)`. A number applies to
+            the weight columns and not to the bias; a tensor `[D+1]` has one value per column.
         sample_weights: `[N]`, >= 0, divided by their sum.
 
     Attributes:
         shape: `(K, D+1)`.
         num_rows: N.
-        mean_eigenvalue: Of the Hessian without damping and decay; falls by orders of magnitude as the
-            classifier fits its training rows.
-        damping: The absolute damping in force.
+        mean_eigenvalue: Mean eigenvalue of the Hessian without damping and decay; it falls by orders of magnitude as
+            the classifier fits its training rows.
+        damping: Absolute damping in force.
         diagonal: `[D+1]`, damping plus decay of every column.
 
     Raises:
@@ -146,7 +146,7 @@ class LastLayerHessian:
             trace = self.spread.sum(1) @ torch.linalg.vector_norm(self.rows, dim=1).square()
             self.mean_eigenvalue = float(trace) / (self.shape[0] * self.shape[1])
         self.damping = damping * (self.mean_eigenvalue if damping_mode == "relative" else 1.0)
-        self.diagonal = decay + self.damping  # [D+1], what is added to every class's columns
+        self.diagonal = decay + self.damping  # [D+1]
 
     @torch.no_grad()
     def __matmul__(self, matrix: Tensor) -> Tensor:
@@ -156,18 +156,13 @@ class LastLayerHessian:
             return (self.curve(matrix @ self.rows.T) @ self.rows).addcmul_(matrix, self.diagonal)
 
     def curve(self, scores: Tensor) -> Tensor:
-        """`w_i C_i u_i` for the scores `u` `[K, N]` of all rows, which are overwritten; returns `[K, N]`."""
+        """Return `w_i C_i u_i`, `[K, N]`, for the scores `u` `[K, N]` of all rows, which are overwritten."""
         return deviation(scores, self._class_probs, self.top.T).mul_(self._class_weights)
 
     @torch.no_grad()
     def dense(self) -> Tensor:
-        """The operator as a matrix `[K(D+1), K(D+1)]` on class-major (row by row) flattened matrices."""
+        """Return the operator as a matrix `[K(D+1), K(D+1)]` on class-major (row by row) flattened matrices."""
         with full_precision(self.rows):
             matrix = dense_curvature(self.rows, self.probs, self.row_weights, self.spread)
             matrix.diagonal().add_(self.diagonal.repeat(self.shape[0]))
             return matrix
-
-    def trace(self) -> float:
-        """Trace of the operator, damping and decay included: the sum of the diagonal of `dense()`."""
-        unknowns = self.shape[0] * self.shape[1]
-        return self.mean_eigenvalue * unknowns + self.shape[0] * float(self.diagonal.sum())

@@ -1,4 +1,4 @@
-"""Float32 or better whatever autocast says: bfloat16 products stall a solve at a residual of about 1e-2."""
+"""Products in float32 or float64 under autocast, whose bfloat16 would stall a solve at a residual of about 1e-2."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def full_precision(tensor: Tensor) -> torch.autocast:
-    """Context in which autocast is off on the device of `tensor`."""
+    """Return a context in which autocast is off on the device of `tensor`."""
     return torch.autocast(tensor.device.type, enabled=False)
 
 
 def upcast(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Bring floating tensors to one working type: float64 if any of them is, float32 otherwise.
+    """Convert floating-point tensors to one type: float64 if one of them is float64, float32 otherwise.
 
     Raises:
         TypeError: If a tensor is not real floating point.
@@ -25,10 +25,10 @@ def upcast(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def project(rows: Tensor, matrix: Tensor) -> Tensor:
-    """`rows @ matrix.T`, whose derivatives, backwards and forwards, ignore autocast as well.
+    """Return `rows @ matrix.T`, computed and differentiated (backward and forward mode) without autocast.
 
-    A plain product is differentiated by products that obey the autocast of the moment of `backward`, which is on
-    when a training step calls `backward` itself (Lightning's manual optimisation).
+    The backward pass of a plain product obeys the autocast state at the time of `backward`, which is on when a
+    training step calls `backward` itself (Lightning's manual optimization).
 
     Args:
         rows: `[B, D+1]`; carries gradient.
@@ -58,4 +58,4 @@ class _Projection(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
         (matrix,) = ctx.saved_tensors
-        return project(tangent, matrix)  # itself, so that directional derivatives nest
+        return project(tangent, matrix)  # so that directional derivatives can be nested

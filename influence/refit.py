@@ -1,8 +1,7 @@
-"""Fit the convex head anew, to stationarity: what influence predicts without doing it.
+"""Refit of the convex head to stationarity, the result that influence predicts to first order.
 
-The head minimises `(1/N) sum_i w_i l_i(W) + 1/2 sum W^2 decay` by Newton steps in float64, to a gradient norm
-of 1e-9. `N` stays the number of rows whatever the weights, so weight 0 is removal (Lee et al. 2020, Eq. 6 and
-9).
+The head minimizes `(1/N) sum_i w_i l_i(W) + 1/2 sum W^2 decay` by Newton steps in float64. The divisor `N` is the
+number of rows for all weights, so that weight 0 is removal (Lee et al. 2020, Eq. 6 and 9).
 
 Axes: N training rows, D features, K classes.
 """
@@ -20,7 +19,7 @@ from influence.last_layer import append_bias
 
 
 class Samples(NamedTuple):
-    """Inputs of the head: `features [N, D]` and `targets`, `[N]` int64 or `[N, K]` probabilities."""
+    """Inputs of the head and their targets: `features [N, D]` and `targets`, `[N]` int64 or `[N, K]` probabilities."""
 
     features: Tensor
     targets: Tensor
@@ -36,14 +35,14 @@ def refit_head(
     initial: Tensor | None = None,
     tol: float = 1e-9,
 ) -> Tensor:
-    """Minimise the weighted training loss of the head, to stationarity.
+    """Minimize the weighted training loss of the head, to stationarity.
 
     Args:
         samples: Training features and targets.
         num_classes: K.
-        weight_decay: A number spares the bias, a tensor `[D+1]` gives each column its own. Positive on the
-            weight columns, or separable samples have no minimum.
-        weights: `[N]`, >= 0, factor of each loss; the divisor stays `N`.
+        weight_decay: A number applies to all columns but the bias, a tensor `[D+1]` has one value per column. It must
+            be positive on the weight columns, as separable samples have no minimum otherwise.
+        weights: `[N]`, >= 0, factor of each loss; the divisor remains `N`.
         initial: `[K, D+1]` start, e.g. the head of nearly the same samples.
         tol: Largest gradient norm to accept, > 0.
 
@@ -69,4 +68,4 @@ def refit_head(
         decay_per_column(weight_decay, append_bias(features)),
         features.new_zeros(num_classes, features.shape[1] + 1),
     )
-    return minimize_head(objective, initial, tol, stacklevel=5)  # past both functions and their no_grad wrappers
+    return minimize_head(objective, initial, tol, stacklevel=5)  # each no_grad wrapper is one level more

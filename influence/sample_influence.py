@@ -4,11 +4,11 @@
     replacement    I_aug(z, y) = I_up(y) - I_up(z)                           (Eq. 15-16)
     removal        change of the validation loss = -I_up(z) / N              (Eq. 9, Koh & Liang 2017)
 
-Negative up-weighting influence means: more of this sample lowers the validation loss. A good augmentation has
-`I_aug < 0`: minimise it. The influence is unbounded below in the features (linear in `a` for a confidently
-wrong sample), so an objective needs a trust region.
+A negative up-weighting influence means that a higher weight of the sample lowers the validation loss; a good
+augmentation has `I_aug < 0`. The influence is unbounded below in the features (linear in `a` for a confidently wrong
+sample), so a cost that minimizes it needs a trust region.
 
-Axes: B samples, D features, K classes; `a = [h; 1]`.
+Axes: B samples, D features, K classes; `a = [h; 1]`. Source: docs/method.md, "Influence" and "Class effects".
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from influence.solvers.solution import Solution
 
 
 def upweight_influence(solution: Solution | Tensor, features: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
-    """Derivative of the validation loss when a sample's weight grows, `-(p - q)^T S [h; 1]`.
+    """Return the derivative of the validation loss in the weight of each sample, `-(p - q)^T S [h; 1]`.
 
-    It is minus the derivative of the sample's own loss when the last layer moves along `S`.
+    It equals minus the derivative of the sample's own loss as the last layer moves along `S`.
 
     Args:
-        solution: What `solve` returned, or a matrix `[K, D+1]`; detached.
+        solution: `S`, the result of `solve` or a matrix `[K, D+1]`; detached.
         features: `[B, D]`; carries gradient.
         logits: `[B, K]`; carries gradient.
         targets: `[B]` int64 or `[B, K]` probabilities.
@@ -46,7 +46,7 @@ def upweight_influence(solution: Solution | Tensor, features: Tensor, logits: Te
     with full_precision(features):
         shares = check_targets(targets, logits)  # [B, K]
         directions = project(append_bias(features), matrix.to(features))  # [B, K]
-        # rows of p - q sum to 0: measured from the target's class, fitted samples lose no digits
+        # rows of p - q sum to 0, so directions may be taken relative to the target's class: no cancellation
         directions = directions - directions.gather(1, shares.argmax(dim=1, keepdim=True))
         return -(residual(logits, shares) * directions).sum(dim=1)
 
@@ -56,15 +56,15 @@ def replacement_influence(
     original: tuple[Tensor, Tensor, Tensor],
     replacement: tuple[Tensor, Tensor, Tensor],
 ) -> Tensor:
-    """Influence of putting each replacement in the place of its original, `I_up(new) - I_up(old)`.
+    """Return the influence of replacing each sample, `I_up(new) - I_up(old)`.
 
-    Divided by the number of training samples it predicts the change of the validation loss; replacements add
-    up to first order.
+    Divided by the number of training samples it predicts the change of the validation loss; replacements are additive
+    to first order.
 
     Args:
-        solution: What `solve` returned, or a matrix `[K, D+1]`; detached.
-        original: Features `[B, D]`, logits `[B, K]` and targets of the samples as they are; detached.
-        replacement: The same of the samples that take their place; features and logits carry gradient.
+        solution: `S`, the result of `solve` or a matrix `[K, D+1]`; detached.
+        original: Features `[B, D]`, logits `[B, K]` and targets of the samples in the training set; detached.
+        replacement: The same of their replacements; features and logits carry gradient.
 
     Returns:
         `[B]`; negative is good.
@@ -85,10 +85,10 @@ def replacement_influence(
 def removal_change(
     solution: Solution | Tensor, features: Tensor, logits: Tensor, targets: Tensor, num_rows: int
 ) -> Tensor:
-    """Predicted change of the validation loss when each sample alone leaves a training set of `num_rows`.
+    """Predict the change of the validation loss if each sample alone is removed from a training set of `num_rows`.
 
     Args:
-        solution: What `solve` returned, or a matrix `[K, D+1]`; detached.
+        solution: `S`, the result of `solve` or a matrix `[K, D+1]`; detached.
         features: `[B, D]`.
         logits: `[B, K]`.
         targets: `[B]` int64 or `[B, K]` probabilities.
@@ -107,10 +107,10 @@ def removal_change(
 
 
 def class_frequencies(logits: Tensor, targets: Tensor) -> Tensor:
-    """Share of every class in the targets.
+    """Return the share of every class in the targets.
 
     Args:
-        logits: `[N, K]`; give the number of classes and the type.
+        logits: `[N, K]`, for the number of classes and the type.
         targets: `[N]` int64 or `[N, K]` probabilities.
 
     Returns:
@@ -127,9 +127,9 @@ def class_frequencies(logits: Tensor, targets: Tensor) -> Tensor:
 
 @torch.no_grad()
 def class_gradients(features: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
-    """Gradient of the mean loss of each class; the solve of each gives the influence on that class.
+    """Return the gradient of the mean loss of each class; its solution gives the influence on that class.
 
-    Class `c` has the loss `sum_i q_ic (-log p_ic) / sum_i q_ic`, so that the sum weighted by
+    The loss of class `c` is `sum_i q_ic (-log p_ic) / sum_i q_ic`; the sum of the gradients weighted by
     `class_frequencies` is `loss_gradient`, for hard and for soft targets.
 
     Args:
@@ -138,8 +138,7 @@ def class_gradients(features: Tensor, logits: Tensor, targets: Tensor) -> Tensor
         targets: `[N]` int64 or `[N, K]` probabilities.
 
     Returns:
-        `[K, K, D+1]`, detached (K times a last layer): class of the loss, then the matrix. Zero for a class without
-        samples.
+        `[K, K, D+1]`, detached; the first axis is the class of the loss. Zero for a class without samples.
 
     Raises:
         TypeError: If labels are not int64 or features and logits are not floating point.

@@ -1,8 +1,8 @@
-"""Curvature of softmax without cancellation, for classifiers that are nearly certain of every sample.
+"""Curvature of softmax without cancellation, for samples that the classifier fits almost exactly.
 
-`C = diag p - p p^T` of a fitted sample has entries of the size `1 - p_top`, which float32 rounds to 0 when
-taken as a difference. A shift of all scores changes nothing, so scores are measured from the most probable
-class: then no large numbers cancel, and the entries keep all their digits however small they are.
+The entries of `C = diag p - p p^T` of a fitted sample are of the size of `1 - p_top`, which float32 rounds to 0 when
+it is computed as a difference. `C` does not depend on a shift of all scores, so scores are taken relative to the most
+probable class: no large numbers cancel, and small entries keep their relative precision.
 
 Axes: N rows, D features, K classes; `top [N, 1]` is the most probable class.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def complement(probs: Tensor, top: Tensor) -> Tensor:
-    """`1 - p`, `[N, K]`; for the top class as the sum of the other probabilities.
+    """Return `1 - p`, `[N, K]`, computed for the most probable class as the sum of the other probabilities.
 
     Example:
         >>> probs = torch.tensor([[30.0, 0.0]]).softmax(dim=1)
@@ -24,22 +24,27 @@ def complement(probs: Tensor, top: Tensor) -> Tensor:
 
 
 def deviation(scores: Tensor, probs: Tensor, top: Tensor) -> Tensor:
-    """Scores, which are overwritten, minus their mean under `p`; times `p` this is the product with `C`.
+    """Subtract from scores `u` their mean under `p`, in place; `p` times the result is `C u`.
 
-    Class-major, as the products that make the scores are then fastest: scores and probs `[K, N]`, top `[1, N]`.
+    The layout is class-major, in which the products that produce the scores are fastest.
+
+    Args:
+        scores: `u`, `[K, N]`; overwritten.
+        probs: `p`, `[K, N]`.
+        top: The most probable class, `[1, N]`.
     """
     scores.sub_(scores.gather(0, top))
     return scores.sub_((probs * scores).sum(dim=0, keepdim=True))
 
 
 def class_curvature(weighted_probs: Tensor, probs: Tensor, spread: Tensor) -> Tensor:
-    """`sum_i w_i C_i`, `[K, K]`, from `w p`, `p` and `spread = w p (1 - p)`, each `[N, K]`."""
+    """Return `sum_i w_i C_i`, `[K, K]`, from `w p`, `p` and `spread = w p (1 - p)`, each `[N, K]`."""
     matrix = -(weighted_probs.T @ probs)
     return torch.diagonal_scatter(matrix, spread.sum(dim=0))
 
 
 def dense_curvature(rows: Tensor, probs: Tensor, weights: Tensor, spread: Tensor) -> Tensor:
-    """`sum_i w_i C_i (x) a_i a_i^T`, `[K(D+1), K(D+1)]`, class-major.
+    """Return `sum_i w_i C_i (x) a_i a_i^T`, `[K(D+1), K(D+1)]`, class-major.
 
     Args:
         rows: `a`, `[N, D+1]`.

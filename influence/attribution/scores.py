@@ -1,20 +1,20 @@
-r"""Which training samples harm, which help, and which are probably mislabelled.
+r"""Influence, self-influence and a mislabel score of every training sample.
 
-Influence is that of a head refitted to stationarity on the given features, where it predicts what refitting would find;
-a head left by SGD is no minimum. For the refit the features are centred and divided by one number, which brings their
-mean variance to 1, so that its decay means the same for every network.
+    influence        -<H^-1 g_val, g_i>   value / N: decrease of the held-out loss if the sample is removed
+    self-influence   <g_i, H^-1 g_i>      influence of the sample on its own loss
+    mislabel         (l_i + l_-i) / 2     loss under the network, and under a head fitted without the sample
 
-    influence        -<H^-1 g_val, g_i>   its value / N is how much the held-out loss falls without the sample
-    self-influence   <g_i, H^-1 g_i>      how far the sample bends the head towards itself
-    mislabel         (l_i + l_-i) / 2     the network's loss, and the loss under a head fitted without the sample
+Influence refers to a head refitted to stationarity on the given features, since a head trained by SGD is not at a
+minimum. For the refit the features are centered and divided by one number that makes their mean variance 1, so that
+the decay of the refit has the same effect for every network.
 
-Labels flipped at random are ranked best by the probability that a classifier *which has not seen the sample* gives
-to its label; what spoils the plain loss is memory. The head's part of it is removed in closed form (`l_-i`). The
-features have theirs: a network that was trained without augmentation knows each image, as it is, with its label. So
-`l_-i` is best taken from features averaged over shifted views of each image; `l_i`, of the image as it is, is near zero
-where all is memorised, and keeps the score right for networks that never learned to see shifted images.
+Randomly flipped labels are ranked best by the loss under a classifier that was not trained on the sample; the loss
+under the network itself is low for memorized labels. `l_-i` removes the part of the head in closed form. The features
+may have memorized the image as well, so `l_-i` is best computed from features averaged over shifted views. `l_i`, of
+the image itself, is near zero where labels are memorized, and keeps the ranking right for networks that are not
+invariant to shifts.
 
-Axes: N training samples, M held-out samples, D features, K classes.
+Axes: N training samples, M held-out samples, D features, K classes. Source: docs/method.md, "Self-influence".
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from influence.refit import Samples, refit_head
 from influence.sample_influence import upweight_influence
 from influence.solvers import Solution, solve
 
-_DECAY = 0.01  # of the refit, on every column; between 0.003 and 0.03 the ranking hardly changes
+_DECAY = 0.01  # of the refit, on every column; the ranking changes little between 0.003 and 0.03
 _REFIT_TOLERANCE = 1e-6
 _SOLVE_TOLERANCE = 1e-6
 _CHUNK = 512  # rows
@@ -43,12 +43,12 @@ class Attribution:
     """Scores of N training samples, in their order, in float64.
 
     Attributes:
-        influence: `[N]`; positive is harmful: the mean held-out loss rises when the sample gets more weight.
+        influence: `[N]`; positive is harmful: the mean held-out loss rises with the weight of the sample.
         self_influence: `[N]`, >= 0.
-        mislabel: `[N]`, >= 0: mean of the loss of the given label under the network, and under a head fitted without
-            the sample; high is suspect.
-        suggested: `[N]` int64, the class that this head finds most probable; often the given one.
-        solution: The solve behind `influence`.
+        mislabel: `[N]`, >= 0: mean of the losses of the given label under the network and under a head fitted without
+            the sample; high values are suspect.
+        suggested: `[N]` int64, the most probable class under the head fitted without the sample.
+        solution: The solution from which `influence` is computed.
     """
 
     influence: Tensor
@@ -72,12 +72,13 @@ def attribute(
 
     Args:
         training: Features `[N, D]` and labels `[N]` int64.
-        logits: `[N, K]`, what the network makes of the training samples.
-        held_out: Features and labels of the influence set, `M` rows; its labels are trusted.
-        views: `[N, D]`, the features of each training sample averaged over augmented views of it, for the mislabel
-            score; `None` takes those of `training`.
-        method: How single samples are solved for, see `SelfResponse`.
-        on_rows: Called with the number of rows that were scored, for a progress bar: N for each set of features.
+        logits: `[N, K]`, the network's logits of the training samples.
+        held_out: Features and labels of the influence set, `M` rows; its labels are assumed correct.
+        views: `[N, D]`, features of each training sample averaged over augmented views, for the mislabel score; `None`
+            takes the features of `training`.
+        method: Inverse of the Hessian for single samples, see `SelfResponse`.
+        on_rows: Called with the number of rows that were scored, for a progress bar; the calls sum to N, or to 2 N
+            with `views`.
 
     Returns:
         The scores.
@@ -119,7 +120,7 @@ def attribute(
 
 
 class _Fit:
-    """The head refitted on standardised features, and its Hessian; in float64."""
+    """A head refitted on standardized features, and its Hessian; in float64."""
 
     def __init__(self, samples: Samples, num_classes: int) -> None:
         features = samples.features.double()
@@ -135,12 +136,12 @@ class _Fit:
         self.hessian = LastLayerHessian(self.features, self.logits, damping=0.0, weight_decay=decay)
 
     def predict(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Other features as the head takes them, and its logits of them."""
+        """Return other features, standardized alike, and their logits."""
         features = (features.double() - self.mean) * self.scale
         return features, append_bias(features) @ self.head.T
 
     def leave_each_out(self, method: ResponseMethod, on_rows: Callable[[int], None]) -> tuple[Tensor, Tensor]:
-        """Self-influence `[N]`, and the logits `[N, K]` of each sample under the head fitted without it."""
+        """Return self-influence `[N]`, and the logits `[N, K]` of each sample under the head fitted without it."""
         respond = SelfResponse(self.hessian, method)
         own, left_out = [], []
         for part in torch.arange(len(self.labels), device=self.labels.device).split(_CHUNK):

@@ -1,18 +1,17 @@
-r"""How each sample pulls the head towards itself: self-influence, and the logits it would have if left out.
+r"""Self-influence of each sample, and its logits under the head fitted without it.
 
-Sample `i` has the gradient `g_i = r_i a_i^T` with `r_i = p_i - q_i`, and curvature `C_i = diag p_i - p_i p_i^T`.
-Everything follows from the response of its own logits to its own gradient, one vector of length K:
+Sample `i` has the gradient `g_i = r_i a_i^T` with `r_i = p_i - q_i`, and the curvature `C_i = diag p_i - p_i p_i^T`.
+Both quantities follow from the response of its own logits to its own gradient, a vector of length K:
 
     response         v_i = (H^-1 g_i) a_i
-    self-influence   s_i = <g_i, H^-1 g_i> = r_i^T v_i          (Koh & Liang, ICML 2017, Eq. 5 with z_test = z)
+    self-influence   s_i = <g_i, H^-1 g_i> = r_i^T v_i          (Koh and Liang, ICML 2017, Eq. 5 with z_test = z)
     left out         z_i + t_i v_i / N,    t_i = 1 / (1 - v_i^T C_i v_i / (N s_i))
 
-Without the factor `t_i` the last line is their first-order estimate (`theta - theta_-i = I_up / N`), too small for
-samples that the head leans on. `t_i` is the exact line search along that direction on the quadratic objective
-without sample `i`; for two classes it is the Newton step, exact in the quadratic approximation (Rad & Maleki, JRSS
-B 2020).
+Without the factor `t_i` the last line is the first-order estimate of Koh and Liang, which is too small for samples of
+high leverage. `t_i` is the exact line search along that direction on the quadratic objective without sample `i`; for
+two classes it gives the Newton step, exact in the quadratic approximation (Rad and Maleki, JRSS B 2020).
 
-Axes: N training rows, B rows of a call, D features, K classes; `a = [h; 1]`.
+Axes: N training rows, B rows of a call, D features, K classes; `a = [h; 1]`. Source: docs/method.md, "Self-influence".
 """
 
 from __future__ import annotations
@@ -29,18 +28,18 @@ from influence.solvers.kronecker import ekfac_response
 from influence.solvers.solution import check_damped
 
 ResponseMethod = Literal["auto", "dense", "ekfac"]
-_MAX_DENSE = 4096  # unknowns K (D+1) that "auto" inverts: 134 MB in float64
-_MOST_LEVERAGE = 0.99  # of t = 1 / (1 - leverage); only an approximate inverse exceeds it
+_MAX_DENSE = 4096  # most unknowns K (D+1) for which "auto" inverts the matrix: 134 MB in float64
+_MOST_LEVERAGE = 0.99  # in t = 1 / (1 - leverage); only an approximate inverse exceeds it
 
 
 class SelfResponse:
-    """Responses `v_i = (H^-1 g_i) a_i`, for any number of samples after one factorisation; all detached.
+    """Responses `v_i = (H^-1 g_i) a_i` of any number of samples after one factorization; all detached.
 
     Args:
         hessian: The damped or decayed Hessian of all training rows.
-        method: "dense" inverts the `[K(D+1), K(D+1)]` matrix in float64, exactly; "ekfac" inverts the Kronecker
-            approximation with the exact diagonal in its eigenbasis, in `K^2 + D^2` operations a sample; "auto" is
-            "dense" for up to 4,096 unknowns.
+        method: "dense" inverts the `[K(D+1), K(D+1)]` matrix exactly, in float64; "ekfac" inverts the Kronecker
+            approximation with the exact diagonal in its eigenbasis, at `K^2 + D^2` operations per sample; "auto" is
+            "dense" up to 4,096 unknowns and "ekfac" above.
 
     Attributes:
         method: The method in force.
@@ -72,7 +71,7 @@ class SelfResponse:
 
     @torch.no_grad()
     def __call__(self, features: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
-        """The responses of some samples.
+        """Return the responses of a batch of samples.
 
         Args:
             features: `[B, D]`.
@@ -94,10 +93,10 @@ class SelfResponse:
 
 
 def self_influence(response: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
-    """Influence of each sample on its own loss, `<g_i, H^-1 g_i>`.
+    """Return the influence of each sample on its own loss, `<g_i, H^-1 g_i>`.
 
-    Divided by the number of training rows it is, to first order, how much the sample's loss rises when it is left
-    out; large for samples that are fitted against the others.
+    Divided by the number of training rows it is, to first order, the increase of the sample's loss when the sample is
+    left out. It is large for samples that the other samples contradict.
 
     Args:
         response: `[B, K]` from `SelfResponse`.
@@ -116,10 +115,10 @@ def self_influence(response: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def leave_one_out_logits(response: Tensor, logits: Tensor, targets: Tensor, num_rows: int) -> Tensor:
-    """Logits of each sample from the head fitted without it, by one line search along its influence.
+    """Return the logits of each sample under the head fitted without it, by one line search along its influence.
 
-    Holds at a stationary point, for a head that minimises the mean loss of `num_rows` rows plus decay, and for
-    removal with the divisor left at `num_rows`, as in `refit_head`.
+    The estimate holds at a stationary point, for a head that minimizes the mean loss of `num_rows` rows plus decay, and
+    for removal with the divisor left at `num_rows`, as in `refit_head`.
 
     Args:
         response: `[B, K]` from `SelfResponse`.
@@ -139,7 +138,7 @@ def leave_one_out_logits(response: Tensor, logits: Tensor, targets: Tensor, num_
     _check_response(response, logits)
     tiny = torch.finfo(logits.dtype).tiny
     size = response.abs().amax(dim=1, keepdim=True).clamp(min=tiny)
-    unit = response / size  # the square of a response overflows where the Hessian is all but 0
+    unit = response / size  # the square of a response overflows where the Hessian is nearly 0
     probs = logits.softmax(dim=1)
     spread = unit - (probs * unit).sum(dim=1, keepdim=True)
     curvature = size[:, 0] * (probs * spread.square()).sum(dim=1)  # v^T C v / size
@@ -149,7 +148,7 @@ def leave_one_out_logits(response: Tensor, logits: Tensor, targets: Tensor, num_
 
 
 def _inverse(hessian: LastLayerHessian) -> Tensor:
-    """The inverse of the Hessian as a matrix, in float64."""
+    """Return the inverse of the Hessian as a matrix, in float64."""
     factor, failed = torch.linalg.cholesky_ex(hessian.dense().double())
     if bool(failed):
         raise ValueError("expected a positive definite Hessian, found it numerically singular; raise damping or decay")

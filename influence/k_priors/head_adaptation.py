@@ -1,8 +1,8 @@
-"""Adapt the convex head by its K-prior: a cheap oracle for removals, additions and regulariser sweeps.
+"""Adaptation of the convex head by its K-prior: additions, removals, and changes of the decay.
 
-One Newton step from the old head is the influence estimate; here the steps go on to the minimum.
+The first Newton step from the old head is the influence estimate; the minimizer continues to convergence.
 
-Axes: M rows of the memory, D features, K classes. The method and its source: `influence.k_prior`.
+Axes: M rows of the memory, D features, K classes. Source: docs/method.md, "K-priors".
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ def k_prior_objective(
     removed: tuple[Tensor, Tensor] | None = None,
     weight_decay: float | Tensor | None = None,
 ) -> HeadObjective:
-    """The K-prior with what has changed, as an objective of the head.
+    """Return the K-prior, with additions, removals and a new decay, as an objective of the head.
 
     Args:
         prior: The K-prior.
         added: New samples, in the columns of `prior.features`.
         removed: Rows of the memory `[R]` int64, each once, and their labels `[R]` or probabilities `[R, K]`. Each must
-            be remembered with a weight of at least 1, or the objective is not convex.
-        weight_decay: The `delta` to have, of the sum, as in `remember`; by default that of the past.
+            have a weight of at least 1 in the memory, as the objective is not convex otherwise.
+        weight_decay: The new `delta`, of the sum, as in `remember`; by default the past one.
 
     Returns:
-        The objective; `objective.gradient(head)` is the gradient that stands for the one on all data.
+        The objective; `objective.gradient(head)` replaces the gradient on all data.
 
     Raises:
         TypeError: If labels are not int64.
@@ -66,7 +66,7 @@ def adapt_head(
     weight_decay: float | Tensor | None = None,
     tol: float = 1e-9,
 ) -> Tensor:
-    """Adapt a head to added or removed samples or another weight decay; exact retraining if all is remembered.
+    """Adapt a head to added samples, removed samples or another decay; exact retraining if the memory is all data.
 
     Args:
         prior: The K-prior, see `remember` and, for other features, `with_features`.
@@ -90,7 +90,7 @@ def adapt_head(
 
 
 def _check_rows(rows: Tensor, weights: Tensor) -> None:
-    """Raise unless all rows are of the memory, each once, each of weight 1 or more."""
+    """Check that all rows are in the memory, each once and with a weight of at least 1."""
     if rows.dtype != torch.int64 or rows.ndim != 1:
         raise TypeError(f"expected removed rows as int64 [R], found {rows.dtype} {list(rows.shape)}")
     if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < len(weights):

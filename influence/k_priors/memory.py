@@ -1,6 +1,6 @@
-"""Which past inputs a K-prior remembers.
+"""Selection of the past inputs that a K-prior keeps in memory.
 
-Axes: N past inputs, M of them in the memory, K classes.
+Axes: N past inputs, M of them in the memory, K classes. Source: docs/method.md, "K-priors".
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ Selection = Literal["top", "random", "weighted"]
 
 
 class Memory(NamedTuple):
-    """Rows of the past data and what each counts.
+    """Rows of the past data and their weights.
 
     Attributes:
         rows: `[M]` int64, each at most once, in increasing order.
-        weights: `[M]`, float64, how many past inputs each stands for.
+        weights: `[M]`, float64, the number of past inputs that each represents.
     """
 
     rows: Tensor
@@ -26,13 +26,13 @@ class Memory(NamedTuple):
 
 
 def uncertainty(probs: Tensor) -> Tensor:
-    """How much the prediction moves with the logits, `sum_c p_c (1 - p_c)`.
+    """Return `sum_c p_c (1 - p_c)`, the trace of the derivative of the probabilities in the logits.
 
     Args:
         probs: `[N, K]`, rows of sum 1.
 
     Returns:
-        `[N]` in [0, 1 - 1/K]: 0 where the model is certain.
+        `[N]` in [0, 1 - 1/K]; 0 for a prediction of probability 1.
 
     Example:
         >>> uncertainty(torch.tensor([[1.0, 0.0], [0.5, 0.5]])).tolist()
@@ -44,18 +44,19 @@ def uncertainty(probs: Tensor) -> Tensor:
 def select_memory(
     probs: Tensor, size: int, selection: Selection = "weighted", generator: torch.Generator | None = None
 ) -> Memory:
-    """Choose a memory (Khan and Swaroop 2021 take the most uncertain inputs).
+    """Select a memory; Khan and Swaroop (2021) take the most uncertain inputs.
 
-    For logistic regression the weighted random memory reproduces retraining best: mean error of the probabilities
-    at 10 % memory 0.005, against 0.025 for `top` and 0.036 for `random` (`benchmarks/results/k_priors_glm.md`).
+    For logistic regression the weighted random memory reproduces retraining best: the mean error of the probabilities
+    with a memory of 10 % is 0.005, against 0.025 for "top" and 0.036 for "random"
+    (`benchmarks/results/k_priors_glm.md`).
 
     Args:
-        probs: `[N, K]`, predictions of the old model on the past inputs; used by `top` only.
+        probs: `[N, K]`, predictions of the old model on the past inputs; only "top" reads the values.
         size: M, 1 to N.
-        selection: `top` takes the inputs of the highest `uncertainty`, each of weight 1; `random` draws uniformly,
-            each of weight 1; `weighted` draws uniformly and gives each the weight N/M, which makes the sum over the
-            memory an unbiased estimate of the sum over all past inputs.
-        generator: Of the draw.
+        selection: "top" takes the inputs of the highest `uncertainty`, with weight 1; "random" draws uniformly, with
+            weight 1; "weighted" draws uniformly, with weight N/M, which makes the sum over the memory an unbiased
+            estimate of the sum over all past inputs.
+        generator: Generator of the draw; by default torch's.
 
     Returns:
         The memory.

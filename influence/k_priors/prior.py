@@ -1,20 +1,21 @@
-r"""Knowledge-adaptation priors: adapt a model from a small memory of its past, without training it again.
+r"""Knowledge-adaptation prior: a substitute for the past objective, from a memory of past inputs.
 
-A model `f*` with weights `w*` minimises `sum_{i in D} l(y_i, f(x_i)) + (delta/2) ||w||^2`: sums, not means. Its
-K-prior on a memory `M` with the weights `m_i` is
+A model `f*` with weights `w*` minimizes `sum_{i in D} l(y_i, f(x_i)) + (delta/2) ||w||^2`; these are sums, not means.
+Its K-prior on a memory `M` with weights `m_i` is
 
     K(w) = sum_{i in M} m_i l(softmax f*(x_i), f(x_i)) + (delta/2) ||w||^2 - delta <w, w*>
 
-whose gradient stands for that of the past objective. Adding data adds `sum l(y, f)`, removing data subtracts it,
-another regulariser takes the place of `(delta/2) ||w||^2`, while the pull `delta w*` of the past stays. With `M = D`
-the gradient of a linear model is that of the past objective at every `w`, so that minimising is exact retraining; for
-any other model they differ by `sum_{D without M} J_i^T (h_i - h_i*) + sum_D (J_i - J_i*)^T (h_i* - y_i)`, where `h`
-are the probabilities and `J` the Jacobian of the logits: small where little is left out and the residuals are small.
+whose gradient replaces that of the past objective. Adding data adds `sum l(y, f)`, removing data subtracts it, and
+another decay replaces `delta` in the second term only. With `M = D` and a linear model, the gradient equals that of the
+past objective at every `w`, so that minimizing is exact retraining. For other models the gradients differ by
+`sum_{D without M} J_i^T (h_i - h_i*) + sum_D (J_i - J_i*)^T (h_i* - y_i)`, where `h` are the probabilities and `J` is
+the Jacobian of the logits.
 
-Here each input, past, added or removed, is a point that counts `soft` times with the old model's probabilities as its
-target and `hard` times with its label: (m, 0) in the memory, (0, 1) added, (m, -1) in the memory and removed.
+Each past, added or removed input is a point with weight `soft` for the old model's probabilities as target and weight
+`hard` for its label: (m, 0) in the memory, (0, 1) added, (m, -1) in the memory and removed.
 
-Axes: P points, D features, K classes. Source: Khan and Swaroop, *Knowledge-Adaptation Priors*, NeurIPS 2021.
+Axes: P points, D features, K classes. Source: docs/method.md, "K-priors"; Khan and Swaroop, *Knowledge-Adaptation
+Priors*, NeurIPS 2021.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from influence.last_layer import append_bias
 
 
 class KPrior(NamedTuple):
-    """What a head remembers of its training.
+    """K-prior of a head.
 
     Attributes:
-        features: Of the memory, `[M, D]`.
-        probs: What the old model says of it, `[M, K]`.
-        weights: How many past inputs each stands for, `[M]`, >= 0.
+        features: Features of the memory, `[M, D]`.
+        probs: Predictions of the old model, `[M, K]`.
+        weights: Number of past inputs that each row represents, `[M]`, >= 0.
         head: The old head `w*` in the columns of `features`, `[K, D+1]`, bias last; 0 drops the weight term.
-        decay: The old `delta` of each column, `[D+1]`; it belongs to a sum over samples.
+        decay: The old `delta` of each column, `[D+1]`, of a sum over samples.
     """
 
     features: Tensor
@@ -47,12 +48,12 @@ class KPrior(NamedTuple):
 
 
 def point_loss(logits: Tensor, labels: Tensor, old_probs: Tensor, soft: Tensor, hard: Tensor) -> Tensor:
-    """`soft l(old_probs, f) + hard l(labels, f)`, summed over points; also for a network's logits.
+    """Return `sum soft l(old_probs, f) + hard l(labels, f)` over points, for the logits of a head or of a network.
 
     Args:
         logits: `[P, K]`; carries gradient.
-        labels: `[P]` int64, or `[P, K]` probabilities; of no effect where `hard` is 0.
-        old_probs: `[P, K]`, the old model's; of no effect where `soft` is 0.
+        labels: `[P]` int64, or `[P, K]` probabilities; without effect where `hard` is 0.
+        old_probs: `[P, K]`, predictions of the old model; without effect where `soft` is 0.
         soft: `[P]`.
         hard: `[P]`; -1 for a removed sample.
 
@@ -63,45 +64,32 @@ def point_loss(logits: Tensor, labels: Tensor, old_probs: Tensor, soft: Tensor, 
         TypeError: If labels are not int64.
         ValueError: If labels or probabilities do not fit the logits.
     """
-    targets = point_targets(labels, old_probs, soft, hard, logits)
+    targets = soft[:, None] * old_probs + hard[:, None] * check_targets(labels, logits)
     return ((soft + hard) * logits.logsumexp(dim=1) - (targets * logits).sum(dim=1)).sum()
 
 
-def point_targets(labels: Tensor, old_probs: Tensor, soft: Tensor, hard: Tensor, logits: Tensor) -> Tensor:
-    """`soft old_probs + hard onehot(labels)`, `[P, K]`: what the logits of a point are multiplied with in its loss.
-
-    Args:
-        labels: `[P]` int64, or `[P, K]` probabilities.
-        old_probs: `[P, K]`.
-        soft: `[P]`.
-        hard: `[P]`.
-        logits: `[P, K]`, for their shape and type.
-    """
-    return soft[:, None] * old_probs + hard[:, None] * check_targets(labels, logits)
-
-
 def weight_gradient(weights: Tensor, old_weights: Tensor, decay: float | Tensor, old_decay: float | Tensor) -> Tensor:
-    """Gradient of the weight term, `decay w - old_decay w*`; at equal decay the pull back to `w*`.
+    """Return the gradient of the weight term, `decay w - old_decay w*`.
 
     Args:
         weights: `w`, any shape.
         old_weights: `w*`, of the same shape.
-        decay: The `delta` to have, a number or broadcast to the shape.
-        old_decay: The `delta` of the past.
+        decay: The new `delta`, a number or a tensor that broadcasts to the shape.
+        old_decay: The past `delta`.
     """
     return decay * weights - old_decay * old_weights
 
 
 @torch.no_grad()
 def remember(features: Tensor, head: Tensor, weight_decay: float | Tensor, weights: Tensor | None = None) -> KPrior:
-    """Make the K-prior of a head.
+    """Build the K-prior of a head.
 
     Args:
-        features: `[M, D]`, the memory as the old model sees it.
-        head: `[K, D+1]`, the old head, bias last; best at the minimum, where the K-prior holds the past gradient.
-        weight_decay: The `delta` it was trained with, of the sum over samples: a weight decay of the mean times the
-            number of samples. A number spares the bias, a tensor `[D+1]` gives each column its own.
-        weights: `[M]`, >= 0, how many past inputs each stands for; by default one.
+        features: `[M, D]`, features of the memory under the old model.
+        head: `[K, D+1]`, the old head, bias last. The K-prior reproduces the past gradient if it is at the minimum.
+        weight_decay: The `delta` of the past training, of the sum over samples: a weight decay of the mean loss times
+            the number of samples. A number applies to all columns but the bias, a tensor `[D+1]` has one per column.
+        weights: `[M]`, >= 0, the number of past inputs that each row represents; by default 1.
 
     Returns:
         The K-prior, in float64.
@@ -112,7 +100,7 @@ def remember(features: Tensor, head: Tensor, weight_decay: float | Tensor, weigh
     features = features.detach().double()
     check_finite("features and head", features, head)
     check_matrix("head", head, (len(head), features.shape[1] + 1))
-    head = head.detach().double() - head.detach().double().mean(dim=0)  # a shift of all classes is no change
+    head = head.detach().double() - head.detach().double().mean(dim=0)  # a shift of all classes has no effect
     weights = features.new_ones(len(features)) if weights is None else weights.to(features)
     if weights.shape != (len(features),) or not bool((weights >= 0).all()):
         raise ValueError(f"expected weights [{len(features)}], >= 0, found {list(weights.shape)}; one for each row")
@@ -121,16 +109,16 @@ def remember(features: Tensor, head: Tensor, weight_decay: float | Tensor, weigh
 
 
 def with_features(prior: KPrior, features: Tensor, head: Tensor | None = None) -> KPrior:
-    """The same memory seen by another model: what the old model says of it stays.
+    """Return the K-prior of the same memory under the features of another model; the predictions are kept.
 
     Args:
         prior: The K-prior.
-        features: `[M, D']`, the same inputs, in the same order.
-        head: `[K, D'+1]`, where the old head is in the new columns, e.g. the ones that both share and 0 elsewhere. By
-            default there is no weight term: pure distillation with decay.
+        features: `[M, D']`, features of the same inputs, in the same order.
+        head: `[K, D'+1]`, the old head in the new columns, for instance with its values in the shared columns and 0
+            elsewhere. By default there is no weight term, which is distillation with decay.
 
     Returns:
-        A K-prior in the new columns, with the decay of the weights and the bias of the old one.
+        A K-prior in the new columns, with the old decay of the weights and of the bias.
 
     Raises:
         ValueError: If shapes do not match or a value is not finite.

@@ -1,4 +1,4 @@
-"""Inverse-Hessian-vector products for the last layer, one file per family of methods."""
+"""Inverse-Hessian-vector products of the last layer, one file per family of methods."""
 
 from influence.solvers.dispatch import Method, choose, solve
 from influence.solvers.solution import ConvergenceWarning, Solution

@@ -1,8 +1,8 @@
-"""Conjugate gradients on `[K, D+1]` matrices, plain or preconditioned (Hestenes & Stiefel 1952).
+"""Conjugate gradients on `[K, D+1]` matrices, plain or preconditioned (Hestenes and Stiefel 1952).
 
-For symmetric positive semi-definite `H` and a right-hand side in its range; it minimises the H-norm of the
-error over the Krylov space, so started at 0 it never leaves the subspace of zero column sums in which every
-loss gradient lies. About `sqrt(condition) / 2 * log(2 / tol)` products.
+For symmetric positive semi-definite `H` and a right-hand side in its range. Each iterate minimizes the H-norm of the
+error over the Krylov space; started at 0, it therefore remains in the subspace of zero column sums, which contains
+every loss gradient. About `sqrt(condition) / 2 * log(2 / tol)` products are needed.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from influence.last_layer import LastLayerHessian
 from influence.solvers.half import HalfHessian
 from influence.solvers.solution import Iterate
 
-# products between two readings of the residual: on an accelerator, reading waits for the device
+# products between two readings of the residual; on an accelerator a reading waits for the device
 _CHECK_EVERY = {"cpu": 1}
 _CHECK_EVERY_ELSEWHERE = 8
-_HALF_REDUCTION = 0.1  # of the residual in one run with bfloat16 products, which stall at 0.005 to 0.05
+_HALF_REDUCTION = 0.1  # of the residual per run with bfloat16 products, which stall at 0.005 to 0.05
 
 
 def conjugate_gradient(
@@ -33,14 +33,14 @@ def conjugate_gradient(
 ) -> Iterate:
     """Solve `H S = g`, restarting from the true residual until that meets the tolerance.
 
-    The residual carried by the recursion drifts from the true one in float32; a restart replaces it, for as
-    long as that lowers the true residual by a tenth. With `half`, steps are taken with its cheaper products and
-    each run aims at a tenth of the residual (iterative refinement); the first that does not halve it is the last
-    of its kind. A breakdown (`p^T H p` not positive or not finite) keeps the last good iterate. Cut short, the
-    iterate is still the best of its Krylov space in the H-norm, though its residual may exceed 1.
+    In float32 the residual of the recursion drifts from the true one. A restart recomputes it; restarts continue as
+    long as each lowers the true residual by a tenth. With `half`, steps use its cheaper products and each run reduces
+    the residual to a tenth (iterative refinement); after the first run that does not halve it, full products are used.
+    A breakdown (`p^T H p` not positive or not finite) keeps the last finite iterate. At `max_iterations` the iterate is
+    the best of its Krylov space in the H-norm, although its residual may exceed 1.
 
     Returns:
-        The iterate, the number of Hessian products spent on steps, the true residual.
+        The iterate, the number of Hessian products of all steps, and the true relative residual.
     """
     value = torch.zeros_like(gradient) if initial is None else initial.clone()
     remainder = gradient if initial is None else gradient - hessian @ value
@@ -62,7 +62,7 @@ def conjugate_gradient(
         elif not error < 0.9 * previous:
             return Iterate(step, spent, error / scale)
         else:
-            aim = target / 2  # margin for the drift, from the second run on
+            aim = target / 2  # a margin for the drift, from the second run on
         value, remainder = step, rest
     return Iterate(value, spent, error / scale)
 
@@ -74,7 +74,7 @@ def _run(
     max_iterations: int,
     precondition: Callable[[Tensor], Tensor] | None,
 ) -> tuple[Tensor, int]:
-    """One run of the recursion from zero, without waiting for the device between checks."""
+    """Run the recursion from zero, without waiting for the device between checks."""
     every = _CHECK_EVERY.get(remainder.device.type, _CHECK_EVERY_ELSEWHERE)
     remainder = remainder.clone()
     scaled = remainder if precondition is None else precondition(remainder)

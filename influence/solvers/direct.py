@@ -1,11 +1,11 @@
-r"""Dense solves, exact up to rounding: Cholesky in weight space, and Woodbury in sample space.
+r"""Dense solves, exact up to rounding: Cholesky in weight space and Woodbury in sample space.
 
 With `R_i = sqrt(w_i) B_i (x) a_i^T`, `B_i = diag(sqrt p_i) (I - 1 p_i^T)`, so that `B_i^T B_i = diag p_i -
 p_i p_i^T`, the Hessian is `H = R^T R + L`, `L = diag(damping + decay)`, and
 
     H^-1 = L^-1 - L^-1 R^T (I + R L^-1 R^T)^-1 R L^-1.
 
-The inner matrix has `N K` rows in place of `K (D+1)`: smaller when there are fewer rows than features.
+The inner matrix has `N K` rows instead of `K (D+1)`: smaller if there are fewer rows than features.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ _REFINEMENTS = 4
 
 
 def cholesky(hessian: LastLayerHessian, gradient: Tensor, tol: float, max_iterations: int) -> Iterate:
-    """Factorise the `[K(D+1), K(D+1)]` matrix, solve and refine.
+    """Factorize the `[K(D+1), K(D+1)]` matrix, solve and refine.
 
-    A column without damping or decay is singular in one direction, the same number in all classes; adding
-    `1 1^T` there leaves the solution of a gradient with column sum 0 as it is, so an undecayed bias is no
-    obstacle. Returns NaN, which the caller turns into a failed solution, if the matrix is not numerically
-    positive definite.
+    A column without damping or decay is singular in one direction, the same number for all classes. Adding a multiple
+    of `1 1^T` there does not change the solution of a gradient with column sums 0, so an undecayed bias is allowed.
+    The value is NaN, which `finish` reports as a failed solution, if the matrix is not numerically positive definite.
 
     Raises:
         ValueError: If the matrix has more than 20,000 rows.
@@ -50,16 +49,16 @@ def cholesky(hessian: LastLayerHessian, gradient: Tensor, tol: float, max_iterat
 
 
 def woodbury(hessian: LastLayerHessian, gradient: Tensor, tol: float, max_iterations: int) -> Iterate:
-    """Factorise the `[N K, N K]` matrix of the samples, solve and refine.
+    """Factorize the `[N K, N K]` matrix of the samples, solve and refine.
 
-    In float64 inside: the difference of the two terms cancels by the ratio of largest eigenvalue and damping.
+    Computed in float64, as the two terms cancel by the ratio of the largest eigenvalue and the damping.
 
     Raises:
         ValueError: If `N K` exceeds 20,000, or a column has neither damping nor decay.
     """
     check_damped(hessian, "woodbury")
     rows, probs, diagonal = hessian.rows.double(), hessian.probs.double(), hessian.diagonal.double()
-    probs = probs / probs.sum(dim=1, keepdim=True)  # a sum off by 1e-7 would act on the null space
+    probs = probs / probs.sum(dim=1, keepdim=True)  # a sum that is 1e-7 off would act on the null space
     samples = probs.numel()
     _check_size(samples, "woodbury")
     root = (hessian.row_weights.double()[:, None] * probs).sqrt()  # [N, K]

@@ -1,4 +1,4 @@
-"""`solve`: one entry to every inverse-Hessian-vector product `S = H^-1 g`."""
+"""Choice and call of a method for the inverse-Hessian-vector product `S = H^-1 g`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from influence.solvers.neumann import neumann
 from influence.solvers.solution import Iterate, Solution, finish, warn_if_unconverged
 
 Method = Literal["auto", "cholesky", "woodbury", "cg", "kronecker_cg", "neumann", "kfac", "ekfac", "identity"]
-CONTROLS = ("identity", "kfac", "ekfac")  # not solvers: they never warn
-_BREAK_EVEN = 5.0  # damping over mean eigenvalue at which the preconditioner repays its making; measured
-_DENSE = 512  # rows of a matrix whose factorisation costs no more than about 50 products
+CONTROLS = ("identity", "kfac", "ekfac")  # approximations for comparison; they never warn
+_BREAK_EVEN = 5.0  # damping over mean eigenvalue below which the preconditioner saves time; measured
+_DENSE = 512  # rows of a matrix whose factorization costs about 50 products
 
 
 @torch.no_grad()
@@ -33,17 +33,17 @@ def solve(
     max_iterations: int = 200,
     initial: Tensor | None = None,
 ) -> Solution:
-    """Solve `H S = g` for the last-layer Hessian; `S` is what Koh & Liang call s_test.
+    """Solve `H S = g` for the last-layer Hessian; `S` is called s_test by Koh and Liang (2017).
 
     Args:
-        hessian: The damped Hessian, from all rows at once: averaging solves of small batches inflates `S`.
+        hessian: The damped Hessian of all rows; the mean of the solutions of small batches is too large.
         gradient: `g`, `[K, D+1]`, the gradient of the mean validation loss.
-        method: "cg"; "kronecker_cg" (preconditioned: small damping, many rows); "cholesky" (few unknowns);
-            "woodbury" (few rows); "auto" (one of these, see `choose`); "neumann" (the series of Koh & Liang,
-            slow); or a control that solves nothing: "identity" (returns `g`), "kfac", "ekfac".
-        tol: Largest relative residual to accept, > 0. Beyond 1e-2 sampling noise of `g` dominates.
-        max_iterations: Most Hessian products, >= 1.
-        initial: `[K, D+1]` warm start of the iterative methods, e.g. the value of the previous solve.
+        method: "cg"; "kronecker_cg" (preconditioned, for small damping and many rows); "cholesky" (few unknowns);
+            "woodbury" (few rows); "auto" (one of these, see `choose`); "neumann" (the series of Koh and Liang, slow);
+            or, for comparison, an approximation that meets no tolerance: "identity" (returns `g`), "kfac", "ekfac".
+        tol: Largest relative residual to accept, > 0. Below 1e-2 the sampling noise of `g` dominates the error.
+        max_iterations: Largest number of Hessian products, >= 1.
+        initial: `[K, D+1]`, warm start of the iterative methods, for instance the value of the previous solve.
 
     Returns:
         The solution, detached, with its true residual.
@@ -71,12 +71,11 @@ def solve(
 
 
 def choose(hessian: LastLayerHessian) -> Method:
-    """What "auto" stands for.
+    """Return the method that "auto" selects.
 
-    Dense where a side of the square root has at most 512 entries: exact at the price of a few products. Else
-    conjugate gradients, preconditioned where that takes less time: if damping and decay are below five times the
-    mean eigenvalue (the condition number is then large enough), and further below it with less than two rows a
-    column (the Kronecker factors then describe the Hessian badly).
+    A dense method if the matrix has at most 512 rows, in weight or in sample space. Otherwise conjugate gradients,
+    preconditioned if damping and decay are below five times the mean eigenvalue; the bound is lower with fewer than two
+    rows per column, as the Kronecker factors then approximate the Hessian badly.
     """
     classes, columns = hessian.shape
     damped = hessian.diagonal > 0

@@ -3,16 +3,14 @@ r"""Kronecker approximation of the last-layer Hessian, with damping and decay in
 `H = sum_i w_i C_i (x) a_i a_i^T + I (x) L` with `C_i = diag p_i - p_i p_i^T` and `L = diag(damping + decay)`.
 With `b_i = L^-1/2 a_i`, `H = L^1/2 [sum_i w_i C_i (x) b_i b_i^T + I] L^1/2`, so a different decay for every
 column stays exact. The bracket is replaced by `(Qc (x) Qb) (d + 1) (Qc (x) Qb)^T`, `Qc` the eigenbasis of
-`sum_i w_i C_i` and `Qb` that of a mean of `b_i b_i^T`:
+`sum_i w_i C_i` and `Qb` that of a mean of `b_i b_i^T`, in three ways:
 
     kronecker_cg   mean weighted by trace(C_i), which keeps the trace exact; d[k, j] = value_c[k] * value_b[j]
-    kfac           plain mean, the same d                                        (Martens & Grosse 2015)
-    ekfac          plain mean, d[k, j] = sum_i w_i (Qc^T C_i Qc)_kk (Qb^T b_i)_j^2    (George et al. 2018),
-    exact
+    kfac           plain mean, the same d                                        (Martens and Grosse 2015)
+    ekfac          plain mean, d[k, j] = sum_i w_i (Qc^T C_i Qc)_kk (Qb^T b_i)_j^2    (George et al. 2018)
 
-As a preconditioner it pays for small damping and many rows; alone its residual is near or above 1. Weighting
-by the trace halves the iterations where most samples are fitted and a few carry the curvature; elsewhere it
-costs nothing.
+As a preconditioner it saves time for small damping and many rows; as a solution its residual is near or above 1. The
+weighting by the trace halves the iterations where most samples are fitted and a few have most of the curvature.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ Response = Callable[[Tensor, Tensor], Tensor]  # [B, K], [B, D+1] -> [B, K]
 
 @torch.no_grad()
 def kronecker_preconditioner(hessian: LastLayerHessian, half: HalfHessian | None = None) -> Inverse:
-    """Inverse of the approximation with the trace of the Hessian; `half` makes and applies it at less cost.
+    """Return the inverse of the approximation that keeps the trace; `half` computes it with bfloat16 products.
 
     Raises:
         ValueError: If some column has neither damping nor decay.
@@ -48,7 +46,7 @@ def kronecker_preconditioner(hessian: LastLayerHessian, half: HalfHessian | None
 
 @torch.no_grad()
 def kfac_inverse(hessian: LastLayerHessian) -> Inverse:
-    """Inverse of the approximation by plain means.
+    """Return the inverse of the approximation by plain means.
 
     Raises:
         ValueError: If some column has neither damping nor decay.
@@ -60,7 +58,7 @@ def kfac_inverse(hessian: LastLayerHessian) -> Inverse:
 
 @torch.no_grad()
 def ekfac_inverse(hessian: LastLayerHessian) -> Inverse:
-    """Inverse of the approximation by plain means, with the true diagonal of the Hessian in their eigenbasis.
+    """Return the inverse of the approximation by plain means, with the Hessian's diagonal in their eigenbasis.
 
     Raises:
         ValueError: If some column has neither damping nor decay.
@@ -72,7 +70,7 @@ def ekfac_inverse(hessian: LastLayerHessian) -> Inverse:
 
 @torch.no_grad()
 def ekfac_response(hessian: LastLayerHessian) -> Response:
-    """`(H^-1 r a^T) a` of the approximation "ekfac", as a function of `r` `[B, K]` and `a` `[B, D+1]`.
+    """Return `(H^-1 r a^T) a` of the approximation "ekfac", as a function of `r` `[B, K]` and `a` `[B, D+1]`.
 
     Raises:
         ValueError: If some column has neither damping nor decay.
@@ -90,7 +88,7 @@ def ekfac_response(hessian: LastLayerHessian) -> Response:
 
 
 class _Eigenbasis:
-    """Eigenvectors and eigenvalues of the factors; `column_weights [N]` weight the mean of `b_i b_i^T`."""
+    """Eigenvectors and eigenvalues of the factors; `column_weights` `[N]` are those of the mean of `b_i b_i^T`."""
 
     def __init__(self, hessian: LastLayerHessian, column_weights: Tensor, half: HalfHessian | None = None) -> None:
         with full_precision(hessian.rows):
@@ -103,12 +101,12 @@ class _Eigenbasis:
             self.Qb = scale[:, None] * basis  # L^-1/2 times the eigenvectors
 
     def kronecker_spectrum(self) -> Tensor:
-        """Products of the eigenvalues of the factors, `[K, D+1]`."""
+        """Return the products of the eigenvalues of the factors, `[K, D+1]`."""
         products: Tensor = self.class_values.clamp(min=0)[:, None] * self.column_values.clamp(min=0)
         return products
 
     def exact_spectrum(self, hessian: LastLayerHessian) -> Tensor:
-        """Diagonal of the Hessian in this basis, `[K, D+1]`."""
+        """Return the diagonal of the Hessian in this basis, `[K, D+1]`."""
         with full_precision(hessian.rows):
             mean = hessian.probs @ self.Qc
             spread = hessian.weighted_probs @ self.Qc.square() - hessian.row_weights[:, None] * mean.square()
@@ -116,7 +114,7 @@ class _Eigenbasis:
             return exact.clamp(min=0)
 
     def inverse(self, spectrum: Tensor, dtype: torch.dtype | None = None) -> Inverse:
-        """Rotate, divide by `spectrum + 1`, rotate back; rotations in `dtype`."""
+        """Return the inverse: rotate, divide by `spectrum + 1`, rotate back; the rotations in `dtype`."""
         share = 1 / (spectrum + 1)
         dtype = dtype or share.dtype
         Qc, Qb = self.Qc.to(dtype), self.Qb.to(dtype)
@@ -131,5 +129,5 @@ class _Eigenbasis:
 
 
 def _gram(rows: Tensor, weights: Tensor) -> Tensor:
-    """`sum_i w_i a_i a_i^T`, `[D+1, D+1]`."""
+    """Return `sum_i w_i a_i a_i^T`, `[D+1, D+1]`."""
     return (rows * weights[:, None]).T @ rows

@@ -1,8 +1,8 @@
-"""LiSSA as Koh & Liang (2017) use it, without its noise: the Neumann series over all rows.
+"""Neumann series over all rows: LiSSA as used by Koh and Liang (2017), without its sampling noise.
 
-`S_0 = 0`, `S_j+1 = g/s + (I - H/s) S_j` converges to `H^-1 g` if `s` exceeds half the largest eigenvalue of
-`H`; the error falls by `1 - smallest/s` a step, so thousands of steps where conjugate gradients need tens.
-For comparison.
+`S_0 = 0`, `S_j+1 = g/s + (I - H/s) S_j` converges to `H^-1 g` if `s` exceeds half the largest eigenvalue of `H`. The
+error falls by the factor `1 - smallest/s` per step: thousands of steps where conjugate gradients need tens. The method
+is for comparison.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ _CHECK_EVERY = 10
 
 
 def largest_eigenvalue_bound(hessian: LastLayerHessian) -> float:
-    """Upper bound of the spectrum: largest eigenvalue of `sum_i w_i c_i a_i a_i^T`, plus damping and decay.
+    """Return an upper bound of the spectrum.
 
+    The bound is the largest eigenvalue of `sum_i w_i c_i a_i a_i^T`, plus damping and decay;
     `c_i = 2 max_k p_ik (1 - p_ik)` bounds the spectrum of `diag p_i - p_i p_i^T` (Gershgorin 1931).
     """
     scaled = hessian.rows * (2 * hessian.spread.amax(dim=1, keepdim=True))
@@ -33,7 +34,7 @@ def neumann(
     max_iterations: int,
     initial: Tensor | None = None,
 ) -> Iterate:
-    """Sum the series until the residual meets the tolerance, which is checked every 10 terms."""
+    """Sum the series until the residual meets the tolerance, checked every 10 terms."""
     scale = largest_eigenvalue_bound(hessian)
     target = tol * gradient.norm()
     value = gradient / scale if initial is None else initial

@@ -1,4 +1,4 @@
-"""What a solve returns, and the warning it gives when it misses its tolerance."""
+"""Result of a solve, iterative refinement, and the warning about a missed tolerance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from influence.last_layer import LastLayerHessian
 
 
 class Iterate(NamedTuple):
-    """A candidate `[K, D+1]`, the iterations it took and, where the method has measured it, its true residual."""
+    """A candidate `[K, D+1]`, its number of iterations and, if the method computed it, its true relative residual."""
 
     value: Tensor
     iterations: int
@@ -31,11 +31,10 @@ class Solution:
 
     Attributes:
         value: `S`, `[K, D+1]`, detached.
-        relative_residual: `||H S - g|| / ||g||` in the Frobenius norm, computed anew from `value`; 0 if `g`
-            is 0.
-        iterations: Hessian products of an iterative method, factorised solves of a direct one.
-        method: The method used, after "auto" has chosen.
-        converged: Whether the residual is within the tolerance.
+        relative_residual: `||H S - g|| / ||g||` in the Frobenius norm, computed from `value`; 0 if `g` is 0.
+        iterations: Hessian products of an iterative method, solves with the factor of a direct one.
+        method: The method used; never "auto".
+        converged: True if the residual is within the tolerance.
     """
 
     value: Tensor
@@ -46,7 +45,7 @@ class Solution:
 
 
 def relative_residual(hessian: LastLayerHessian, value: Tensor, gradient: Tensor) -> float:
-    """`||H S - g|| / ||g||`, from a fresh product; infinite if `value` is not finite."""
+    """Return `||H S - g|| / ||g||`; infinite if `value` is not finite."""
     ratio = float((hessian @ value - gradient).norm() / gradient.norm())
     return ratio if ratio == ratio else float("inf")
 
@@ -58,7 +57,7 @@ def refined(
     tol: float,
     max_iterations: int,
 ) -> Iterate:
-    """Apply a factorised inverse, then correct by that of the residual while this halves the residual."""
+    """Apply a factorized inverse, then correct by the inverse of the residual as long as that halves the residual."""
     value = inverse(gradient)
     error = relative_residual(hessian, value, gradient)
     iterations = 1
@@ -74,7 +73,7 @@ def refined(
 
 
 def finish(iterate: Iterate, hessian: LastLayerHessian, gradient: Tensor, method: str, tol: float) -> Solution:
-    """Measure the true residual of a candidate; fall back to zero, with residual 1, if it is not finite."""
+    """Return the solution of a candidate with its true residual; zero, with residual 1, if it is not finite."""
     value, iterations, error = iterate
     if error is None:
         error = relative_residual(hessian, value, gradient)
@@ -91,13 +90,13 @@ def warn_if_unconverged(solution: Solution, hessian: LastLayerHessian, tol: floa
             f"{solution.relative_residual:.1e}, above tol={tol:.1e} (damping {hessian.damping:.1e}). Raise "
             f"max_iterations, raise damping, or choose another method ({_alternative(solution.method)}).",
             ConvergenceWarning,
-            stacklevel=4,  # past this function, solve and its no_grad wrapper
+            stacklevel=4,  # the caller of solve, below its no_grad wrapper
         )
     return solution
 
 
 def check_damped(hessian: LastLayerHessian, method: str) -> None:
-    """Refuse an operator that is singular on some column.
+    """Check that every column has damping or decay.
 
     Raises:
         ValueError: If a column has neither damping nor decay.

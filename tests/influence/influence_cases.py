@@ -77,12 +77,12 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def clusters(rows: int, seed: int, classes: int = 3, features: int = 6, spread: float = 1.3) -> tuple[Tensor, Tensor]:
-    """Gaussian classes around centres that are the same for every seed."""
-    centres = torch.randn(classes, features, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    """Gaussian classes around centers that are the same for every seed."""
+    centers = torch.randn(classes, features, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(classes, (rows,), generator=generator)
     noise = torch.randn(rows, features, generator=generator, dtype=torch.float64)
-    return centres[labels] + spread * noise, labels
+    return centers[labels] + spread * noise, labels
 
 
 def close(actual: Tensor, expected: Tensor, tolerance: float = 1e-10) -> None:

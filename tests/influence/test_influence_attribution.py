@@ -13,7 +13,7 @@ CLASSES = 3
 
 
 def problem(rows: int = 120, wrong: int = 0) -> tuple[Samples, Samples, Tensor]:
-    """Training samples of which the first `wrong` are mislabelled, held-out samples, the true labels."""
+    """Training samples of which the first `wrong` are mislabeled, held-out samples, the true labels."""
     features, labels = clusters(rows, seed=0, spread=0.5)
     given = labels.clone()
     given[:wrong] = (given[:wrong] + 1) % CLASSES
@@ -33,7 +33,7 @@ def scores_of(rows: int = 120, wrong: int = 0) -> Attribution:
 DECAY = torch.full((7,), 0.01, dtype=torch.float64)
 
 
-def standardised(training: Samples, held_out: Samples) -> tuple[Samples, Samples]:
+def standardized(training: Samples, held_out: Samples) -> tuple[Samples, Samples]:
     """The features as the head is refitted on them."""
     mean = training.features.mean(dim=0)
     scale = (training.features - mean).square().mean().sqrt()
@@ -57,7 +57,7 @@ def losses(head: Tensor, samples: Samples) -> Tensor:
 
 def test_influence_is_that_of_the_objectives_at_the_refitted_head() -> None:
     scores = scores_of()
-    training, held_out = standardised(*problem()[:2])
+    training, held_out = standardized(*problem()[:2])
     head = refit_head(training, CLASSES, weight_decay=DECAY)
     logits = append_bias(training.features) @ head.T
     dense = LastLayerHessian(training.features, logits, damping=0.0, weight_decay=DECAY).dense()
@@ -68,7 +68,7 @@ def test_influence_is_that_of_the_objectives_at_the_refitted_head() -> None:
 
 def test_influence_predicts_what_removal_does_to_the_held_out_loss() -> None:
     scores = scores_of(wrong=4)
-    training, held_out = standardised(*problem(wrong=4)[:2])
+    training, held_out = standardized(*problem(wrong=4)[:2])
     full, heads = refits(training)
     actual = torch.stack([(losses(head, held_out) - losses(full, held_out)).mean() for head in heads])
     assert float(torch.corrcoef(torch.stack([-scores.influence / 120, actual]))[0, 1]) > 0.98
@@ -77,7 +77,7 @@ def test_influence_predicts_what_removal_does_to_the_held_out_loss() -> None:
 
 def test_mislabel_score_holds_the_loss_of_a_head_refitted_without_the_sample() -> None:
     scores = scores_of(wrong=4)
-    training, _ = standardised(*problem(wrong=4)[:2])
+    training, _ = standardized(*problem(wrong=4)[:2])
     _, heads = refits(training)
     actual = torch.stack([losses(head, training)[index] for index, head in enumerate(heads)])
     left_out = 2 * scores.mislabel - math.log(CLASSES)
@@ -97,7 +97,7 @@ def test_wrong_labels_come_first_and_get_their_true_label_back() -> None:
     assert bool((scores.influence[:6] > 0).all())  # harmful
 
 
-def test_wrong_labels_that_the_head_has_memorised_are_found() -> None:
+def test_wrong_labels_that_the_head_has_memorized_are_found() -> None:
     """With more features than samples the head fits every label; left out, each gets its true label back."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(80) % 2
@@ -106,8 +106,8 @@ def test_wrong_labels_that_the_head_has_memorised_are_found() -> None:
     given = labels.clone()
     given[:8] = 1 - given[:8]
     training = Samples(torch.cat([3 * signal, noise], dim=1).double(), given)
-    head = refit_head(standardised(training, training)[0], 2, weight_decay=torch.full((202,), 0.01))
-    assert float(losses(head, standardised(training, training)[0]).max()) < 0.69  # every given label is predicted
+    head = refit_head(standardized(training, training)[0], 2, weight_decay=torch.full((202,), 0.01))
+    assert float(losses(head, standardized(training, training)[0]).max()) < 0.69  # every given label is predicted
     scores = attribute(training, unsure(training, 2), training)
     assert set(scores.mislabel.argsort(descending=True)[:8].tolist()) == set(range(8))
     assert torch.equal(scores.suggested[:8], labels[:8])
@@ -139,7 +139,7 @@ def test_mislabel_score_is_the_mean_with_the_loss_of_the_network() -> None:
     alone, both = (attribute(training, z, held_out) for z in (unsure(training), logits))
     loss = F.cross_entropy(logits, training.targets, reduction="none").double()
     close(both.mislabel - alone.mislabel, (loss - math.log(CLASSES)) / 2, 1e-6)
-    assert torch.equal(both.suggested, alone.suggested)  # a network that has memorised a label suggests it
+    assert torch.equal(both.suggested, alone.suggested)  # a network that has memorized a label suggests it
     close(both.influence, alone.influence)
 
 

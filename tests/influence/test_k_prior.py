@@ -63,7 +63,7 @@ def test_remove_is_exact() -> None:
 
 
 @pytest.mark.parametrize("delta", [0.05, 20.0])
-def test_change_of_the_regulariser_is_exact(delta: float) -> None:
+def test_change_of_the_regularizer_is_exact(delta: float) -> None:
     samples, prior = everything()
     close(adapt_head(prior, weight_decay=delta, tol=1e-13), retrained(samples, delta), 1e-10)
 
@@ -145,7 +145,7 @@ def test_a_tenth_is_nearer_to_retraining_than_no_memory(selection: str) -> None:
 
 
 def test_one_newton_step_is_the_influence_of_the_removal() -> None:
-    """METHODS: the first step from the old head; the remaining steps are small."""
+    """docs/method.md, "K-priors": the remaining steps are small."""
     samples, prior = everything()
     rows = torch.arange(0, ROWS, 10)
     removed = (rows, samples.targets[rows])
@@ -173,7 +173,7 @@ def test_distillation_into_other_features_is_a_fit_to_the_soft_labels() -> None:
     close(found, retrained(Samples(squares, prior.probs), DELTA), 1e-10)
 
 
-# The error of a network's K-prior (METHODS 5.1)
+# The error of a network's K-prior (docs/method.md, "K-priors")
 
 
 def test_error_of_the_gradient_is_what_was_left_out_and_the_residuals_times_the_change_of_the_jacobian() -> None:

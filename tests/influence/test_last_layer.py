@@ -52,13 +52,12 @@ def test_product_is_that_of_curvlinops() -> None:
 
 
 @pytest.mark.parametrize("options", [{"damping": 0.3}, {"damping": 0.3, "damping_mode": "absolute"}, {}])
-def test_trace_and_damping_are_those_of_the_matrix(layer: Case, options: dict[str, Any]) -> None:
+def test_mean_eigenvalue_and_damping_are_those_of_the_matrix(layer: Case, options: dict[str, Any]) -> None:
     hessian, bare = layer.hessian(**options), layer.hessian(weight_decay=0.0).dense()
     mean = float(bare.trace()) / len(bare)
     factor = 1.0 if options.get("damping_mode") == "absolute" else mean
     assert hessian.mean_eigenvalue == pytest.approx(mean, rel=1e-12)
     assert hessian.damping == pytest.approx(options.get("damping", 0.0) * factor, rel=1e-12)
-    assert hessian.trace() == pytest.approx(float(hessian.dense().trace()), rel=1e-12)
     added = hessian.dense() - bare
     close(added, torch.diag((layer.decay + hessian.damping).repeat(len(layer.head))) + 0 * bare, 1e-9)
 
@@ -162,6 +161,6 @@ def test_gradient_and_hessian_are_detached() -> None:
     assert not (LastLayerHessian(features, logits) @ layer.head.requires_grad_()).requires_grad
 
 
-def test_rows_of_probabilities_are_normalised() -> None:
+def test_rows_of_probabilities_are_normalized() -> None:
     layer = case(soft=True)
     close(residual(layer.logits, layer.targets * 1.0005), residual(layer.logits, layer.targets), 1e-12)

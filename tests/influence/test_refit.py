@@ -15,7 +15,7 @@ def objective(head: Tensor, samples: Samples, weights: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", ["plain", "weighted", "soft"])
-def test_the_head_is_stationary_and_that_of_another_optimiser(kind: str) -> None:
+def test_the_head_is_stationary_and_that_of_another_optimizer(kind: str) -> None:
     features, targets = clusters(50, seed=0)
     if kind == "soft":
         targets = 0.8 * F.one_hot(targets, 3).double() + 0.2 / 3
@@ -25,17 +25,17 @@ def test_the_head_is_stationary_and_that_of_another_optimiser(kind: str) -> None
     assert torch.func.grad(objective)(found, samples, weights).norm() < 1e-9
 
     head = torch.zeros(3, 7, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS(
+    optimizer = torch.optim.LBFGS(
         [head], max_iter=500, tolerance_grad=1e-11, tolerance_change=0, line_search_fn="strong_wolfe"
     )
 
     def closure() -> float:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = objective(head, samples, weights)
         loss.backward()
         return float(loss.detach())
 
-    optimiser.step(closure)
+    optimizer.step(closure)
     close(found, head.detach(), 1e-6)
 
 
