@@ -1,4 +1,4 @@
-"""Error of K-priors and replay for logistic regression, by memory: the table of `METHODS.md` 5.4 on data of this kind.
+"""Error of K-priors and of replay for logistic regression, by memory (docs/method.md, "K-priors").
 
 `python -m benchmarks.k_priors_glm` fits 600 points, adds 60 shifted ones, adapts from memories of 2 to 100 %, and
 compares the probabilities with those of retraining on all 660; prints a table and writes `k_priors_glm.json` and

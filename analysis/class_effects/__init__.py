@@ -1,4 +1,4 @@
-"""Which classes an augmentation hurts, and what to do about it (Kirichenko et al., 2023; METHODS.md section 4)."""
+"""Effects of an augmentation on single classes (Kirichenko et al., 2023; docs/method.md, "Class effects")."""
 
 from .changes import Change, changes_against_best
 from .metrics import (

@@ -1,4 +1,4 @@
-"""Which classes a policy will hurt, predicted before anything is trained with it (METHODS.md section 7, bridge 1 x 4).
+"""Predicted harm of a policy to each class, before anything is trained with it (docs/method.md, "Class effects").
 
     S_k = (H + damping)^-1 grad L_val,k          I^(k) = mean_i [ I_up(T x_i; S_k) - I_up(T_0 x_i; S_k) ]
 

@@ -1,4 +1,4 @@
-"""A strength sweep: the runs it needs, and the class-conditional recipe that it suggests (METHODS.md 4.4)."""
+"""The runs of a strength sweep, and the class-conditional recipe chosen from them (docs/method.md, "Class effects")."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
