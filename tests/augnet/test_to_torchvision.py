@@ -213,5 +213,5 @@ def test_video_is_refused() -> None:
 
 def test_policies_that_look_at_classes_are_refused() -> None:
     space = TransformSpace(["rotation"])
-    with pytest.raises(ValueError, match="looks at classes, and a transform sees images alone"):
+    with pytest.raises(ValueError, match="conditioned on classes, which a transform is not given"):
         to_torchvision(AugNet(space, ClassConditionalPolicy(space, 3)))
