@@ -7,7 +7,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, auto_cli
 
-from lightning_modules.commands.command_line import mistakes_in_one_line, quieten
+from lightning_modules.commands.terminal import mistakes_in_one_line, quieten
 
 from . import PROGRAM
 from .class_effects.command import class_effects

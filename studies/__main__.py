@@ -8,7 +8,7 @@ from jsonargparse import auto_cli
 from rich.console import Console
 from rich.markdown import Markdown
 
-from lightning_modules.commands.command_line import mistakes_in_one_line, quieten
+from lightning_modules.commands.terminal import mistakes_in_one_line, quieten
 from studies.data_location import VARIABLE
 from studies.engine import Cache, train, write_results
 from studies.engine.results import fill, published_seeds

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_modules.commands.command_line import progress_bar
+from lightning_modules.monitoring.progress import progress_bar
 
 from ..exchange_rate.run_cache import Result
 from ..exchange_rate.setting import Setting

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from lightning_modules.commands.command_line import progress_bar
+from lightning_modules.monitoring.progress import progress_bar
 
 from ..landscape.directions import Tensors, filter_weights
 from ..landscape.flatness import Walk, flatness, random_walks

@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from lightning_modules.commands.command_line import progress_bar
 from lightning_modules.learner.targets import as_probabilities
+from lightning_modules.monitoring.progress import progress_bar
 
 from ..moments.augmentations import Augmentation, Budget, Example, augmentations_of
 from ..moments.influence_estimates import FAMILIES, STRENGTHS, compare_influence

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from augnet.atomic_file import write_atomically
-from lightning_modules.commands.command_line import progress_bar
+from lightning_modules.monitoring.progress import progress_bar
 
 from ..report import comparison, learned, op_section
 from ..report.accuracy import ArmAccuracies, Summary, read_summary

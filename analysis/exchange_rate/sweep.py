@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import torch
 
-from lightning_modules.commands.command_line import progress_bar, quieten
+from lightning_modules.commands.terminal import quieten
+from lightning_modules.monitoring.progress import progress_bar
 
 from .run_cache import Keyed, Result, RunCache
 from .training import train_and_measure

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lightning_modules.attribution.scoring import Precision, Views, attribute_images
+from lightning_modules.attribution.scoring import Precision, ShiftedCopies, attribute_images
 from lightning_modules.data import LabelledImages, MemoryStore
 
 from ..run_folder import OpenedRun
@@ -82,7 +82,7 @@ def score_some(run: OpenedRun, images: int, seed: int, shown: int) -> Scores:
     train = run.data.splits.train
     some = _in_memory(train, sorted(draw_rows(len(train), images, seed)))
     precision = Precision(lambda batch: batch, nullcontext)
-    table = attribute_images(run.model, run.data, Views(0, False), precision, show_progress=False, images=some)
+    table = attribute_images(run.model, run.data, ShiftedCopies(0, False), precision, show_progress=False, images=some)
     rows = [table.row(index) for index in range(len(some))]
     return _scores(rows, some, len(train), shown)
 

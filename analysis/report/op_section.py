@@ -72,7 +72,7 @@ def _caveats(run: OpenedRun, found: OpInfluence) -> str:
         f"{found.mean.numel()} numbers at once, for this influence set of {int(found.of_class.min())} to "
         f"{int(found.of_class.max())} images a class.",
     ]
-    if run.data.influence_mode == "cross_fit":
+    if run.data.influence_source == "cross_fit":
         words.append(
             "With cross_fit the influence images were trained on in other epochs: these numbers are optimistic."
         )

@@ -147,8 +147,8 @@ def _ops(run: OpenedRun, effort: Effort) -> tuple[OpInfluence | None, str]:
     """Return the influence of ops, or None and the reason."""
     if run.policy is None:
         return None, "This run has no policy, so there is nothing to predict."
-    if run.data.influence_mode == "train":
-        return None, "This run trained on its influence images: none were left to predict on (data.influence_set)."
+    if run.data.influence_source == "train":
+        return None, "This run trained on its influence images: none were left to predict on (data.influence_source)."
     if run.data.num_classes > MOST_CLASSES:
         return None, f"Left out: {run.data.num_classes} classes, it is computed for {MOST_CLASSES} at most."
     if effort.images < 2:
@@ -163,10 +163,10 @@ def _influence(run: OpenedRun, effort: Effort, prefix: str) -> list[Section]:
     )
     scores = read_scores(run, _WORST)
     reason = None
-    if scores is None and run.data.influence_mode != "held_out":
+    if scores is None and run.data.influence_source != "held_out":
         reason = (
-            f"This run trained on its influence images (data.influence_set {run.data.influence_mode}); what helps on "
-            "images that were never trained on can be asked of a run with held_out."
+            f"This run trained on its influence images (data.influence_source {run.data.influence_source}); what helps "
+            "on images that were never trained on can be asked of a run with held_out."
         )
     elif scores is None and effort.images < 2:
         reason = f"Left out by --images 0. Scores of all training images: {command}"

@@ -16,7 +16,7 @@ from augnet.atomic_file import write_atomically
 from benchmarks.accuracy.page import page, picture
 from benchmarks.accuracy.study import Cell, Result, Study, of_study
 from benchmarks.accuracy.training import train_and_test
-from lightning_modules.commands.command_line import mistakes_in_one_line, quieten
+from lightning_modules.commands.terminal import mistakes_in_one_line, quieten
 
 
 def accuracy(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from analysis.exchange_rate.setting import Training
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
-from lightning_modules.data import InfluenceSet
+from lightning_modules.data import InfluenceSource
 from lightning_modules.learner.sample_weights import SampleSettings
 
 _FORMAT = 1  # raise it when the same setting gives another result, as after a change of defaults: old ones are not read
@@ -64,7 +64,7 @@ class Arm:
     """
 
     model: dict[str, Any]
-    influence_set: InfluenceSet = "train"
+    influence_set: InfluenceSource = "train"
     folds: int = 5
     fold_epochs: int = 1
     retrain: bool = False

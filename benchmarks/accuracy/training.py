@@ -68,7 +68,7 @@ def _fit(setting: Setting, arm: Arm) -> tuple[AugfluenceTrainer, AugmentedClassi
         setting.task,
         batch_size=training.batch_size,
         seed=setting.seed,
-        influence_set=arm.influence_set,
+        influence_source=arm.influence_set,
         folds=arm.folds,
         fold_epochs=arm.fold_epochs,
     )

@@ -1,4 +1,4 @@
-"""The points that a classifier is adapted on: images of the past and new ones, and what each counts.
+"""Points that a classifier is adapted on: past and new images, with a count for each target.
 
 Axes: N past images, A added, R removed, P points.
 """
@@ -14,15 +14,16 @@ from lightning_modules.data.labelled_images import LabelledImages, StoredDataset
 
 Method = Literal["k_prior", "replay", "fine_tune", "retrain"]
 PointBatch = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Images `[B, C, H, W]`, labels `[B]`, soft counts `[B]`, hard counts `[B]`; see `Plan`."""
 
 
 class Plan(NamedTuple):
-    """Which images a method adapts on, and what each counts; see `influence.k_priors.prior`.
+    """Images that a method adapts on, and their counts in the objective; see `influence.k_priors.prior`.
 
     Attributes:
         rows: `[P]` int64, rows of the images, past and added.
-        soft: `[P]`, how often the old model's probabilities are the target.
-        hard: `[P]`, how often the label is, -1 for a removed image.
+        soft: `[P]`, counts of the loss with the old model's probabilities as target.
+        hard: `[P]`, counts of the loss with the label as target, -1 for a removed image.
         decay: Factor on the new weight decay.
         old_decay: Factor on the old weight decay, in the pull towards the old weights; 0 without one.
     """
@@ -35,25 +36,25 @@ class Plan(NamedTuple):
 
     @property
     def total(self) -> float:
-        """What the points count together: the divisor of their sum."""
+        """Sum of all counts, by which the sum of the losses is divided."""
         return float((self.soft + self.hard).sum())
 
 
 def make_plan(method: Method, kept: Tensor, removed: Tensor, added: Tensor, memory: Memory) -> Plan:
-    """The points of a method.
+    """Return the points of a method.
 
     `k_prior` remembers the memory and all removed images by the old model's probabilities. `replay` trains on the
     memory by its labels, `fine_tune` on the added images alone, `retrain` on everything.
 
     Args:
-        method: See above.
-        kept: `[N - R]`, rows of the past images that stay.
-        removed: `[R]`, rows of those to forget.
-        added: `[A]`, rows of the new ones.
-        memory: Places in `kept` with their weights; of no effect for `fine_tune` and `retrain`.
+        method: The method.
+        kept: `[N - R]`, rows of the past images that are kept.
+        removed: `[R]`, rows of the past images to forget.
+        added: `[A]`, rows of the new images.
+        memory: Positions in `kept` with their weights; not used by `fine_tune` and `retrain`.
 
     Raises:
-        ValueError: If there is no such method, or `fine_tune` has nothing to train on.
+        ValueError: If the method is unknown, or `fine_tune` has no images.
     """
     if method not in get_args(Method):
         raise ValueError(f"method must be one of {', '.join(get_args(Method))}, found {method!r}.")
@@ -79,7 +80,7 @@ class Points(StoredDataset[PointBatch]):
     """Batches `(images, labels, soft, hard)` of the points of a plan.
 
     Args:
-        images: The images that the plan's rows are of.
+        images: The images to which the rows of the plan refer.
         plan: The plan.
     """
 

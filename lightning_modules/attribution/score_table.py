@@ -1,15 +1,23 @@
-"""The scores of all training images with what is known of each image: its label, its source, the prediction."""
+"""Scores of all training images, with the label, source and prediction of each image."""
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from influence.attribution import Attribution
 from lightning_modules.data import LabelledImages
 
-RANKINGS = ("harmful", "helpful", "mislabelled")
+RANKINGS = {
+    "harmful": ("Most harmful: training on them raises the loss on the influence set", "influence"),
+    "helpful": ("Most helpful: training on them lowers the loss on the influence set", "influence"),
+    "mislabelled": ("Probably mislabelled: the loss of their label without them", "mislabel"),
+}
+"""Headline and ranked score of each ranking."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +27,9 @@ class AttributionTable:
     Attributes:
         images: The training split.
         class_names: K names.
-        predicted: `[N]` int64, the network's prediction.
-        loss: `[N]`, the network's cross-entropy.
-        margin: `[N]`, logit of the label minus the highest of the others; negative is misclassified.
+        predicted: `[N]` int64, prediction of the network.
+        loss: `[N]`, cross-entropy of the network in nats.
+        margin: `[N]`, logit of the label minus the highest other one; negative for misclassified images.
         scores: Influence, self-influence, mislabel score and suggested label.
     """
 
@@ -34,11 +42,11 @@ class AttributionTable:
 
     @cached_property
     def sources(self) -> Sequence[str]:
-        """Where each image comes from: its file, or its row in the data before they were split."""
+        """Origin of each image: its file, or its row in the data before they were split."""
         return self.images.sources()
 
     def order(self, ranking: str) -> Tensor:
-        """Indices of the images, `[N]`, from the first of the ranking to the last; ties in the order of the split.
+        """Return the indices of the images, `[N]`, in the order of a ranking; ties in the order of the split.
 
         Args:
             ranking: `harmful` (highest influence), `helpful` (lowest) or `mislabelled` (highest mislabel score).
@@ -53,10 +61,10 @@ class AttributionTable:
         return keys[ranking].argsort(stable=True)
 
     def row(self, index: int) -> dict[str, int | float | str]:
-        """Everything that is known of one image, by column name.
+        """Return labels and scores of an image, by column name.
 
         Args:
-            index: Its place in the training split, 0..N-1.
+            index: Its position in the training split, 0..N-1.
         """
         label = int(self.images.labels[index])
         return {
@@ -72,3 +80,18 @@ class AttributionTable:
             "self_influence": float(self.scores.self_influence[index]),
             "mislabel": float(self.scores.mislabel[index]),
         }
+
+    def csv(self) -> str:
+        """Return the text of a CSV file: one row an image, in the order of the split; ranks begin at 1."""
+        ranks = {ranking: torch.empty(len(self.loss), dtype=torch.int64) for ranking in RANKINGS}
+        for ranking, rank in ranks.items():
+            rank[self.order(ranking)] = torch.arange(1, len(rank) + 1)
+        text = io.StringIO()
+        writer: csv.DictWriter[str] | None = None
+        for index in range(len(self.loss)):
+            row = self.row(index) | {f"{ranking}_rank": int(rank[index]) for ranking, rank in ranks.items()}
+            if writer is None:
+                writer = csv.DictWriter(text, list(row), lineterminator="\n")
+                writer.writeheader()
+            writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
+        return text.getvalue()

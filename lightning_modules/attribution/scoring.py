@@ -1,7 +1,7 @@
-"""Scores of every training image: the pass through the network, then `influence.attribution` on its features.
+"""Scores of every training image: a pass through the network, then `influence.attribution` on its features.
 
-For the mislabel score there are also features averaged over shifted (and mirrored) views of each image: a network that
-has memorised an image with its label knows it best as it is. All else is of the images as they are.
+The mislabel score uses features averaged over shifted (and mirrored) copies of each image: a network that has memorized
+an image with its label fits the image itself better than its copies. All other scores are of the original images.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,23 +18,23 @@ from influence.attribution import attribute
 from influence.refit import Samples
 from lightning_modules.attribution.score_table import AttributionTable
 from lightning_modules.classifier.classifier import Classifier
-from lightning_modules.commands.command_line import progress_bar
 from lightning_modules.data import InfluenceDataModule, LabelledImages, validate_images
 from lightning_modules.data.labelled_images import make_loader
 from lightning_modules.learner.checks import check_labels
 from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
 from lightning_modules.learner.frozen import frozen
+from lightning_modules.monitoring.progress import progress_bar
 
 _SEED = 0
 
 
 @dataclass(frozen=True)
-class Views:
-    """What the features behind the mislabel score are averaged over.
+class ShiftedCopies:
+    """Copies of each image, over which the features for the mislabel score are averaged.
 
     Args:
-        count: Views of each image, >= 0; with 0 they are those of the image as it is.
-        mirror: Whether half of the views are mirrored: right where a mirrored image keeps its class.
+        count: Copies of each image, >= 0; 0 takes the features of the image itself.
+        mirror: True to mirror half of the copies, if a mirrored image keeps its class.
     """
 
     count: int
@@ -47,7 +47,12 @@ class Views:
 
 @dataclass(frozen=True)
 class Precision:
-    """How images pass through the network: its floating type, and autocast if it is trained with it."""
+    """Precision of the pass through the network.
+
+    Attributes:
+        convert: Converts images to the floating-point type of the network.
+        context: Makes the autocast context of the trainer.
+    """
 
     convert: Callable[[Tensor], Tensor]
     context: Callable[[], AbstractContextManager[Any]]
@@ -56,7 +61,7 @@ class Precision:
 def attribute_images(
     model: Classifier,
     data: InfluenceDataModule,
-    views: Views,
+    copies: ShiftedCopies,
     precision: Precision,
     show_progress: bool = True,
     images: LabelledImages | None = None,
@@ -66,9 +71,9 @@ def attribute_images(
     Args:
         model: The trained classifier, on its device; left as it is.
         data: The data it was trained with.
-        views: What the features behind the mislabel score are averaged over.
-        precision: How images pass through the network.
-        show_progress: Whether to show a progress bar.
+        copies: Copies of each image for the mislabel score.
+        precision: Precision of the pass through the network.
+        show_progress: False hides the progress bar.
         images: Some of the training images, to score as if there were no others; by default all.
 
     Returns:
@@ -78,26 +83,26 @@ def attribute_images(
         ValueError: If images or labels are invalid, the influence set is trained on, or the network does not end in a
             linear layer.
     """
-    if data.influence_mode != "held_out":
+    if data.influence_source != "held_out":
         raise ValueError(
-            "attribute asks what helps on images that were never trained on, and data.influence_set "
-            f"{data.influence_mode} trains on the influence images: train with held_out."
+            "attribute scores the effect on images that were never trained on, and data.influence_source "
+            f"{data.influence_source} trains on the influence images: train with held_out."
         )
     train, held_out = data.splits.train if images is None else images, data.splits.influence
     for split in (train, held_out):
         validate_images(split.__getitems__(range(min(len(split), 64)))[0])
         check_labels(split.labels, model.num_classes)
     with frozen(model), torch.no_grad(), progress_bar(show_progress) as bar:
-        reader = _Reader(model, data, views, precision)
+        reader = _Reader(model, data, copies, precision)
         features, logits = reader.read(train, bar, "training images")
         held_out_features, _ = reader.read(held_out, bar, "influence set")
-        seen = reader.read_views(train, bar, "training images, views") if views.count else None
-        task = bar.add_task("refit and scores", total=len(train) * (1 if seen is None else 2))
+        of_copies = reader.read_copies(train, bar, "training images, copies") if copies.count else None
+        task = bar.add_task("refit and scores", total=len(train) * (1 if of_copies is None else 2))
         scores = attribute(
             Samples(features, train.labels),
             logits,
             Samples(held_out_features, held_out.labels),
-            views=seen,
+            views=of_copies,
             on_rows=lambda rows: bar.advance(task, rows),
         )
     return AttributionTable(
@@ -113,43 +118,47 @@ def attribute_images(
 class _Reader:
     """Reads features and logits of whole splits, in order."""
 
-    def __init__(self, model: Classifier, data: InfluenceDataModule, views: Views, precision: Precision) -> None:
-        self.model, self.data, self.views, self.precision = model, data, views, precision
-        self.policy = FlipCrop(flip=0.5 if views.mirror else 0.0).train()
+    def __init__(
+        self, model: Classifier, data: InfluenceDataModule, copies: ShiftedCopies, precision: Precision
+    ) -> None:
+        self.model, self.data, self.copies, self.precision = model, data, copies, precision
+        self.policy = FlipCrop(flip=0.5 if copies.mirror else 0.0).train()
         images, _ = data.splits.influence.__getitems__(range(min(len(data.splits.influence), 2)))
         with precision.context():
             head = find_last_linear(model.network, precision.convert(images.to(model.device)))
         self.capture = FeatureCapture(model.network, head)
 
     def read(self, images: LabelledImages, bar: Progress, name: str) -> tuple[Tensor, Tensor]:
-        """Features `[N, D]` and logits `[N, K]` of the images as they are; on the CPU."""
+        """Return features `[N, D]` and logits `[N, K]` of the original images, on the CPU."""
         parts = [self._pass(batch) for batch in self._batches(images, bar, name)]
         features, logits = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         return features, logits
 
-    def read_views(self, images: LabelledImages, bar: Progress, name: str) -> Tensor:
-        """Features `[N, D]` averaged over the views of each image; on the CPU. The same at every call."""
+    def read_copies(self, images: LabelledImages, bar: Progress, name: str) -> Tensor:
+        """Return features `[N, D]` averaged over the copies of each image, on the CPU; equal at every call."""
         generator = torch.Generator().manual_seed(_SEED)
         features = []
         for batch in self._batches(images, bar, name):
-            views = [self._pass(self.policy(batch, generator=generator))[0] for _ in range(self.views.count)]
-            features.append(torch.stack(views).mean(dim=0))
+            copies = [self._pass(self.policy(batch, generator=generator))[0] for _ in range(self.copies.count)]
+            features.append(torch.stack(copies).mean(dim=0))
         return torch.cat(features)
 
     def _batches(self, images: LabelledImages, bar: Progress, name: str) -> Iterator[Tensor]:
-        """The images in order, `[B, C, H, W]`, on the device and in the type of the network."""
+        """Return the images in order, `[B, C, H, W]`, on the device and in the floating-point type of the network."""
         task = bar.add_task(name, total=len(images))
         for batch, _ in make_loader(images, self.data.batch_size, self.data.num_workers):
             yield self.precision.convert(batch.to(self.model.device))
             bar.advance(task, len(batch))
 
     def _pass(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features and logits of a batch, float32 on the CPU."""
         with self.precision.context():
             features, logits = self.capture(images.contiguous(memory_format=self.model.memory_format))
         return features.float().cpu(), logits.float().cpu()
 
 
 def _margin(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the logit of the label minus the highest of the others, `[N]`."""
     own = logits.gather(1, labels[:, None])
     others = logits.scatter(1, labels[:, None], float("-inf")).amax(dim=1)
     return own[:, 0] - others

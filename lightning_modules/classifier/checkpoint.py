@@ -1,4 +1,4 @@
-"""Put the weights of a checkpoint into a classifier, with what does not fit said in the words of the user."""
+"""Loading of checkpoints into classifiers, with checks of classes and shapes."""
 
 from pathlib import Path
 from pickle import UnpicklingError
@@ -12,20 +12,20 @@ from lightning_modules.classifier.classifier import Classifier
 def load_checkpoint(
     model: Classifier, data_classes: int, path: Path, weights_only: bool | None = None
 ) -> dict[str, Any]:
-    """Load the weights of a checkpoint.
+    """Load the weights of a checkpoint into a classifier.
 
     Args:
         model: The classifier; changed in place.
         data_classes: Number of classes of the data it is used with.
         path: The checkpoint of a run.
-        weights_only: False unpickles whatever the file holds: only for checkpoints that you trust.
+        weights_only: False unpickles arbitrary objects: only for checkpoints that you trust.
 
     Returns:
         The whole checkpoint.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no checkpoint of a run, or fits the model or the data not.
+        ValueError: If it is no checkpoint of a run, or does not fit the model or the data.
     """
     if not path.is_file():
         raise FileNotFoundError(f"ckpt_path: there is no checkpoint {path}.")

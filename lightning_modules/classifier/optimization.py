@@ -1,4 +1,4 @@
-"""How a classifier's weights are trained: its learning rate over the run, and which of its weights decay."""
+"""Learning rate schedules of a classifier, and its parameter groups with and without weight decay."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,7 +13,7 @@ LearningRateSchedule = Literal["one_cycle", "cosine", "multi_step", "constant"]
 
 
 def check_steps(milestones: Sequence[float], factor: float) -> None:
-    """Raise ValueError, naming the field, unless a multi-step schedule can be made of this."""
+    """Raise ValueError, naming the field, if milestones or factor of a multi-step schedule are out of range."""
     if not (milestones and all(0 < share < 1 for share in milestones)):
         raise ValueError(
             "lr_milestones are shares of the run, each in (0, 1): [0.5, 0.75] for epochs 150 and 225 of 300; found "
@@ -32,14 +32,17 @@ def make_scheduler(
     milestones: Sequence[float],
     factor: float,
 ) -> LRScheduler | None:
-    """The schedule of a run, to be moved on after every step; None where the learning rate is constant.
+    """Make the learning rate schedule of a run, which is stepped after every optimizer step.
 
     Args:
-        name: Which one.
-        optimizer: Its learning rates are the highest.
-        steps: Of the optimiser in the whole run, at least 1.
-        milestones: For `multi_step`: shares of the run after which the learning rate falls, each to the nearest step.
-        factor: For `multi_step`: what it is multiplied by there.
+        name: Name of the schedule.
+        optimizer: Its learning rates are the highest of the schedule.
+        steps: Optimizer steps in the whole run, at least 1.
+        milestones: For `multi_step`: shares of the run after which the learning rate falls, to the nearest step.
+        factor: For `multi_step`: factor on the learning rate at each milestone.
+
+    Returns:
+        The schedule; None for a constant learning rate.
     """
     if name == "constant":
         return None
@@ -52,11 +55,11 @@ def make_scheduler(
 
 
 def check_length(scheduler: LRScheduler, steps: int) -> None:
-    """Raise ValueError if a resumed schedule, which keeps the length that it was made with, ends before the run does.
+    """Raise ValueError if a resumed schedule, which keeps its original length, ends before the run.
 
     Args:
-        scheduler: With the state of the checkpoint.
-        steps: Of the optimiser in the whole run.
+        scheduler: The schedule, with the state of the checkpoint.
+        steps: Optimizer steps in the whole run.
     """
     length = {OneCycleLR: "total_steps", CosineAnnealingLR: "T_max"}.get(type(scheduler))
     planned = steps if length is None else getattr(scheduler, length)
@@ -68,14 +71,14 @@ def check_length(scheduler: LRScheduler, steps: int) -> None:
 
 
 def kernels(network: nn.Module) -> list[nn.Parameter]:
-    """The weights of all convolutions and linear layers, each once: no biases, nothing of normalisation layers."""
+    """Return the weights of all convolutions and linear layers, each once, without biases and normalization layers."""
     layers = [module for module in network.modules() if isinstance(module, _ConvNd | nn.Linear)]
     found = {id(weight): weight for layer in layers for weight in layer.parameters() if weight.ndim > 1}
     return list(found.values())
 
 
 def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
-    """Two groups for an optimiser: the kernels, with its weight decay, and all other parameters, without any."""
+    """Return two groups for an optimizer: the kernels, with its weight decay, and all other parameters, without."""
     decayed = kernels(network)
     known = {id(weight) for weight in decayed}
     others = [parameter for parameter in network.parameters() if id(parameter) not in known]

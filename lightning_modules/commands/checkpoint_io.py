@@ -1,4 +1,4 @@
-"""Checkpoints that are replaced as a whole: a full disk or a crash leaves the one before."""
+"""Atomic replacement of checkpoints: after a full disk or a crash the previous one is intact."""
 
 import io
 from pathlib import Path
@@ -11,22 +11,22 @@ from augnet.atomic_file import write_atomically
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the old checkpoint, flushes to disk and renames.
+    """Checkpoint plugin that writes beside the old checkpoint, flushes to disk and renames.
 
-    Lightning's own writes into the folder for temporary files first; where that is another file system, it then copies
-    over the old checkpoint, and a full disk destroys it. URLs are left to Lightning.
+    Lightning's plugin writes into the folder for temporary files first; if that is another file system, it then copies
+    over the old checkpoint, which a full disk destroys. URLs are handled by Lightning.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Replace a file.
+        """Replace a checkpoint.
 
         Args:
-            checkpoint: What to save.
+            checkpoint: The content.
             path: A path, or a URL for which `fsspec` has a file system.
             storage_options: Refused by Lightning.
 
         Raises:
-            OSError: If the disk is full or the folder cannot be written; the old file is then untouched.
+            OSError: If the disk is full or the folder cannot be written; the old file is then intact.
         """
         if storage_options is not None or "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)

@@ -1,40 +1,34 @@
-"""The command line: Lightning's commands and our own; every field typed, documented, overridable."""
+"""The command line: Lightning's commands, and `retrain`, `attribute` and `adapt`."""
 
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import WandbLogger
 from rich.console import Console
 from torch import Tensor
 
 from lightning_modules.callbacks.interruption import Interrupted, interruptible
-from lightning_modules.classifier.augmented_classifier import AugmentedClassifier, Control
-from lightning_modules.commands.command_line import mistakes_in_one_line, quieten
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from lightning_modules.commands.comparison import Comparison, Training, close
 from lightning_modules.commands.emulated_precision import warn_of_emulated_precision
 from lightning_modules.commands.own_rank import own_rank
-from lightning_modules.commands.retraining import retrain_from
-from lightning_modules.commands.run_setup import RunSettings, atomic_plugins, in_folder
+from lightning_modules.commands.predictions import write_predictions
+from lightning_modules.commands.renamed_settings import RENAMED_MODE, with_new_names
+from lightning_modules.commands.retrain import retrain_from
+from lightning_modules.commands.run_setup import RunSettings, atomic_plugins, in_folder, new_folder
+from lightning_modules.commands.terminal import mistakes_in_one_line, quieten
 from lightning_modules.commands.trainer import AugfluenceTrainer
 from lightning_modules.data import InfluenceDataModule
-from lightning_modules.learner.policy_choice import has_uniform
-from lightning_modules.monitoring.summary import (
-    ArmResult,
-    next_free_folder,
-    print_files,
-    print_summary,
-    write_predictions,
-    write_summary,
-)
+from lightning_modules.monitoring.run_files import print_files
+from lightning_modules.monitoring.run_summary import ArmResult, print_summary, write_summary
 
 
 class AugfluenceCLI(LightningCLI):
-    """LightningCLI with a folder for each run, loggers, and a comparison at the end of `fit`."""
+    """LightningCLI with a folder for each run, loggers, and a comparison with controls at the end of `fit`."""
 
     model: AugmentedClassifier
     run_folder: Path
@@ -48,30 +42,41 @@ class AugfluenceCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Lightning's, `retrain`, `attribute` and `adapt`."""
+        """Return the commands, with the arguments of each that are not options."""
         own = ("retrain", "attribute", "adapt")
         return {**LightningCLI.subcommands(), **{command: {"model", "datamodule"} for command in own}}
 
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Make a parser that accepts old names of settings in configurations."""
+        return super().init_parser(**{"parser_mode": RENAMED_MODE, **kwargs})
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse arguments with old or new names."""
+        if args is None:
+            self.config = parser.parse_args(with_new_names(sys.argv[1:]))
+        else:
+            super().parse_arguments(parser, with_new_names(args))
+
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
-        """Describe the arguments of the command that is called alone, or of all where none comes first: it is slow."""
+        """Add the arguments of the called command only, which is slow; of all commands if none is called first."""
         if self._called in (None, subcommand):
             return super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         return self.init_parser(**kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the `run` group; classes, channels and size of the images come from the data."""
+        """Add the `run` group; take the number of classes, channels and the size of the images from the data."""
         parser.add_argument("--run", type=RunSettings, default=RunSettings(), help="Folder, logging, comparison.")
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
         parser.link_arguments("data.in_channels", "model.in_channels", apply_on="instantiate")
         parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
 
     def before_instantiate_classes(self) -> None:
-        """Retraining is a fit with the policy of a run, frozen, on all that is labelled."""
+        """Change the configuration of a run for the command `retrain`."""
         if self.subcommand == "retrain":
             retrain_from(self.config.retrain)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Give the trainer the run's folder, its loggers and its callbacks; without a command it has none of them."""
+        """Build the trainer; those of `fit` and `retrain` get the folder, loggers and callbacks of a run."""
         settings: RunSettings = self._get(self.config_init, "run")
         trainer = self._get(self.config_init, "trainer")
         if settings.threads is not None:
@@ -94,7 +99,7 @@ class AugfluenceCLI(LightningCLI):
             raise ValueError("run.compare needs the test split: leave run.test true, or set run.compare to [].")
         self.model.check_data(self.datamodule)
         _check_checkpoint(self._get(self.config_init, "ckpt_path"))
-        self.run_folder = _new_folder(Path(settings.folder) / settings.name)
+        self.run_folder = new_folder(Path(settings.folder) / settings.name)
         try:
             return super().instantiate_trainer(**in_folder(trainer, settings, self.run_folder), **kwargs)
         except BaseException:
@@ -103,20 +108,21 @@ class AugfluenceCLI(LightningCLI):
             raise
 
     def before_fit(self) -> None:
-        """Warn of what would be slow, and start the clock."""
+        """Warn of an emulated precision, and start the clock."""
         warn_of_emulated_precision(self.trainer)
         self._started = time.perf_counter()
 
     def after_fit(self) -> None:
-        """Test the run, train and test the controls it is compared with, write the summary."""
+        """Test the run, train and test its controls, write the summary."""
         seconds = time.perf_counter() - self._started
         settings: RunSettings = self._get(self.config_init, "run")
         self.arms = []
         if self.trainer.interrupted or not (settings.test or self.model.staged):
-            _close(self.trainer)
+            close(self.trainer)
             print_files(self.run_folder)
             return
-        self._train_arms(settings, seconds)
+        run = Training(self.trainer, self.model, self.datamodule, self.run_folder)
+        self.arms = Comparison(self._build_anew, settings, self.run_folder).train_arms(run, seconds)
         if self.trainer.is_global_zero and self.arms:
             seed = self._get(self.config, "seed_everything")
             write_summary(self.run_folder / "summary.json", settings.name, seed, self.arms)
@@ -124,58 +130,16 @@ class AugfluenceCLI(LightningCLI):
 
     before_retrain, after_retrain = before_fit, after_fit
 
-    def _train_arms(self, settings: RunSettings, seconds: float) -> None:
-        """The run itself first, then what it is compared with."""
-        name, wanted = _arm_name(self.model.control), [*settings.compare]
-        if self.model.staged is None:
-            self.arms.append(_result(name, self.trainer, self.model, self.datamodule, seconds, self.run_folder))
-            _close(self.trainer)
-        else:
-            plain = []
-            if settings.test:  # the classifier that the policy was learned against has trained without it
-                plain = [_result("plain", self.trainer, self.model, self.datamodule, seconds, self.run_folder)]
-            _close(self.trainer)
-            Console().print("Training a fresh classifier behind the learned policy")
-            self._train_behind(name, self.run_folder, settings, seconds)
-            self.arms += plain
-            wanted = [control for control in wanted if control != "plain"]
-        for control in wanted:
-            if control == self.model.control:
-                continue
-            if control == "uniform" and not has_uniform(self.model.hparams["policy"]):
-                Console().print("Left out: control uniform has no meaning for this policy.")
-                continue
-            Console().print(f"Comparing with control: {control}")
-            changes = {"control": control, "policy_file": None}
-            self._train_anew(control, changes, self.run_folder / control, settings)
-
-    def _train_anew(
-        self, name: str, changes: dict[str, Any], folder: Path, settings: RunSettings, seconds: float = 0
-    ) -> None:
-        """Train and test the same configuration with some fields of the model changed, in a folder of the run's."""
+    def _build_anew(self, changes: dict[str, Any], folder: Path, settings: RunSettings) -> Training:
+        """Build the configured objects once more, with changed fields of the model, for another folder."""
         config = self.config[self.subcommand].clone()
         for field_name, value in changes.items():
             config[f"model.{field_name}"] = value
-        self.config_dump["model"].update(changes)  # what the checkpoint will say
+        self.config_dump["model"].update(changes)  # checkpoints hold it
         pl.seed_everything(config["seed_everything"], workers=True)
         objects = self._parser(self.subcommand).instantiate_classes(config)
-        folder = _new_folder(folder)
-        named = replace(settings, name=f"{settings.name}/{folder.relative_to(self.run_folder)}")
-        trainer = self.trainer_class(**{**objects["trainer"], **in_folder(objects["trainer"], named, folder)})
-        started = time.perf_counter()
-        trainer.fit(objects["model"], datamodule=objects["data"])
-        seconds += time.perf_counter() - started
-        staged = objects["model"].staged is not None
-        if settings.test and not staged:
-            self.arms.append(_result(name, trainer, objects["model"], objects["data"], seconds, folder))
-        _close(trainer)
-        if staged:
-            self._train_behind(name, folder, settings, seconds)
-
-    def _train_behind(self, name: str, folder: Path, settings: RunSettings, seconds: float) -> None:
-        """Train a fresh classifier behind the policy that a staged run left in a folder after so many seconds."""
-        changes = {"control": "none", "policy_file": str((folder / "policy.json").resolve())}
-        self._train_anew(name, changes, folder / "retrained", settings, seconds)
+        trainer = self.trainer_class(**{**objects["trainer"], **in_folder(objects["trainer"], settings, folder)})
+        return Training(trainer, objects["model"], objects["data"], folder)
 
     def predict(self, **kwargs: Any) -> None:
         """Predict, and write the class probabilities of every image beside the run's checkpoints."""
@@ -187,41 +151,10 @@ class AugfluenceCLI(LightningCLI):
 
 
 def _check_checkpoint(path: str | Path | None) -> None:
-    """Raise FileNotFoundError if a checkpoint on disk is asked for and missing."""
+    """Raise FileNotFoundError if a checkpoint on disk is configured and missing."""
     name = str(path)
     if name.endswith(".ckpt") and "://" not in name and not Path(name).exists():
         raise FileNotFoundError(f"ckpt_path: there is no checkpoint {name}.")
-
-
-def _new_folder(wanted: Path) -> Path:
-    """The folder, or the next that is free; the first of several processes makes it, and alone writes into it."""
-    return next_free_folder(wanted) if own_rank() == 0 else wanted
-
-
-def _arm_name(control: Control) -> str:
-    """What a run is called in the table."""
-    return "learned" if control == "none" else control
-
-
-def _result(
-    name: str, trainer: pl.Trainer, model: AugmentedClassifier, data: Any, seconds: float, folder: Path
-) -> ArmResult:
-    """Read the test split once."""
-    validation = trainer.callback_metrics.get("val/acc")  # testing clears it
-    metrics = trainer.test(model, datamodule=data, verbose=False)[0]
-    ranges = {} if model.learned is None else model.learned.describe()
-    validated = None if validation is None else float(validation)
-    return ArmResult(name, metrics["test/acc"], seconds, ranges, folder, validated)
-
-
-def _close(trainer: pl.Trainer) -> None:
-    """End the logs of a trainer; a W&B run that is left open takes what the next trainer logs."""
-    for logger in trainer.loggers:
-        logger.finalize("success")
-    if any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
-        import wandb
-
-        wandb.finish()
 
 
 def build_cli(args: ArgsType = None, run: bool = True) -> AugfluenceCLI:
@@ -249,7 +182,7 @@ def build_cli(args: ArgsType = None, run: bool = True) -> AugfluenceCLI:
 
 
 def main(args: ArgsType = None) -> AugfluenceCLI:
-    """Run the command line; what is wrong becomes one paragraph on the terminal instead of a traceback.
+    """Run the command line; report errors as one paragraph on the terminal instead of a traceback.
 
     The process then ends with 2 for a mistake of the user, 1 for a full disk or a lost process, and 128 + the number of
     the signal after SIGINT (Ctrl-C) or SIGTERM.

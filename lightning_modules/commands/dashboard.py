@@ -11,13 +11,13 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from augnet.atomic_file import write_atomically
-from lightning_modules.commands.command_line import mistakes_in_one_line, quieten
+from lightning_modules.commands.terminal import mistakes_in_one_line, quieten
 
 _DESCRIPTION = "Save two views of the runs of a W&B project: one of a run, one that compares controls."
 
 
 def views(entity: str, project: str) -> list[Any]:
-    """Both views, as `wandb_workspaces.workspaces.Workspace`s; nothing is sent.
+    """Return both views, as `wandb_workspaces.workspaces.Workspace`; nothing is sent.
 
     Args:
         entity: User or team that owns the project.
@@ -36,7 +36,7 @@ def views(entity: str, project: str) -> list[Any]:
 
 
 def as_json(view: Any) -> dict[str, Any]:
-    """What W&B stores of a view, with its name; reading it back gives the same view."""
+    """Return the stored form of a view, with its name, from which W&B restores it."""
     model = view._to_model()
     return {"name": model.display_name, "spec": model.spec.model_dump(mode="json", by_alias=True, exclude_none=True)}
 
@@ -67,7 +67,7 @@ def dashboard(entity: str, project: str = "augfluence", dry_run: bool = False, w
 
 
 def _save(view: Any) -> None:
-    """Send a view to W&B: the one step that needs a network and an account."""
+    """Send a view to W&B; needs a network and an account."""
     try:
         view.save()
     except Exception as error:
@@ -79,13 +79,13 @@ def _save(view: Any) -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command; a user's mistake becomes one line on the terminal instead of a traceback.
+    """Run the command; report errors as one line on the terminal instead of a traceback.
 
     Args:
         args: Arguments as a list, instead of those of the process.
 
     Raises:
-        SystemExit: With code 2 after a mistake.
+        SystemExit: With code 2 after an error of the user.
     """
     quieten()
     parser = ArgumentParser(prog="python -m lightning_modules.commands.dashboard", description=_DESCRIPTION)

@@ -1,4 +1,4 @@
-"""What ends a run without being anybody's mistake, in the words of the user: a full disk, a process that was lost."""
+"""Descriptions of faults that are not mistakes of the user: a full disk, a lost process."""
 
 import errno
 import re
@@ -11,13 +11,13 @@ _LOST = re.compile(r"\b(gloo|nccl|c10d|tcpstore|socketimpl|process ?group)|by pe
 
 
 def describe_fault(error: BaseException) -> str | None:
-    """What happened and what to do, if it was such a fault.
+    """Describe a fault and its remedy.
 
     Args:
-        error: What ended the run. `SafeStop` has noted on it, or on what it followed from, how to go on.
+        error: The error that ended the run. `SafeStop` has added a note on how to resume to it or to one of its causes.
 
     Returns:
-        A paragraph; None for everything else.
+        A paragraph; None for any other error.
     """
     errors = list(_chain(error))
     full = [one for one in errors if isinstance(one, OSError) and one.errno in _NO_SPACE]
@@ -36,7 +36,7 @@ def describe_fault(error: BaseException) -> str | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error after those it followed from."""
+    """Yield the causes of an error, then the error."""
     if error.__context__ is not None:
         yield from _chain(error.__context__)
     yield error

@@ -1,8 +1,8 @@
-"""The number of this process among those of a run."""
+"""Rank of this process."""
 
 from pytorch_lightning.utilities import rank_zero_only
 
 
 def own_rank() -> int:
-    """The rank of this process, also before there is a process group; 0 for a single process."""
+    """Return the rank of this process, also before there is a process group; 0 for a single process."""
     return int(getattr(rank_zero_only, "rank", 0))

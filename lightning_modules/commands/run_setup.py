@@ -1,4 +1,4 @@
-"""Where a run writes: its folder, its loggers, its callbacks, and a trainer that never destroys what it saved."""
+"""Settings of a run, and the folder, loggers, callbacks and checkpoint plugin of its trainer."""
 
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -19,12 +19,14 @@ from lightning_modules.callbacks import (
 )
 from lightning_modules.classifier.augmented_classifier import Control
 from lightning_modules.commands.checkpoint_io import AtomicCheckpointIO
+from lightning_modules.commands.own_rank import own_rank
 from lightning_modules.monitoring.metrics_file import AtomicCSVLogger
+from lightning_modules.monitoring.run_files import next_free_folder
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """Where a run writes, and what it is compared with.
+    """Folder, logs and controls of a run.
 
     Args:
         name: Name of the run; it writes into `folder/name`, or `folder/name-2`, ... if that is taken.
@@ -33,7 +35,7 @@ class RunSettings:
         tensorboard: Log to TensorBoard too, into the folder `tensorboard` of the run.
         compare: Controls to train after the run, with the same data and seed, for the table at the end.
         test: Read the test split once after training, for the run and for each control in `compare`.
-        threads: CPU threads; by default what torch chooses.
+        threads: CPU threads; by default the choice of torch.
     """
 
     name: str = "run"
@@ -45,11 +47,21 @@ class RunSettings:
     threads: int | None = None
 
 
+def new_folder(wanted: Path) -> Path:
+    """Make the folder, or the next free one; only the first of several processes does, and only it writes files."""
+    return next_free_folder(wanted) if own_rank() == 0 else wanted
+
+
 def in_folder(trainer: Any, settings: RunSettings, folder: Path) -> dict[str, Any]:
-    """Arguments that make a trainer write into `folder`; what the user configured stays.
+    """Return arguments that make a trainer write into a folder; the settings of the user are kept.
+
+    Args:
+        trainer: Arguments of the trainer, as configured.
+        settings: Settings of the run.
+        folder: The folder.
 
     Raises:
-        ValueError: If TensorBoard is asked for and not installed.
+        ValueError: If TensorBoard is configured and not installed.
     """
     callbacks: list[Callback] = list(trainer.get("callbacks") or [])
     kinds = {type(callback) for callback in callbacks}
@@ -72,18 +84,19 @@ def in_folder(trainer: Any, settings: RunSettings, folder: Path) -> dict[str, An
 
 
 def _every_epoch(folder: Path) -> ModelCheckpoint:
-    """Replaces `last.ckpt` after every epoch; `save_last` without others, newer versions write only after the last."""
+    """Return a callback that replaces `last.ckpt` after every epoch; `save_last` alone writes once in new versions."""
     return ModelCheckpoint(dirpath=folder, filename="last", enable_version_counter=False)
 
 
 def atomic_plugins(trainer: Any) -> list[Any]:
-    """The trainer's plugins; if none of them writes checkpoints, one that replaces them as a whole."""
+    """Return the plugins of the trainer, with `AtomicCheckpointIO` unless one of them writes checkpoints."""
     plugins = trainer.get("plugins") or []
     plugins = list(plugins) if isinstance(plugins, list) else [plugins]
     return plugins if any(isinstance(one, CheckpointIO) for one in plugins) else [*plugins, AtomicCheckpointIO()]
 
 
 def _loggers(settings: RunSettings, folder: Path) -> list[Logger]:
+    """Return the loggers of a run: CSV file, W&B and TensorBoard, as configured."""
     loggers: list[Logger] = [AtomicCSVLogger(folder, name="", version="")]
     if settings.wandb != "disabled":
         offline = settings.wandb == "offline"

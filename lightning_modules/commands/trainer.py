@@ -1,26 +1,28 @@
-"""The trainer of this project: Lightning's, `retrain`, `attribute` and `adapt`."""
+"""The trainer of the command line: Lightning's, with the commands `retrain`, `attribute` and `adapt`."""
 
 from pathlib import Path
 
 import pytorch_lightning as pl
-from rich.console import Console
 
 from influence.k_priors import Selection
-from lightning_modules.adaptation.adapting import Change, Recall, adapt_classifier
+from lightning_modules.adaptation.adaptation_summary import AdaptationSummary
+from lightning_modules.adaptation.adapted_classifier import AdaptationSettings
+from lightning_modules.adaptation.change import Change
 from lightning_modules.adaptation.points import Method
-from lightning_modules.adaptation.summary import AdaptationSummary
-from lightning_modules.attribution.files import print_attribution, write_attribution
 from lightning_modules.attribution.score_table import AttributionTable
-from lightning_modules.attribution.scoring import Precision, Views, attribute_images
+from lightning_modules.attribution.scoring import ShiftedCopies
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
-from lightning_modules.classifier.checkpoint import load_checkpoint
 from lightning_modules.classifier.classifier import Classifier
+from lightning_modules.commands.adapt import run_adapt
+from lightning_modules.commands.attribute import run_attribute
 from lightning_modules.data import InfluenceDataModule
-from lightning_modules.monitoring.summary import next_free_folder
 
 
 class AugfluenceTrainer(pl.Trainer):
-    """Lightning's trainer, which also scores training images and adapts classifiers. Arguments: as `pl.Trainer`."""
+    """Lightning's trainer, which also scores training images and adapts classifiers. Arguments: as `pl.Trainer`.
+
+    The command line takes the options of each command from the signature and the docstring of its method.
+    """
 
     def retrain(
         self,
@@ -30,15 +32,15 @@ class AugfluenceTrainer(pl.Trainer):
         ckpt_path: str | Path | None = None,
         weights_only: bool | None = None,
     ) -> None:
-        """Train a fresh classifier behind the frozen policy of a run, on all labelled images.
+        """Train a new classifier with the frozen policy of a run, on all labelled images.
 
         The influence set, which was held out while the policy was learned, trains too.
 
         Args:
-            model: A fresh classifier with the policy, see `AugmentedClassifier.policy_file`.
-            datamodule: Its data, with `influence_set` train.
+            model: A new classifier with the policy, see `AugmentedClassifier.policy_file`.
+            datamodule: Its data, with `influence_source` train.
             policy_file: The learned policy; by default `policy.json` beside the `--config` of the run.
-            ckpt_path: Checkpoint of an interrupted retraining to go on from.
+            ckpt_path: Checkpoint of an interrupted retraining, to resume it.
             weights_only: As in `fit`; set it to false only for checkpoints that you trust.
         """
         self.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=weights_only)
@@ -62,12 +64,12 @@ class AugfluenceTrainer(pl.Trainer):
         Args:
             model: The classifier.
             datamodule: The data it was trained with.
-            ckpt_path: Checkpoint of the trained classifier; by default the weights it has now.
-            folder: Where the files go; by default the folder `attribution` of the run that the checkpoint is from.
+            ckpt_path: Checkpoint of the trained classifier; by default its current weights are used.
+            folder: Folder of the files; by default the folder `attribution` of the run of the checkpoint.
             top: Images on each contact sheet, at least 1.
-            views: Shifted copies of each image that the mislabel score also looks at. More find more wrong labels
-                where the network has memorised its training images; each costs one pass over them. 0 for none.
-            mirror: Whether half of these copies are mirrored: false for digits, text and all where left is not right.
+            views: Shifted copies of each image for the mislabel score, >= 0. More copies find more wrong labels if the
+                network has memorized its training images; each costs one pass over them.
+            mirror: Mirror half of these copies; false for digits, text and other images whose class depends on it.
             weights_only: As in `fit`; set it to false only for checkpoints that you trust.
 
         Returns:
@@ -78,25 +80,8 @@ class AugfluenceTrainer(pl.Trainer):
             ValueError: If the checkpoint does not fit the model or the data, an argument is out of range, or there
                 is more than one device.
         """
-        if top < 1:
-            raise ValueError(f"top must be at least 1, got {top}.")
-        wanted = Views(views, mirror)
-        if self.world_size > 1:
-            raise ValueError(f"attribute runs on one device, found {self.world_size}: set trainer.devices to 1.")
-        datamodule.setup("attribute")
-        run = Path(self.default_root_dir)
-        if ckpt_path is not None:
-            run = Path(ckpt_path).parent.parent
-            load_checkpoint(model, datamodule.num_classes, Path(ckpt_path), weights_only)
-        plugin = self.precision_plugin
-        plugin.convert_module(model.to(self.strategy.root_device))
-        precision = Precision(plugin.convert_input, plugin.forward_context)
-        table = attribute_images(model, datamodule, wanted, precision, self.progress_bar_callback is not None)
-        files = write_attribution(table, run / "attribution" if folder is None else Path(folder), top)
-        print_attribution(table, top)
-        for file in files:
-            Console().print(f"Written: {file}", soft_wrap=True)
-        return table
+        copies = ShiftedCopies(views, mirror)
+        return run_attribute(self, model, datamodule, ckpt_path, folder, top, copies, weights_only)
 
     def adapt(
         self,
@@ -114,22 +99,22 @@ class AugfluenceTrainer(pl.Trainer):
     ) -> AdaptationSummary:
         """Adapt a trained classifier to other data, another weight decay, policy or network, from a small memory.
 
-        Writes `checkpoints/last.ckpt` and `summary.json`. Trains for `max_epochs` passes over the memory and what is
-        new, with the optimiser of the model. Runs on one device.
+        Writes `checkpoints/last.ckpt` and `summary.json`. Trains for `max_epochs` passes over the memory and the new
+        images, with the optimizer of the model. Runs on one device.
 
         Args:
             model: The classifier, as it was trained.
             datamodule: The data it was trained with.
             ckpt_path: Its checkpoint.
-            change: What shall be different.
-            method: `k_prior`, or what it is compared with: `replay`, `fine_tune`, `retrain`.
+            change: Changes to the data and the classifier.
+            method: `k_prior`, or a method to compare it with: `replay`, `fine_tune`, `retrain`.
             memory: Share of the past training images to remember, in (0, 1].
-            selection: `weighted` (drawn at random, each standing for its share of the past), `random`, or `top` (those
-                that the old model is least certain of).
-            lr: Highest learning rate; by default that of the model. The rest of the optimiser is the model's.
-            folder: Where the files go; by default the folder `adapted` (or `adapted-2`, ...) of the run that the
-                checkpoint is from.
-            test: Read the test split once, after adapting.
+            selection: `weighted` (drawn at random, with importance weights), `random`, or `top` (those of which the
+                old model is least certain).
+            lr: Highest learning rate; by default that of the model. The rest of the optimizer is that of the model.
+            folder: Folder of the files; by default the folder `adapted` (or `adapted-2`, ...) of the run of the
+                checkpoint.
+            test: Evaluate on the test split once, after adapting.
             weights_only: As in `fit`; set it to false only for checkpoints that you trust.
 
         Returns:
@@ -137,22 +122,8 @@ class AugfluenceTrainer(pl.Trainer):
 
         Raises:
             FileNotFoundError: If there is no such checkpoint or file.
-            ValueError: If nothing is to change, the checkpoint does not fit the model or the data, an argument is out
-                of range, or there is more than one device.
+            ValueError: If no change is given, the checkpoint does not fit the model or the data, an argument is out of
+                range, or there is more than one device.
         """
-        if self.world_size > 1:
-            raise ValueError(f"adapt runs on one device, found {self.world_size}: set trainer.devices to 1.")
-        recall = Recall(method, memory, selection, lr)
-        change.check()
-        datamodule.setup("adapt")
-        checkpoint = load_checkpoint(model, datamodule.num_classes, Path(ckpt_path), weights_only)
-        before = self.validate(model, datamodule=datamodule, verbose=False)[0]["val/acc"]
-        adapted = adapt_classifier(self, model, datamodule, checkpoint, change, recall)
-        after = self.validate(adapted.student, datamodule=datamodule, verbose=False)[0]["val/acc"]
-        tested = self.test(adapted.student, datamodule=datamodule, verbose=False)[0]["test/acc"] if test else None
-        target = next_free_folder(Path(ckpt_path).parent.parent / "adapted" if folder is None else Path(folder))
-        self.save_checkpoint(target / "checkpoints" / "last.ckpt")
-        summary = AdaptationSummary.of(adapted, change, recall, before, after, tested)
-        summary.write(target / "summary.json")
-        summary.show(target)
-        return summary
+        settings = AdaptationSettings(method, memory, selection, lr)
+        return run_adapt(self, model, datamodule, ckpt_path, change, settings, folder, test, weights_only)

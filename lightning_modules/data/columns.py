@@ -1,4 +1,4 @@
-"""Which columns of a table are the images and the labels, and what the labels mean."""
+"""The image and the label column of a table, and the numbering of the classes."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,7 +11,7 @@ _LABEL_TYPES = ("int", "uint", "string", "large_string")
 
 
 def image_rows(table: datasets.Dataset, column: str | None, where: str) -> datasets.Dataset:
-    """The images of a table, undecoded, as its only column `image`.
+    """Return the undecoded images of a table, as its only column `image`.
 
     Args:
         table: A table with any columns.
@@ -32,7 +32,7 @@ def image_rows(table: datasets.Dataset, column: str | None, where: str) -> datas
 def read_labels(
     table: datasets.Dataset, column: str | None, where: str, class_names: Sequence[str] | None = None
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """The labels of a table as numbers 0..K-1.
+    """Return the labels of a table as numbers 0..K-1.
 
     Args:
         table: A table with any columns.
@@ -69,7 +69,7 @@ def read_labels(
 def _renumber(
     labels: NDArray[np.int64], names: tuple[str, ...] | None, class_names: Sequence[str] | None, where: str
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Check the labels, and number them by `class_names` where the table has names of its own."""
+    """Check the labels, and number them by `class_names` if the table has names of its own."""
     if names is None and class_names is None and not np.array_equal(np.unique(labels), range(labels.max() + 1)):
         raise ValueError(
             f"the integer labels of {where} must be 0..K-1 with no number left out, "
@@ -98,7 +98,7 @@ def _renumber(
 def _choose(
     table: datasets.Dataset, column: str | None, field: str, where: str, fits: Callable[[str, object], int]
 ) -> str:
-    """The column asked for, or the one that fits best; an error if it is missing or several fit alike."""
+    """Return the given column, or the one of the highest score; raise if it is missing or several score alike."""
     listing = ", ".join(f"{name} ({_type_name(feature)})" for name, feature in table.features.items())
     if column is not None:
         if column not in table.features:
@@ -115,7 +115,7 @@ def _choose(
 
 
 def _is_image(name: str, feature: object) -> int:
-    """How much a column looks like images: 2 by its type, 1 if it holds bytes."""
+    """Score a column as images: 2 by its type, 1 if it holds bytes, otherwise 0."""
     if isinstance(feature, datasets.Image):
         return 2
     in_bytes = isinstance(feature, datasets.Value) and feature.dtype in ("binary", "large_binary")
@@ -123,7 +123,7 @@ def _is_image(name: str, feature: object) -> int:
 
 
 def _is_label(name: str, feature: object) -> int:
-    """How much a column looks like labels: by its type and by its name."""
+    """Score a column as labels: 3 or 2 by its type, 1 by its name, otherwise 0."""
     named = name.lower() in _LABEL_NAMES
     if isinstance(feature, datasets.ClassLabel):
         return 3 if named else 2
@@ -131,5 +131,5 @@ def _is_label(name: str, feature: object) -> int:
 
 
 def _type_name(feature: object) -> str:
-    """A short name of a column's type."""
+    """Return a short name of the type of a column."""
     return str(feature.dtype) if isinstance(feature, datasets.Value) else type(feature).__name__

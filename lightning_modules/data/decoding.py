@@ -1,4 +1,4 @@
-"""From image files to uint8 tensors `[C, H, W]` of one common shape."""
+"""Decoding of image files to uint8 tensors `[C, H, W]` of a common shape."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,19 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 _PROBES = 64
-_GREY_MODES = frozenset({"1", "L", "LA"})
+_GRAY_MODES = frozenset({"1", "L", "LA"})
 _DECODER = datasets.Image()
 
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """The shape that every image of a data module is brought to.
+    """The shape of all images of a data module.
 
     Args:
-        channels: 1 for grey, 3 for RGB.
+        channels: 1 for gray, 3 for RGB.
         height: Rows, in pixels.
         width: Columns, in pixels.
-        resize: Whether images of another size are resized and cropped; otherwise they are an error.
+        resize: True to resize and crop images of another size, False to raise on them.
     """
 
     channels: int
@@ -37,7 +37,7 @@ class ImageFormat:
 
 
 def probe_format(rows: datasets.Dataset, image_size: int | None, where: str) -> ImageFormat:
-    """Find the common format from a sample of the images.
+    """Determine the common format from a sample of the images.
 
     Args:
         rows: Table whose column `image` holds undecoded images.
@@ -45,14 +45,14 @@ def probe_format(rows: datasets.Dataset, image_size: int | None, where: str) -> 
         where: Name of the table for error messages.
 
     Returns:
-        The format: grey if all probed images are grey, RGB otherwise.
+        The format: gray if all probed images are gray, otherwise RGB.
 
     Raises:
         ValueError: When `image_size` is `None` and the images differ in size.
     """
     indices = np.unique(np.linspace(0, len(rows) - 1, min(_PROBES, len(rows))).astype(int))
     images = [_open(record, where) for record in rows[indices]["image"]]
-    channels = 1 if all(image.mode in _GREY_MODES for image in images) else 3
+    channels = 1 if all(image.mode in _GRAY_MODES for image in images) else 3
     if image_size is not None:
         return ImageFormat(channels, image_size, image_size, resize=True)
     sizes = sorted({image.size for image in images})
@@ -63,14 +63,14 @@ def probe_format(rows: datasets.Dataset, image_size: int | None, where: str) -> 
 
 
 def decode(record: dict, image_format: ImageFormat, where: str) -> Tensor:
-    """Decode one image and bring it to the format.
+    """Decode an image and convert it to the format.
 
     A resized image keeps its aspect: its shorter side is scaled to the size (bilinear, antialiased)
-    and the centre is cropped.
+    and the center is cropped.
 
     Args:
         record: `{"bytes": ..., "path": ...}` as `datasets` stores images.
-        image_format: The format to bring it to.
+        image_format: The format of the result.
         where: Name of the table for error messages.
 
     Returns:
@@ -104,7 +104,7 @@ def _open(record: dict, where: str) -> Image.Image:
 
 
 def _sizes_differ(where: str, one: tuple[int, int], other: tuple[int, int]) -> str:
-    """The message for images of several sizes."""
+    """Return the error message for images of several sizes."""
     return (
         f"the images of {where} differ in size (width x height: {one[0]} x {one[1]} and "
         f"{other[0]} x {other[1]}): set image_size to resize them all."

@@ -1,4 +1,4 @@
-"""The embedded handwritten digits, deployed rotated: a real shift that needs no download."""
+"""The handwritten digits of scikit-learn, rotated at deployment: a distribution shift that needs no download."""
 
 from functools import partial
 
@@ -9,9 +9,11 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
-from lightning_modules.data.base import InfluenceDataModule, InfluenceSet, Splits
+from lightning_modules.data.influence_data_module import InfluenceDataModule, InfluenceSource
 from lightning_modules.data.labelled_images import LabelledImages
-from lightning_modules.data.splits import Indices, partition
+from lightning_modules.data.partition import Indices, partition
+from lightning_modules.data.renamed_arguments import renamed_argument
+from lightning_modules.data.splits import Splits
 from lightning_modules.data.store import MemoryStore, as_bytes
 from lightning_modules.learner.checks import require_at_least
 
@@ -34,13 +36,14 @@ class DigitsDataModule(InfluenceDataModule):
         image_size: Side the images are resized to (bilinear), in pixels.
         batch_size: Images a batch.
         seed: Seed of the splits, the angles, the folds and the order of the training images.
-        influence_set: `held_out`: the influence images are never trained on. `cross_fit`: they are cut into folds, of
-            which one at a time is the influence set and all others train; without a rotation the training images are
-            cut too. `train`: they train too, and no policy can be learned.
+        influence_source: `held_out`: the influence images are never trained on. `cross_fit`: they are cut into folds,
+            of which one at a time is the influence set and all others train; without a rotation the training images
+            are cut too. `train`: they train too, and no policy can be learned.
         folds: Folds of `cross_fit`, at least 2.
-        fold_epochs: Epochs that a fold is the influence set before the next one is.
+        fold_epochs: Consecutive epochs in which one fold is the influence set.
     """
 
+    @renamed_argument("influence_set", "influence_source")
     def __init__(
         self,
         influence_size: int = 200,
@@ -50,12 +53,12 @@ class DigitsDataModule(InfluenceDataModule):
         image_size: int = 16,
         batch_size: int = 64,
         seed: int = 0,
-        influence_set: InfluenceSet = "held_out",
+        influence_source: InfluenceSource = "held_out",
         folds: int = 5,
         fold_epochs: int = 1,
     ) -> None:
         super().__init__(
-            batch_size=batch_size, seed=seed, influence_set=influence_set, folds=folds, fold_epochs=fold_epochs
+            batch_size=batch_size, seed=seed, influence_source=influence_source, folds=folds, fold_epochs=fold_epochs
         )
         require_at_least(1, influence_size=influence_size, val_size=val_size, test_size=test_size)
         require_at_least(1, image_size=image_size)
@@ -66,7 +69,7 @@ class DigitsDataModule(InfluenceDataModule):
         self._side = image_size
 
     def load_splits(self) -> Splits:
-        """Split the digits, and rotate all but the training ones."""
+        """Split the digits, and rotate all but the training images."""
         digits = load_digits()
         images = torch.from_numpy(digits.images).float().unsqueeze(1) / _LARGEST_VALUE
         labels = torch.from_numpy(digits.target.astype(np.int64))
@@ -101,5 +104,5 @@ def _render(images: Tensor, labels: Tensor, angles: Tensor | None, side: int, ro
 
 
 def _sources(rows: Indices) -> list[str]:
-    """Where each image stands in scikit-learn's table."""
+    """Return the row of each image in scikit-learn's table."""
     return [f"row {row}" for row in rows]

@@ -1,4 +1,4 @@
-"""Folds of equal size, one of which is held out at a time, and the training images without it."""
+"""Stratified folds of equal size, and the training images of an epoch, without the fold that is held out."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from lightning_modules.data.labelled_images import LabelledImages, StoredDataset
-from lightning_modules.data.splits import Indices, class_list
+from lightning_modules.data.partition import Indices, class_list
 
 TrainingBatch = tuple[Tensor, Tensor, Tensor]
 """Images `[B, C, H, W]`, labels `[B]`, and the number of each image among all that train, `[B]`."""
 
 
 def equal_folds(labels: Indices, folds: int, class_names: Sequence[str], seed: int) -> Indices:
-    """Cut rows into stratified folds of one size: of each class two folds hold the same number, or one more.
+    """Cut rows into stratified folds of equal size; the counts of a class in two folds differ by at most one.
 
     Args:
         labels: Class of each row, `[N]`.
@@ -32,7 +32,7 @@ def equal_folds(labels: Indices, folds: int, class_names: Sequence[str], seed: i
     present, counts = np.unique(labels, return_counts=True)
     least = int(counts.min())
     if least < folds:
-        remedy = f"lower folds to {least}" if least > 1 else "add images of it, or set influence_set to held_out"
+        remedy = f"lower folds to {least}" if least > 1 else "add images of it, or set influence_source to held_out"
         raise ValueError(
             f"folds={folds}, but of class {class_list(present[counts == least], class_names)} there is only {least} "
             f"to be spread over them, and every fold needs one of every class: {remedy}."
@@ -51,13 +51,13 @@ def equal_folds(labels: Indices, folds: int, class_names: Sequence[str], seed: i
 
 
 class TrainingImages(StoredDataset[TrainingBatch]):
-    """Images, labels and row numbers of an epoch: all training images but for the fold that is held out, or a draw.
+    """Images, labels and row numbers of an epoch: all training images without the held-out fold, or a weighted draw.
 
-    Its length is the same whichever fold that is. The rows of the epoch lie in shared memory, so that worker processes,
-    which keep a copy of the dataset from epoch to epoch, see them change. Change them between two epochs only.
+    The length is the same for every fold. The rows of the epoch lie in shared memory, so that worker processes, which
+    keep a copy of the dataset over the epochs, see a change. Change them between two epochs only.
 
     Args:
-        images: All images that train at some time, N.
+        images: All images that train in some epoch, N.
         folds: Row numbers `[F, S]` of images that are held out in turn; `[0, 0]` for none.
         fold: The fold that is held out first.
     """
@@ -68,33 +68,34 @@ class TrainingImages(StoredDataset[TrainingBatch]):
         self.of_epoch: Tensor = self._trains().share_memory_()
 
     def hold_out(self, fold: int) -> None:
-        """Let the images of one fold sit out, and those of all others train, each once."""
+        """Hold out the images of a fold; all others train, each once."""
         self._fold = fold
         self.of_epoch.copy_(self._trains())
 
     def draw(self, weights: Tensor, offset: float) -> None:
-        """Let the images train as often as their weights say, by systematic resampling; the fold sits out.
+        """Draw the images of an epoch by systematic resampling with weights; the held-out fold is left out.
 
-        An image of weight w, with a mean weight of 1 over the images that train, is there w times, rounded up or down:
-        up for a share of all offsets that is the fraction of w. Equal weights take every image once.
+        An image of weight w, for a mean weight of 1 over the images that train, is drawn w times, rounded up or down:
+        up for a share of all offsets equal to the fractional part of w. Equal weights draw every image once.
 
         Args:
             weights: `[N]`, >= 0 and not all 0.
-            offset: Where the ruler begins, in (0, 1).
+            offset: First sampling point, in (0, 1); the others follow at unit distance.
         """
         rows = self._trains()
         ends = weights.cpu().double()[rows].cumsum(dim=0)
-        ruler = (torch.arange(len(rows), dtype=torch.float64) + offset) * (ends[-1] / len(rows))
-        self.of_epoch.copy_(rows[torch.searchsorted(ends, ruler, right=True).clamp(max=len(rows) - 1)])
+        points = (torch.arange(len(rows), dtype=torch.float64) + offset) * (ends[-1] / len(rows))
+        self.of_epoch.copy_(rows[torch.searchsorted(ends, points, right=True).clamp(max=len(rows) - 1)])
 
     def _trains(self) -> Tensor:
+        """Return the row numbers of all images outside of the held-out fold."""
         trains = torch.ones(len(self.images), dtype=torch.bool)
         if len(self._folds):
             trains[self._folds[self._fold]] = False
         return trains.nonzero()[:, 0]
 
     def rows(self, indices: Sequence[int]) -> Tensor:
-        """Numbers of the images at the indices among all N, `[B]` int64."""
+        """Return the numbers of the images at the indices among all N, int64 `[B]`."""
         return self.of_epoch[torch.as_tensor(indices, dtype=torch.int64)]
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""One split of a dataset before anything of it is decoded."""
+"""Tables of undecoded images and labels, one for each split of a dataset."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,22 +7,22 @@ import datasets
 import numpy as np
 
 from lightning_modules.data.columns import image_rows, read_labels
-from lightning_modules.data.splits import Indices, stratified_subset
-from lightning_modules.data.tables import load_tables
+from lightning_modules.data.partition import Indices, stratified_subset
+from lightning_modules.data.sources import load_tables
 
 _CHUNK = 1024
 
 
 @dataclass(frozen=True)
 class ImageTable:
-    """A table with a column of images and one of labels; each is read only when asked for.
+    """A table with a column of images and a column of labels; each is read at its use.
 
     Args:
         table: The rows.
         image_column: Name of the image column; `None` finds it by its type.
         label_column: Name of the label column; `None` finds it by its type and name.
         where: Name of the table for error messages.
-        rows: Number that each row had in the table as it was opened; `None` if it is that table.
+        rows: Row numbers in the table as it was opened; `None` for that table itself.
     """
 
     table: datasets.Dataset
@@ -39,11 +39,11 @@ class ImageTable:
         return len(self.table)
 
     def images(self) -> datasets.Dataset:
-        """The undecoded images; reads no label."""
+        """Return the undecoded images; read no label."""
         return image_rows(self.table, self.image_column, self.where)
 
     def labels(self, class_names: Sequence[str] | None = None) -> tuple[Indices, tuple[str, ...]]:
-        """The labels, and the names of the classes they are numbered by.
+        """Return the labels, and the names of the classes by which they are numbered.
 
         Args:
             class_names: The classes to number by; `None` takes the table's own.
@@ -51,7 +51,7 @@ class ImageTable:
         return read_labels(self.table, self.label_column, self.where, class_names)
 
     def select(self, rows: Indices) -> "ImageTable":
-        """The table of these rows only.
+        """Return the table of some rows.
 
         Args:
             rows: Row numbers.
@@ -59,7 +59,7 @@ class ImageTable:
         return replace(self, table=self.table.select(rows), rows=rows if self.rows is None else self.rows[rows])
 
     def sources(self) -> list[str]:
-        """The file of each image, or, for images inside a table, `row N` of the table as it was opened."""
+        """Return the file of each image or, for images inside a table, `row N` of the table as it was opened."""
         images = self.images()
         if images[0]["image"]["bytes"] is None:
             return [record["path"] for chunk in images.iter(batch_size=_CHUNK) for record in chunk["image"]]
@@ -67,7 +67,7 @@ class ImageTable:
         return [f"row {row}" for row in rows]
 
     def at_most(self, size: int, field: str, class_names: Sequence[str], seed: int) -> "ImageTable":
-        """The table of `size` rows in the table's own class proportions, or of all if they are fewer.
+        """Return a table of `size` rows in the class proportions of this one, or of all if there are fewer.
 
         Args:
             size: How many rows to draw at most.
@@ -82,16 +82,16 @@ class ImageTable:
 def open_tables(
     path: str, influence_path: str | None, image_column: str | None, label_column: str | None
 ) -> dict[str, ImageTable]:
-    """Open a dataset and, where it has a place of its own, the influence set.
+    """Open a dataset and, if it has a path of its own, the influence set.
 
     Args:
         path: Hub name or local path of the dataset.
-        influence_path: Hub name or local path of the influence set, if it has its own.
+        influence_path: Hub name or local path of the influence set; `None` if it is a part of the training data.
         image_column: Name of the image column; `None` finds it.
         label_column: Name of the label column; `None` finds it.
 
     Returns:
-        The tables by split: `train`, and those of `validation`, `test` and `influence` that are there.
+        The tables by split: `train`, and those of `validation`, `test` and `influence` that exist.
         A validation split without a test split counts as the test split.
 
     Raises:
@@ -122,7 +122,7 @@ def open_single(
     Args:
         path: Hub name or local path.
         field: Name of the argument that `path` came from, for error messages.
-        name: What the images are, for error messages.
+        name: Description of the images, for error messages.
         image_column: Name of the image column if there is one of that name; by default it is found.
         label_column: Name of the label column if there is one of that name; by default it is found.
 

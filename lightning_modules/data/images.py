@@ -1,14 +1,16 @@
-"""Any image dataset under one argument: hub name, parquet files or image folder."""
+"""Data module of image folders, parquet files and datasets of the Hugging Face hub."""
 
 from functools import partial
 
 import torch
 
-from lightning_modules.data.base import InfluenceDataModule, InfluenceSet, Splits
 from lightning_modules.data.decoding import ImageFormat, probe_format
 from lightning_modules.data.image_table import ImageTable, open_single, open_tables
+from lightning_modules.data.influence_data_module import InfluenceDataModule, InfluenceSource
 from lightning_modules.data.labelled_images import LabelledImages
-from lightning_modules.data.splits import Indices, partition
+from lightning_modules.data.partition import Indices, partition
+from lightning_modules.data.renamed_arguments import renamed_argument
+from lightning_modules.data.splits import Splits
 from lightning_modules.data.store import FileStore, ImageStore, check_no_overlap
 from lightning_modules.learner.checks import require_at_least
 
@@ -16,7 +18,7 @@ from lightning_modules.learner.checks import require_at_least
 class ImageDataModule(InfluenceDataModule):
     """An image dataset from the Hugging Face hub, from parquet files or from an image folder.
 
-    `path` says which: the name of a hub dataset (`uoft-cs/cifar10`, or `owner/name:configuration`), a
+    `path` is the name of a hub dataset (`uoft-cs/cifar10`, or `owner/name:configuration`), a
     local folder of parquet files (`train.parquet`, `test.parquet`), or an image folder
     (`train/CLASS/x.png` and `test/CLASS/x.png`, or `CLASS/x.png`). A test split that is there is the test
     split; otherwise a validation split that is there is; otherwise one is cut off the training data. A
@@ -39,21 +41,22 @@ class ImageDataModule(InfluenceDataModule):
         test_size: Images of the test split; by default all of the test split that is there, or a fifth of
             the images where there is none.
         image_size: Side the images are resized to, in pixels: the shorter side is scaled (bilinear,
-            antialiased), the centre cropped. By default the images keep the size they have in common.
+            antialiased), the center cropped. By default the images keep the size they have in common.
         batch_size: Images a batch.
         num_workers: Processes that decode images on the fly; images held in memory need none.
         memory_limit: Most memory the decoded images of one split may take, in MiB; 0 decodes on the fly.
             The influence set is always in memory.
         seed: Seed of the splits, the folds and the order of the training images.
-        influence_set: `held_out`: the influence images are never trained on. `cross_fit`: the images of
+        influence_source: `held_out`: the influence images are never trained on. `cross_fit`: the images of
             `influence_path` or, without it, all labelled training images are cut into folds, of which one at a
             time is the influence set and all others train. `train`: the influence images train too, and no
             policy can be learned.
         folds: Folds of `cross_fit`, at least 2. The influence set is a `folds`-th of these images, and passes
             through the network at every solve: cut 50,000 training images into 100 or more.
-        fold_epochs: Epochs that a fold is the influence set before the next one is.
+        fold_epochs: Consecutive epochs in which one fold is the influence set.
     """
 
+    @renamed_argument("influence_set", "influence_source")
     def __init__(
         self,
         path: str,
@@ -69,11 +72,11 @@ class ImageDataModule(InfluenceDataModule):
         num_workers: int = 0,
         memory_limit: int = 2048,
         seed: int = 0,
-        influence_set: InfluenceSet = "held_out",
+        influence_source: InfluenceSource = "held_out",
         folds: int = 5,
         fold_epochs: int = 1,
     ) -> None:
-        super().__init__(batch_size, num_workers, seed, influence_set, folds, fold_epochs)
+        super().__init__(batch_size, num_workers, seed, influence_source, folds, fold_epochs)
         require_at_least(1, influence_size=influence_size, val_size=val_size, test_size=test_size)
         require_at_least(1, train_size=train_size, image_size=image_size)
         require_at_least(0, memory_limit=memory_limit)
@@ -84,7 +87,7 @@ class ImageDataModule(InfluenceDataModule):
         self._side, self._memory_limit = image_size, memory_limit
 
     def load_splits(self) -> Splits:
-        """Open the data, split them, and decode what fits in memory; the test split stays closed."""
+        """Open and split the data, and decode the splits that fit in memory; the test split is not loaded."""
         opened = open_tables(self._path, self._influence_path, self._image_column, self._label_column)
         train = opened["train"]
         labels, names = train.labels()
@@ -93,7 +96,7 @@ class ImageDataModule(InfluenceDataModule):
         stores = {split: self._store(tables[split], image_format) for split in ("train", "validation")}
         influence = FileStore(tables["influence"].images(), image_format, tables["influence"].where)
         if self._influence_path is not None:
-            # Hashing reads the test images but no test label: the test split stays sealed.
+            # Hashing reads the test images, but no test label.
             check_no_overlap(influence, stores | {"test": self._store(tables["test"], image_format)})
         stores["influence"] = influence.decoded()
 
@@ -103,7 +106,7 @@ class ImageDataModule(InfluenceDataModule):
         return Splits(**loaded, load_test=load_test, class_names=names, deployment=deployment)
 
     def _cut(self, opened: dict[str, ImageTable], labels: Indices, names: tuple[str, ...]) -> dict[str, ImageTable]:
-        """The tables of all four splits: what has no table of its own is cut off the training data."""
+        """Return the tables of all four splits; those without a table of their own are cut off the training data."""
         test_size = max(1, len(labels) // 5) if self._test_size is None else self._test_size
         if "test" in opened and self._test_size is not None and self._test_size > len(opened["test"]):
             raise ValueError(
@@ -135,18 +138,18 @@ class ImageDataModule(InfluenceDataModule):
         return _labelled(table, self._store(table, image_format), names)
 
     def _store(self, table: ImageTable, image_format: ImageFormat) -> ImageStore:
-        """The images in memory if they fit, otherwise decoded on the fly."""
+        """Return the images in memory if they fit, otherwise decoded on the fly."""
         files = FileStore(table.images(), image_format, table.where)
         return files.decoded() if files.fits(self._memory_limit) else files
 
 
 def _labelled(table: ImageTable, store: ImageStore, names: tuple[str, ...]) -> LabelledImages:
-    """The stored images with the labels of their table."""
+    """Return stored images with the labels of their table."""
     return LabelledImages(store, torch.from_numpy(table.labels(names)[0]), table.sources)
 
 
 def open_images(path: str, data: InfluenceDataModule, field: str) -> LabelledImages:
-    """Read images from elsewhere, with the classes and the size of a data module, into memory.
+    """Read further images into memory, with the classes and the size of a data module.
 
     Args:
         path: Image folder, folder of parquet files, or hub name; if it has several splits, the training split.
@@ -154,7 +157,7 @@ def open_images(path: str, data: InfluenceDataModule, field: str) -> LabelledIma
         field: Name of the argument that `path` came from, for error messages.
 
     Raises:
-        ValueError: If there are no such images, or they have classes that the data module has not.
+        ValueError: If there are no such images, or they have classes that the data module lacks.
     """
     table = open_single(path, field, f"the images of {field}")
     labels, _ = table.labels(data.class_names)

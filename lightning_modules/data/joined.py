@@ -1,4 +1,4 @@
-"""Images of several stores under one index."""
+"""Concatenation of image stores and of labeled images."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -26,7 +26,7 @@ class JoinedStore(ImageStore):
         return int(self._ends[-1])
 
     def fetch(self, indices: Sequence[int]) -> Tensor:
-        """The images at the indices, float32 `[B, C, H, W]` in [0, 1]."""
+        """Return the images at the indices, float32 `[B, C, H, W]` in [0, 1]."""
         wanted = torch.as_tensor(indices)
         owner = torch.bucketize(wanted, self._ends, right=True)
         parts, places = [], []
@@ -39,12 +39,12 @@ class JoinedStore(ImageStore):
         return torch.cat(parts)[torch.cat(places).argsort()]
 
     def content_hashes(self) -> set[bytes]:
-        """The hashes of all stores."""
+        """Return the hashes of the images of all stores."""
         return set().union(*(store.content_hashes() for store in self.stores))
 
 
 def join(parts: Sequence[LabelledImages]) -> LabelledImages:
-    """Labelled images, one after the other.
+    """Concatenate labeled images.
 
     Args:
         parts: Images of one shape and with the same classes.
@@ -54,5 +54,5 @@ def join(parts: Sequence[LabelledImages]) -> LabelledImages:
 
 
 def _sources(parts: Sequence[LabelledImages]) -> list[str]:
-    """Where each image comes from."""
+    """Return the origin of each image."""
     return [source for part in parts for source in part.sources()]

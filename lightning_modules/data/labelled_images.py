@@ -1,4 +1,4 @@
-"""A torch dataset of images and labels whose batches are made at once, and its loader."""
+"""Datasets that make a batch in one operation, and their loader."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -10,27 +10,28 @@ from torch.utils.data import DataLoader, Dataset
 from lightning_modules.data.resumable import ResumableLoader
 from lightning_modules.data.store import ImageStore
 
-Batch = tuple[Tensor, Tensor]
+LabelledBatch = tuple[Tensor, Tensor]
+"""Images `[B, C, H, W]` in [0, 1] and labels `[B]`; of a single item `[C, H, W]` and `[]`."""
 Item = TypeVar("Item")
 
 
 class StoredDataset(Dataset[Item]):
-    """A dataset on top of an image store, whose `__getitems__` makes a whole batch at once."""
+    """A dataset on top of an image store, whose `__getitems__` returns a whole batch."""
 
     store: ImageStore
 
 
-class LabelledImages(StoredDataset[Batch]):
+class LabelledImages(StoredDataset[LabelledBatch]):
     """Images and their labels, by index: `dataset[i]` is one pair, `__getitems__` a whole batch.
 
-    PyTorch's loader hands the indices of a batch to `__getitems__`, whatever the sampler, so Lightning
-    can shard it by replacing the sampler.
+    PyTorch's loader passes the indices of a batch to `__getitems__` with any sampler, so that Lightning can divide
+    the images among ranks by replacing the sampler.
 
     Args:
         store: The images.
         labels: int64 `[N]`, the class of each.
-        sources: Tells where each image comes from, for people who look for it: its file, or its row in the data
-            before they were split. Called when asked for; by default the index.
+        sources: Returns the origin of each image, for users who look for it: its file, or its row in the data before
+            they were split. Called at each use; by default the index.
     """
 
     def __init__(self, store: ImageStore, labels: Tensor, sources: Callable[[], Sequence[str]] | None = None) -> None:
@@ -41,17 +42,17 @@ class LabelledImages(StoredDataset[Batch]):
     def __len__(self) -> int:
         return len(self.store)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> LabelledBatch:
         return self.store.fetch([index])[0], self.labels[index]
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def __getitems__(self, indices: Sequence[int]) -> LabelledBatch:
         return self.store.fetch(indices), self.labels[torch.as_tensor(indices)]
 
     def _indices(self) -> Sequence[str]:
         return [str(index) for index in range(len(self))]
 
-    def everything(self) -> Batch:
-        """All images, float32 `[N, C, H, W]` in [0, 1], and all labels, int64 `[N]`."""
+    def everything(self) -> LabelledBatch:
+        """Return all images, float32 `[N, C, H, W]` in [0, 1], and all labels, int64 `[N]`."""
         return self.__getitems__(range(len(self)))
 
 
@@ -62,17 +63,17 @@ def make_loader(
     shuffle: Generator | None = None,
     drop_last: bool = False,
 ) -> DataLoader[Item]:
-    """A loader of the batches that a dataset makes.
+    """Return a loader of the batches that a dataset makes.
 
     Args:
         dataset: The dataset, with a length.
         batch_size: Images a batch.
         num_workers: Processes that decode images; images in memory are indexed in this process instead.
         shuffle: Generator that reorders the images each epoch; `None` keeps their order.
-        drop_last: Whether a last, smaller batch is left out.
+        drop_last: True to leave out a last, smaller batch.
 
     Returns:
-        The loader; a shuffling one goes on in the middle of an epoch when a run is resumed.
+        The loader; a shuffling one can be resumed in the middle of an epoch.
     """
     workers = 0 if dataset.store.in_memory else num_workers
     options: dict[str, Any] = {
@@ -87,5 +88,5 @@ def make_loader(
 
 
 def _keep_batch(batch: Any) -> Any:
-    """`__getitems__` has made the batch already."""
+    """Return the batch unchanged: `__getitems__` has collated it."""
     return batch

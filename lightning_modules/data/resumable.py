@@ -1,4 +1,4 @@
-"""A loader that goes on in the middle of an epoch, with the order that it would have had."""
+"""A shuffling loader that can be resumed in the middle of an epoch, with the same order."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 
 class Shuffle(RandomSampler):
-    """One permutation for each epoch, and no further draw at its end, as that of torch makes."""
+    """Sampler that draws one permutation an epoch; unlike torch's it draws nothing more at the end of an epoch."""
 
     def __iter__(self) -> Iterator[int]:
         yield from torch.randperm(self.num_samples, generator=self.generator).tolist()
 
 
 class ResumableBatches(BatchSampler):
-    """Batches of row numbers, of which the first few can be left out once, without reading what they point to."""
+    """Batch sampler that can leave out its first batches once, without reading their images."""
 
     skip = 0
 
@@ -29,12 +29,12 @@ class ResumableBatches(BatchSampler):
 
 @dataclass
 class Place:
-    """Where a loader stands in the data.
+    """Position of a loader in the data.
 
     Attributes:
-        began: How the generator of the order stood when the epoch began; None without one.
-        given: Batches handed out since; 0 between two epochs.
-        skip: Batches to leave out of the next epoch, as they were handed out before the run was resumed.
+        began: State of the generator of the order at the begin of the epoch; None without a generator.
+        given: Batches returned since; 0 between two epochs.
+        skip: Batches to leave out of the next epoch, because they were returned before the run was resumed.
     """
 
     began: Tensor | None = None
@@ -45,14 +45,14 @@ class Place:
 class ResumableLoader(DataLoader):
     """A shuffling `DataLoader` with a state; Lightning saves it in checkpoints and restores it.
 
-    The state is how the generator of the order stood when the epoch began, and how many batches were handed out since:
-    exact wherever a checkpoint is written, at the end of a batch or of an epoch. An epoch begins when its first batch
-    is asked for, not when the iterator is made: Lightning makes the first one long before the first epoch.
+    The state is the state of the generator at the begin of the epoch, and the number of batches returned since: exact
+    for checkpoints at the end of a batch and of an epoch. An epoch begins when its first batch is requested, not when
+    the iterator is made: Lightning makes the first one long before the first epoch.
 
     Args:
         dataset: Makes the batches.
-        place: Where the loader stands. Lightning divides the data among ranks by a loader that it makes of this one,
-            with all arguments but the sampler: the two share their place.
+        place: Position of the loader. To divide the data among ranks, Lightning makes another loader with the same
+            arguments but another sampler: the two share their position.
         **options: See `DataLoader`.
     """
 
@@ -64,7 +64,7 @@ class ResumableLoader(DataLoader):
     def shuffling(
         cls, dataset: Dataset, batch_size: int, generator: Generator, drop_last: bool, **options: Any
     ) -> "ResumableLoader":
-        """Reshuffle by `generator` at the start of each epoch; `options` are those of `DataLoader`."""
+        """Return a loader that reshuffles by `generator` at the start of each epoch; `options` as for `DataLoader`."""
         sampler = Shuffle(dataset, generator=generator)  # type: ignore[arg-type]
         return cls(
             dataset,
@@ -84,12 +84,12 @@ class ResumableLoader(DataLoader):
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
-        """The place in the data, as tensors and numbers."""
+        """Return the position in the data, as tensors and numbers."""
         place = self.place
         return {"order": place.began if place.given else self._order(), "batches": place.given or place.skip}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on, at the next epoch that is started, where `state_dict` was called."""
+        """Continue, in the next epoch that is started, at the position at which `state_dict` was called."""
         generator = self._generator()
         if generator is not None and state["order"] is not None:
             generator.set_state(state["order"].cpu())
@@ -100,6 +100,6 @@ class ResumableLoader(DataLoader):
         return None if generator is None else generator.get_state()
 
     def _generator(self) -> Generator | None:
-        """That of the order; None where Lightning has divided the data among ranks, by a seed of its own."""
+        """Return the generator of the order; None if Lightning has divided the data among ranks, with its own seed."""
         sampler = getattr(self.batch_sampler, "sampler", None)
         return sampler.generator if isinstance(sampler, Shuffle) else None

@@ -1,4 +1,4 @@
-"""Row numbers of the training split in a file: one a line, or the column `index` of a CSV file."""
+"""Files of row numbers of the training split: one a line, or the column `index` of a CSV file."""
 
 import csv
 from pathlib import Path
@@ -10,7 +10,7 @@ ROW_FILES = (".txt", ".csv")
 
 
 def read_rows(path: str, count: int, field: str) -> Tensor:
-    """Read row numbers.
+    """Read the row numbers of a file.
 
     Args:
         path: A text file of one number a line (empty lines and what follows `#` are skipped), or a CSV file with a
@@ -23,7 +23,7 @@ def read_rows(path: str, count: int, field: str) -> Tensor:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it holds no rows, all of them, one twice, or anything that is no row number.
+        ValueError: If it holds no rows, all rows, a row twice, or anything that is no row number.
     """
     file = Path(path)
     if not file.is_file():

@@ -1,4 +1,4 @@
-"""Where the images of a split live: decoded in memory, or as files decoded on the fly."""
+"""Stores of the images of a split: decoded in memory, or as files that are decoded on the fly."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -25,11 +25,11 @@ class ImageStore(ABC):
 
     @abstractmethod
     def fetch(self, indices: Sequence[int]) -> Tensor:
-        """The images at the indices, float32 `[B, C, H, W]` in [0, 1]."""
+        """Return the images at the indices, float32 `[B, C, H, W]` in [0, 1]."""
 
     @abstractmethod
     def content_hashes(self) -> set[bytes]:
-        """A hash of each image; equal images have equal hashes within one kind of store."""
+        """Return a hash of each image; equal images have equal hashes within one kind of store."""
 
 
 class MemoryStore(ImageStore):
@@ -48,11 +48,11 @@ class MemoryStore(ImageStore):
         return len(self.images)
 
     def fetch(self, indices: Sequence[int]) -> Tensor:
-        """The images at the indices, float32 `[B, C, H, W]` in [0, 1]."""
+        """Return the images at the indices, float32 `[B, C, H, W]` in [0, 1]."""
         return self.images[torch.as_tensor(indices)].float().div_(255)
 
     def content_hashes(self) -> set[bytes]:
-        """Hashes of the decoded pixels: the same picture in another file format counts as equal."""
+        """Return hashes of the decoded pixels, which do not depend on the file format."""
         return {_digest(image.tobytes()) for image in self.images.numpy()}
 
 
@@ -61,7 +61,7 @@ class FileStore(ImageStore):
 
     Args:
         rows: Table whose column `image` holds undecoded images.
-        image_format: The shape to bring them to.
+        image_format: The format of the decoded images.
         where: Name of the table for error messages.
     """
 
@@ -76,17 +76,17 @@ class FileStore(ImageStore):
         return len(self.rows)
 
     def fetch(self, indices: Sequence[int]) -> Tensor:
-        """The images at the indices, float32 `[B, C, H, W]` in [0, 1]."""
+        """Return the images at the indices, float32 `[B, C, H, W]` in [0, 1]."""
         records = self.rows[list(indices)]["image"]
         images = [decode(record, self.image_format, self.where) for record in records]
         return torch.stack(images).float().div_(255)
 
     def content_hashes(self) -> set[bytes]:
-        """Hashes of the encoded files: no decoding, so that it stays possible for large data."""
+        """Return hashes of the encoded files, which need no decoding."""
         return {_digest(record["bytes"] or Path(record["path"]).read_bytes()) for record in self._records()}
 
     def decoded(self) -> MemoryStore:
-        """The same images decoded into memory."""
+        """Return the same images decoded into memory."""
         shape = (self.image_format.channels, self.image_format.height, self.image_format.width)
         images = torch.empty(len(self), *shape, dtype=torch.uint8)
         for index, record in enumerate(self._records()):
@@ -94,7 +94,7 @@ class FileStore(ImageStore):
         return MemoryStore(images)
 
     def fits(self, memory_limit: int) -> bool:
-        """Whether the decoded images need no more than `memory_limit` MiB."""
+        """Return True if the decoded images need at most `memory_limit` MiB."""
         return len(self) * self.image_format.num_bytes <= memory_limit * _MEBIBYTE
 
     def _records(self) -> Iterator[dict]:
@@ -103,15 +103,14 @@ class FileStore(ImageStore):
 
 
 def as_bytes(images: Tensor) -> Tensor:
-    """Images as uint8, for a `MemoryStore`; rounded, and what lies outside [0, 1] cut off."""
+    """Return images as uint8, for a `MemoryStore`: clamped to [0, 1] and rounded."""
     return images.clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
 def check_no_overlap(influence: FileStore, splits: dict[str, ImageStore]) -> None:
     """Raise when the influence set shares an image with another split.
 
-    Images are compared by content hash; labels are not read. So the test images may be among the
-    splits and the test set stays sealed.
+    Images are compared by content hash; no label is read, so that the test split may be among the splits.
 
     Args:
         influence: The influence set.

@@ -1,4 +1,4 @@
-"""What the guard does to a policy, announced on the terminal and, where a run is logged to W&B, as an alert."""
+"""Announcements of guard events: on the terminal and, for runs that are logged to W&B, as alerts."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 @rank_zero_only
 def announce(event: str, gave_up: bool, loggers: Sequence[Logger]) -> None:
-    """Warn, and send an alert to every W&B run, which forwards it to Slack or e-mail as its owner has set it up.
+    """Warn, and send an alert to every W&B run, which forwards it to Slack or e-mail as configured there.
 
-    An alert that cannot be sent is said and changes nothing: no run fails for it.
+    An alert that cannot be sent gives a warning; the run continues.
 
     Args:
-        event: What was done to the policy and why, in a sentence.
-        gave_up: Whether the policy stays as it is from now on.
-        loggers: Of the run.
+        event: Description of the event and its cause, a sentence.
+        gave_up: True if the policy is not learned any further.
+        loggers: Loggers of the run.
     """
     rank_zero_warn(event)
     title = "Policy learning has ended" if gave_up else "Policy rolled back"

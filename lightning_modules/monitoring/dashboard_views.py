@@ -1,6 +1,6 @@
 """Two views of a W&B project: one of a run, one that compares controls.
 
-Every panel shows keys that `metric_keys` documents, and every section ends with their help.
+All panels show keys of `metric_keys`, and every section ends with their help.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ import wandb_workspaces.workspaces as workspaces
 from lightning_modules.monitoring.metric_keys import metric
 
 STEP = "trainer/global_step"
-CONTROL = "control"  # the hyper-parameter that tells the arms of a comparison apart
+CONTROL = "control"  # the hyperparameter in which the arms of a comparison differ
 
 Sections = Mapping[str, Mapping[str, tuple[str, ...]]]  # title of a section -> title of a panel -> documented keys
 
@@ -21,7 +21,7 @@ RUN: Sections = {
     "Accuracy": {"Accuracy": ("val/acc", "train/acc"), "Loss": ("val/loss", "train/loss"), "Test": ("test/acc",)},
     "What was learned": {
         "Ranges": ("range/OP",),
-        "Centres of ranges (conditional)": ("shift/OP",),
+        "Centers of ranges (conditional)": ("shift/OP",),
         "Lowest magnitudes (intervals)": ("lowest/OP",),
         "Highest magnitudes (intervals)": ("highest/OP",),
         "Probabilities (mixture)": ("probability/OP",),
@@ -69,18 +69,19 @@ COMPARISON: Sections = {
 
 
 def run_view(entity: str, project: str) -> Any:
-    """What a run has learned and whether it is healthy, as a `Workspace`; nothing is sent."""
+    """Return the view of the policy and the health of a run, as a `Workspace`; nothing is sent."""
     return _workspace(entity, project, "augfluence: a run", [_section(name, RUN[name]) for name in RUN])
 
 
 def comparison_view(entity: str, project: str) -> Any:
-    """The runs by control, their mean and standard error, as a `Workspace`; nothing is sent."""
+    """Return the view of mean and standard error of the runs of each control, as a `Workspace`; nothing is sent."""
     grouped = {"groupby": reports.Config(CONTROL), "groupby_aggfunc": "mean", "groupby_rangefunc": "stderr"}
     sections = [_section(name, COMPARISON[name], **grouped) for name in COMPARISON]
     return _workspace(entity, project, "augfluence: controls", sections, groupby=[expressions.Config(CONTROL)])
 
 
 def _workspace(entity: str, project: str, name: str, sections: list[Any], **runs: Any) -> Any:
+    """Return a view with the columns and the horizontal axis that both views share."""
     columns = ["config:control", "config:policy", "summary:val/acc"]
     return workspaces.Workspace(
         entity=entity,
@@ -94,7 +95,7 @@ def _workspace(entity: str, project: str, name: str, sections: list[Any], **runs
 
 
 def _section(name: str, panels: Mapping[str, tuple[str, ...]], **settings: Any) -> Any:
-    """Panels, and the help of all their keys."""
+    """Return a section of panels, with the help of all their keys."""
     found = [panel(title, keys, **settings) for title, keys in panels.items()]
     texts = [help_text(key) for keys in panels.values() for key in keys]
     help_panel = reports.MarkdownPanel(markdown="\n\n".join(texts))
@@ -102,7 +103,7 @@ def _section(name: str, panels: Mapping[str, tuple[str, ...]], **settings: Any) 
 
 
 def help_text(key: str) -> str:
-    """What a documented key is, in the words of the table."""
+    """Return the entry of a documented key as text."""
     found = metric(key)
     return (
         f"**`{found.key}`** ({found.unit}, logged {found.when}): {found.meaning}.\n"
@@ -111,16 +112,16 @@ def help_text(key: str) -> str:
 
 
 def panel(title: str, keys: tuple[str, ...], **settings: Any) -> Any:
-    """The panel that suits documented keys: pictures, one bar for what is logged once, otherwise lines over the steps.
+    """Return a panel of documented keys: pictures, a bar for keys that are logged once, otherwise lines over the steps.
 
     Args:
-        title: Of the panel.
-        keys: What it shows; a family of keys stands alone.
-        **settings: How bars and lines are grouped.
+        title: Title of the panel.
+        keys: The keys; a family of keys needs a panel of its own.
+        **settings: Grouping of bars and lines.
 
     Raises:
         KeyError: If a key is not documented.
-        ValueError: If a family does not stand alone.
+        ValueError: If a family shares its panel.
     """
     found = [metric(key) for key in keys]
     if found[0].unit == "picture":

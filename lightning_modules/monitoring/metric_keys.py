@@ -1,7 +1,7 @@
-"""Everything a run logs: what it is, when it is logged, what is healthy, and what to do when it is not.
+"""Documentation of all logged metrics: meaning, unit, frequency, healthy values, remedies.
 
-The one source of the table in docs/logging.md, which `python -m lightning_modules.monitoring.metric_keys` brings up to
-date, and of the help on the dashboards (`lightning_modules.commands.dashboard`).
+Source of the table in docs/logging.md, which `python -m lightning_modules.monitoring.metric_keys` updates, and of the
+help on the dashboards (`lightning_modules.commands.dashboard`).
 """
 
 import re
@@ -11,22 +11,22 @@ from pathlib import Path
 
 from augnet.atomic_file import write_atomically
 
-PAGE = Path(__file__).parents[1] / "docs" / "logging.md"
+PAGE = Path(__file__).parents[2] / "docs" / "logging.md"
 _BEGIN, _END = "<!-- made by python -m lightning_modules.monitoring.metric_keys -->", "<!-- end of what was made -->"
 _EPOCH, _UPDATE = "every epoch", "policy updates"
 
 
 @dataclass(frozen=True)
 class MetricKey:
-    """One key, or one family of keys, of the log.
+    """A key of the log, or a family of keys.
 
     Attributes:
-        key: As it is logged; a name in capitals stands for the name of an op, a class or a fact.
-        meaning: What it is.
-        unit: Of its values.
-        when: It is logged.
-        healthy: What it looks like when all is well.
-        otherwise: What to do when it does not.
+        key: The logged key; a word in capitals stands for the name of an op, a class or a fact.
+        meaning: Meaning of its values.
+        unit: Unit of its values.
+        when: Frequency of logging.
+        healthy: Expected values.
+        otherwise: Remedy for other values.
     """
 
     key: str
@@ -38,16 +38,16 @@ class MetricKey:
 
     @property
     def is_family(self) -> bool:
-        """Whether it stands for several keys."""
+        """True if it stands for several keys."""
         return self.key != re.sub(r"[A-Z]+", "", self.key)
 
     @property
     def regex(self) -> str:
-        """Regular expression of the whole key."""
+        """Regular expression for the logged keys."""
         return "^" + "(.+)".join(re.escape(part) for part in re.split(r"[A-Z]+", self.key)) + "$"
 
     def covers(self, logged: str) -> bool:
-        """Whether a logged key is this one, or of this family."""
+        """Return True if a logged key is this key or belongs to this family."""
         return re.match(self.regex, logged) is not None
 
 
@@ -58,7 +58,7 @@ METRICS: tuple[MetricKey, ...] = (
         "nats",
         _EPOCH,
         "Falls; stays above that of plain training, as augmented images are harder.",
-        "Not falling: lower the learning rate of the optimiser. Near 0 early: the policy is too weak for this network.",
+        "Not falling: lower the learning rate of the optimizer. Near 0 early: the policy is too weak for this network.",
     ),
     MetricKey(
         "train/acc",
@@ -129,7 +129,7 @@ METRICS: tuple[MetricKey, ...] = (
     ),
     MetricKey(
         "shift/OP",
-        "Mean distance of the centre of an image's range from the identity (`policy: conditional`)",
+        "Mean distance of the center of an image's range from the identity (`policy: conditional`)",
         "the op's",
         _UPDATE,
         "Small beside `range/OP`, unless the deployment is a fixed shift away.",
@@ -240,7 +240,7 @@ METRICS: tuple[MetricKey, ...] = (
         "count",
         _UPDATE,
         "0.",
-        "The warning says why. Values that are not finite: lower the optimiser's learning rate.",
+        "The warning says why. Values that are not finite: lower the optimizer's learning rate.",
     ),
     MetricKey(
         "policy/gave_up",
@@ -318,7 +318,7 @@ METRICS: tuple[MetricKey, ...] = (
 
 
 def metric(key: str) -> MetricKey:
-    """The entry of a documented key.
+    """Return the entry of a documented key.
 
     Raises:
         KeyError: If there is none.
@@ -330,17 +330,17 @@ def metric(key: str) -> MetricKey:
 
 
 def table(metrics: Sequence[MetricKey] = METRICS) -> str:
-    """The entries as a Markdown table."""
+    """Return the entries as a Markdown table."""
     columns = ("key", "what it is", "unit", "logged", "healthy", "when it is not")
     rows = [(f"`{one.key}`", one.meaning, one.unit, one.when, one.healthy, one.otherwise) for one in metrics]
     return "\n".join(f"| {' | '.join(row)} |" for row in (columns, ("---",) * len(columns), *rows))
 
 
 def updated(page: str) -> str:
-    """The text of a page with the table as it is now.
+    """Return the text of a page with the current table.
 
     Raises:
-        ValueError: If the page has no place for it.
+        ValueError: If the page has no markers for it.
     """
     before, begin, rest = page.partition(_BEGIN)
     _, end, after = rest.partition(_END)

@@ -1,4 +1,4 @@
-"""`metrics.csv`, of which a full disk takes nothing that was written before."""
+"""Logger of `metrics.csv`, whose written rows survive a full disk."""
 
 import csv
 import io
@@ -13,19 +13,19 @@ from augnet.atomic_file import write_atomically
 
 
 class AtomicCSVLogger(CSVLogger):
-    """Lightning's, but a new column replaces the file as a whole, and rows that did not fit are taken back."""
+    """Lightning's CSV logger, which replaces the file atomically for a new column, and removes incomplete rows."""
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """What writes the files."""
+        """The writer of the file."""
         if self._experiment is None:
             os.makedirs(self.root_dir, exist_ok=True)
             self._experiment = _Writer(log_dir=self.log_dir)
         return self._experiment
 
     def finalize(self, status: str) -> None:
-        """Write the latest rows; where the run has failed they may be lost, and why it failed is what is said."""
+        """Write the latest rows; after a failed run ignore errors of the disk, which would hide the failure."""
         try:
             super().finalize(status)
         except OSError:
@@ -34,11 +34,13 @@ class AtomicCSVLogger(CSVLogger):
 
 
 class _Writer(ExperimentWriter):
+    """Lightning's writer of the file, with atomic operations."""
+
     def save(self) -> None:
-        """Write the rows since the last time.
+        """Write the rows since the last call.
 
         Raises:
-            OSError: If the disk is full; the file is then as it was.
+            OSError: If the disk is full; the file is then unchanged.
         """
         if not self.metrics:
             return
@@ -50,13 +52,14 @@ class _Writer(ExperimentWriter):
         self.metrics = []
 
     def _columns(self) -> list[str] | None:
-        """Those of the file; None if there is none yet."""
+        """Return the columns of the file; None if there is no file yet."""
         if not os.path.exists(self.metrics_file_path):
             return None
         with open(self.metrics_file_path, newline="") as file:
             return next(csv.reader(file), None)
 
     def _append(self) -> None:
+        """Add the rows to the file; remove them again if they do not fit on the disk."""
         path = self.metrics_file_path
         size = os.path.getsize(path)
         try:
@@ -67,6 +70,7 @@ class _Writer(ExperimentWriter):
             raise OSError(error.errno, error.strerror, path) from error
 
     def _replace(self) -> None:
+        """Write the file anew, with all columns."""
         rows: list[dict[str, Any]] = []
         if os.path.exists(self.metrics_file_path):
             with open(self.metrics_file_path, newline="") as file:

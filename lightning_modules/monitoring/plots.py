@@ -13,14 +13,14 @@ from augnet.atomic_file import write_atomically
 
 
 def augmentation_grid(rows: Tensor) -> Figure:
-    """Originals on top, draws of the policy below.
+    """Draw original images in the first row, and draws of the policy below.
 
     Args:
         rows: `[R, N, C, H, W]` in [0, 1]; the first row is the originals.
     """
     count, columns, channels = rows.shape[:3]
     images = rows.flatten(0, 1).clamp(0, 1)[:, : 3 if channels == 3 else 1]
-    # one picture: an axis for each image takes longer to draw than a short run to train
+    # one axis for all: an axis an image takes longer to draw than a short run to train
     grid = make_grid(images, columns, padding=max(1, rows.shape[-1] // 20), pad_value=1.0)
     width = 1.1 * columns
     figure = Figure(figsize=(0.3 + width, width * grid.shape[1] / grid.shape[2]))
@@ -35,11 +35,11 @@ def augmentation_grid(rows: Tensor) -> Figure:
 
 
 def plot_ranges(history: dict[int, dict[str, float]], quantity: str = "half-width / bound") -> Figure:
-    """What was learned about every op over training.
+    """Plot a learned quantity of every op over the training steps.
 
     Args:
         history: Step -> op -> number in [0, 1]; at least one step, the same ops at each.
-        quantity: What the numbers are.
+        quantity: Name of the quantity.
     """
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
@@ -55,7 +55,7 @@ def plot_ranges(history: dict[int, dict[str, float]], quantity: str = "half-widt
 
 
 def as_pixels(figure: Figure) -> np.ndarray:
-    """A figure as an image `[3, H, W]` of bytes."""
+    """Render a figure as an image, uint8 `[3, H, W]`."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].transpose(2, 0, 1)

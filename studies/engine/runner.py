@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import torch
 from filelock import Timeout
 
-from lightning_modules.commands.command_line import progress_bar, quieten
+from lightning_modules.commands.terminal import quieten
+from lightning_modules.monitoring.progress import progress_bar
 from studies.engine.cache import Cache
 from studies.engine.setting import Result, Setting
 

@@ -186,7 +186,7 @@ def test_a_run_that_has_not_ended_says_how_to_go_on(seeds: list[Path], tmp_path:
 
 
 def test_a_run_that_trained_on_its_influence_images(tmp_path: Path) -> None:
-    run = evaluated_run(tmp_path, "--data.influence_set=cross_fit")
+    run = evaluated_run(tmp_path, "--data.influence_source=cross_fit")
     page = page_of(run)
     assert "With cross_fit the influence images were trained on in other epochs" in page.words
     assert "what helps on images that were never trained on" in page.words

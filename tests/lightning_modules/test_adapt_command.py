@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lightning_modules.adaptation.summary import AdaptationSummary
+from lightning_modules.adaptation.adaptation_summary import AdaptationSummary
 from lightning_modules.commands.cli import AugfluenceCLI, main
 from lightning_modules.data import DigitsDataModule
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from toys import CLASSES, OPS, blobs
 
 from influence.k_priors import Memory
-from lightning_modules.adaptation.adapting import Recall
+from lightning_modules.adaptation.adaptation_module import Adaptation
+from lightning_modules.adaptation.adapted_classifier import AdaptationSettings
 from lightning_modules.adaptation.points import Method, Plan, Points, make_plan
-from lightning_modules.adaptation.student import Adaptation
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.data import LabelledImages, MemoryStore
 from lightning_modules.data.joined import join
@@ -92,7 +92,7 @@ def test_unknown_method() -> None:
 @pytest.mark.parametrize("fraction", [0.0, 1.5])
 def test_memory_is_a_share(fraction: float) -> None:
     with pytest.raises(ValueError, match=r"memory must lie in \(0, 1\], found"):
-        Recall("k_prior", fraction, "random")
+        AdaptationSettings("k_prior", fraction, "random")
 
 
 # The objective

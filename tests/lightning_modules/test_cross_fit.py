@@ -83,7 +83,7 @@ class Witness(pl.LightningModule):
 
 def digits(**arguments: Any) -> DigitsDataModule:
     """1,000 upright digits that always train, 200 turned ones in folds."""
-    settings: dict[str, Any] = {"image_size": 8, "influence_set": "cross_fit", "folds": 4, "batch_size": 230}
+    settings: dict[str, Any] = {"image_size": 8, "influence_source": "cross_fit", "folds": 4, "batch_size": 230}
     return DigitsDataModule(**settings | arguments)
 
 
@@ -130,7 +130,7 @@ def test_no_batch_holds_an_image_of_the_fold_and_every_image_trains(
         str(tmp_path / "data"),
         val_size=6,
         test_size=6,
-        influence_set="cross_fit",
+        influence_source="cross_fit",
         folds=3,
         batch_size=1,
         **own,

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightning_modules.data.splits import Partition, balanced_subset, partition, stratified_subset
+from lightning_modules.data.partition import Partition, balanced_subset, partition, stratified_subset
 
 LABELS = np.repeat(np.arange(4), [40, 30, 20, 10])
 NAMES = ("a", "b", "c", "d")

@@ -47,7 +47,7 @@ def test_the_seed_decides_the_folds() -> None:
             [9, 4, 3],
             "folds=5, but of class 'c' there is only 3 .* every fold needs one of every class: lower folds to 3",
         ),
-        ([9, 1, 1], "of class 'b', 'c' there is only 1 .* add images of it, or set influence_set to held_out"),
+        ([9, 1, 1], "of class 'b', 'c' there is only 1 .* add images of it, or set influence_source to held_out"),
     ],
 )
 def test_a_pool_that_is_too_small(counts: list[int], message: str) -> None:

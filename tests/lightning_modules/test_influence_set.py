@@ -10,8 +10,8 @@ from image_files import hashes, write_image_folder
 from toys import toy_trainer
 
 from augnet import AugNet, save_policy
-from lightning_modules.adaptation.adapting import Change, Images
-from lightning_modules.attribution.scoring import Precision, Views, attribute_images
+from lightning_modules.adaptation.change import Change, ChangedImages
+from lightning_modules.attribution.scoring import Precision, ShiftedCopies, attribute_images
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.classifier.classifier import Classifier
 from lightning_modules.commands.cli import main
@@ -48,7 +48,7 @@ def trained(data: InfluenceDataModule, epochs: int = 1) -> set[int]:
 
 @pytest.mark.parametrize("rotation", [0.0, 45.0])
 def test_validation_and_test_images_do_not_depend_on_it(rotation: float) -> None:
-    held_out, *others = (digits(influence_set=mode, deployment_rotation=rotation) for mode in MODES)
+    held_out, *others = (digits(influence_source=mode, deployment_rotation=rotation) for mode in MODES)
     for other in others:
         assert hashes(other.splits.validation) == hashes(held_out.splits.validation)
         assert hashes(other.splits.load_test()) == hashes(held_out.splits.load_test())
@@ -63,7 +63,7 @@ def test_validation_and_test_images_do_not_depend_on_it(rotation: float) -> None
 @pytest.mark.parametrize("deployed", [False, True])
 @pytest.mark.parametrize("memory_limit", [0, 100])
 def test_folds_partition_the_pool(folder: Path, deployed: bool, memory_limit: int) -> None:
-    data = images_of(folder, deployed, influence_set="cross_fit", folds=4, memory_limit=memory_limit)
+    data = images_of(folder, deployed, influence_source="cross_fit", folds=4, memory_limit=memory_limit)
     splits = data.splits
     pool = hashes(splits.influence) + ([] if deployed else hashes(splits.train))
     seen = []
@@ -80,13 +80,13 @@ def test_folds_partition_the_pool(folder: Path, deployed: bool, memory_limit: in
 
 
 def test_without_a_deployment_set_all_labelled_digits_are_the_pool() -> None:
-    assert len(digits(influence_set="cross_fit", deployment_rotation=0).influence_set()[1]) == 1200 // 5
-    assert len(digits(influence_set="cross_fit").influence_set()[1]) == 200 // 5
+    assert len(digits(influence_source="cross_fit", deployment_rotation=0).influence_set()[1]) == 1200 // 5
+    assert len(digits(influence_source="cross_fit").influence_set()[1]) == 200 // 5
 
 
 @pytest.mark.parametrize("rotation", [0.0, 45.0])
 def test_all_rows_but_those_of_the_fold_train(rotation: float) -> None:
-    data = digits(influence_set="cross_fit", deployment_rotation=rotation, folds=3)
+    data = digits(influence_source="cross_fit", deployment_rotation=rotation, folds=3)
     numbers = {value: row for row, value in enumerate(hashes(data.training_images))}
     rows = []
     for epoch in range(3):
@@ -97,7 +97,7 @@ def test_all_rows_but_those_of_the_fold_train(rotation: float) -> None:
 
 
 def test_train_trains_on_training_and_influence_images_once() -> None:
-    data = digits(influence_set="train", batch_size=400)
+    data = digits(influence_source="train", batch_size=400)
     assert data.num_train_rows == 1200
     images = torch.cat([images for images, *_ in data.train_dataloader()])
     splits = digits().splits
@@ -110,8 +110,8 @@ def test_train_trains_on_training_and_influence_images_once() -> None:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("memory_limit", [0, 100])
 def test_row_numbers_belong_to_images_whatever_the_order(folder: Path, mode: str, memory_limit: int) -> None:
-    options: dict[str, Any] = {"influence_set": mode, "memory_limit": memory_limit, "num_workers": 1, "batch_size": 7}
-    data, again = (images_of(folder, True, **options) for _ in range(2))
+    options: dict[str, Any] = {"memory_limit": memory_limit, "num_workers": 1, "batch_size": 7}
+    data, again = (images_of(folder, True, influence_source=mode, **options) for _ in range(2))
     again.rotate(1)
     table = again.training_images.everything()[0]
     seen: list[list[int]] = []
@@ -127,7 +127,7 @@ def test_row_numbers_belong_to_images_whatever_the_order(folder: Path, mode: str
 
 
 def test_joined_images_keep_their_sources(folder: Path) -> None:
-    data = images_of(folder, True, influence_set="train")
+    data = images_of(folder, True, influence_source="train")
     sources = data.training_images.sources()
     assert len(sources) == data.num_train_rows
     assert sources == [*data.splits.train.sources(), *data.splits.influence.sources()]
@@ -140,7 +140,7 @@ def test_held_out_draws_what_it_drew_before_there_were_folds() -> None:
 
 
 def test_a_fold_stays_for_its_epochs_and_release_lets_all_sit_out_alike() -> None:
-    data = digits(influence_set="cross_fit", folds=3, fold_epochs=2)
+    data = digits(influence_source="cross_fit", folds=3, fold_epochs=2)
     loader = data.train_dataloader()
     changed = [data.rotate(epoch) for epoch in (0, 0, 1, 2, 2, 3)]
     assert changed == [False, False, False, True, False, False]
@@ -161,11 +161,17 @@ def test_a_fold_stays_for_its_epochs_and_release_lets_all_sit_out_alike() -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"influence_set": "crossfit"}, "influence_set must be one of held_out, cross_fit, train, found 'crossfit'"),
+        (
+            {"influence_source": "crossfit"},
+            "influence_source must be one of held_out, cross_fit, train, found",
+        ),
         ({"folds": 1}, "folds must be at least 2, got 1"),
         ({"fold_epochs": 0}, "fold_epochs must be at least 1, got 0"),
-        ({"influence_set": "cross_fit", "folds": 30}, r"folds=30, but of class .* lower folds to 19"),
-        ({"influence_set": "cross_fit", "influence_size": 10}, "add images of it, or set influence_set to held_out"),
+        ({"influence_source": "cross_fit", "folds": 30}, r"folds=30, but of class .* lower folds to 19"),
+        (
+            {"influence_source": "cross_fit", "influence_size": 10},
+            "add images .*, or set influence_source to held_out",
+        ),
     ],
 )
 def test_errors_come_before_training(arguments: dict[str, Any], message: str) -> None:
@@ -174,18 +180,18 @@ def test_errors_come_before_training(arguments: dict[str, Any], message: str) ->
 
 
 def test_a_run_is_resumed_with_its_own_folds() -> None:
-    data = digits(influence_set="cross_fit", folds=4)
+    data = digits(influence_source="cross_fit", folds=4)
     data.train_dataloader()
     data.rotate(2)
     state = data.state_dict()
     fold = hashes(data.influence_set()[0])
-    same = digits(influence_set="cross_fit", folds=4)
+    same = digits(influence_source="cross_fit", folds=4)
     same.load_state_dict(state)
     assert hashes(same.influence_set()[0]) == fold
     same.train_dataloader()
-    for other in (digits(influence_set="cross_fit", folds=5), digits(), digits(influence_set="train")):
+    for other in (digits(influence_source="cross_fit", folds=5), digits(), digits(influence_source="train")):
         other.load_state_dict(state)  # as `test` and `predict` do, which read no training image
-        with pytest.raises(ValueError, match=r"written with 4 folds, found [05]: resume with the data.influence_set"):
+        with pytest.raises(ValueError, match=r"with 4 folds, found [05]: resume with the data.influence_source"):
             other.train_dataloader()
     plain = digits()
     plain.train_dataloader()
@@ -203,7 +209,7 @@ def digit_classifier(**arguments: Any) -> AugmentedClassifier:
 
 
 def test_a_policy_cannot_be_learned_from_images_that_train(tmp_path: Path) -> None:
-    data = digits(influence_set="train")
+    data = digits(influence_source="train")
     with pytest.raises(ValueError, match="none are left to learn a policy from"):
         digit_classifier().check_data(data)
     save_policy(AugNet.from_ops({"rotation": 30.0}, 0.5), tmp_path / "policy.json")
@@ -215,7 +221,7 @@ def test_a_policy_cannot_be_learned_from_images_that_train(tmp_path: Path) -> No
 
 
 def test_a_policy_is_learned_from_the_first_fold() -> None:
-    data = digits(influence_set="cross_fit")
+    data = digits(influence_source="cross_fit")
     model = digit_classifier()
     toy_trainer(limit_train_batches=2, limit_val_batches=1).fit(model, datamodule=data)
     assert model.learner is not None
@@ -231,26 +237,26 @@ def test_on_the_command_line(
         *("--run.wandb=disabled", "--run.test=false", "--trainer.fast_dev_run=true", "--data.image_size=8"),
     ]
     with pytest.raises(SystemExit):
-        main([*arguments, "--data.influence_set=train"])
+        main([*arguments, "--data.influence_source=train"])
     assert "none are left to learn a policy from" in capsys.readouterr().err
-    cli = main([*arguments, "--data.influence_set=cross_fit", "--data.folds=4", "--data.fold_epochs=3"])
+    cli = main([*arguments, "--data.influence_source=cross_fit", "--data.folds=4", "--data.fold_epochs=3"])
     data = cli.datamodule
     assert isinstance(data, DigitsDataModule)
-    assert (data.influence_mode, data.folds, data.fold_epochs) == ("cross_fit", 4, 3)
+    assert (data.influence_source, data.folds, data.fold_epochs) == ("cross_fit", 4, 3)
 
 
 @pytest.mark.parametrize("mode", ["cross_fit", "train"])
 def test_attribution_wants_images_that_were_never_trained_on(mode: str) -> None:
-    data = digits(influence_set=mode)
+    data = digits(influence_source=mode)
     model = Classifier(num_classes=10, in_channels=1, model_kwargs={"width": 4})
-    views = Views(0, mirror=False)
+    copies = ShiftedCopies(0, mirror=False)
     precision: Any = Precision(lambda images: images, torch.no_grad)
-    with pytest.raises(ValueError, match=f"data.influence_set {mode} trains on the influence images: train with held_"):
-        attribute_images(model, data, views, precision, show_progress=False)
+    with pytest.raises(ValueError, match=f"influence_source {mode} trains on the influence images: train with held_"):
+        attribute_images(model, data, copies, precision, show_progress=False)
 
 
 def test_adaptation_counts_all_images_that_were_trained_on(tmp_path: Path) -> None:
     (tmp_path / "rows.txt").write_text("1150\n3\n")
-    images = Images.of(Change(remove=str(tmp_path / "rows.txt")), digits(influence_set="train"))
+    images = ChangedImages.of(Change(remove=str(tmp_path / "rows.txt")), digits(influence_source="train"))
     assert images.removed.tolist() == [3, 1150]
     assert len(images.kept) == 1198

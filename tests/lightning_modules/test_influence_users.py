@@ -46,7 +46,7 @@ def digit_classifier(**arguments: Any) -> AugmentedClassifier:
 
 def test_no_image_steers_its_own_augmentation_and_every_image_trains() -> None:
     """Watched in a real training: what the learner is updated on, and from what it has its S at that moment."""
-    data, module = digits(influence_set="cross_fit", folds=4), digit_classifier()
+    data, module = digits(influence_source="cross_fit", folds=4), digit_classifier()
     seen: list[tuple[set[bytes], set[bytes]]] = []
     trained: set[int] = set()
 
@@ -69,7 +69,7 @@ def test_no_image_steers_its_own_augmentation_and_every_image_trains() -> None:
 
 
 def test_once_the_policy_stays_as_it_is_no_fold_is_held_back_for_it() -> None:
-    data = digits(influence_set="cross_fit", folds=4, fold_epochs=3)
+    data = digits(influence_source="cross_fit", folds=4, fold_epochs=3)
     module = digit_classifier(learner=LearnerSettings(interval=1, warmup=0, until=0.3))
     released: list[int] = []
     release = data.release
@@ -86,7 +86,7 @@ def test_once_the_policy_stays_as_it_is_no_fold_is_held_back_for_it() -> None:
 
 
 def test_plain_training_uses_all_folds() -> None:
-    data = digits(influence_set="cross_fit", folds=3, fold_epochs=50)
+    data = digits(influence_source="cross_fit", folds=3, fold_epochs=50)
     module, trained = digit_classifier(control="plain"), set()
     step = module.training_step
 
@@ -297,7 +297,7 @@ def test_a_run_that_goes_on_without_weights_draws_every_image_once(drawn: Path) 
 
 def test_a_run_that_goes_on_with_other_data_is_refused(drawn: Path) -> None:
     with pytest.raises(ValueError, match="written with 1000 images an epoch, found 1200: resume with the data"):
-        resumed(drawn, digits(influence_set="train"))
+        resumed(drawn, digits(influence_source="train"))
 
 
 def test_what_was_tested_is_not_what_a_later_training_goes_on_with(drawn: Path) -> None:

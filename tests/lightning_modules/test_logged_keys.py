@@ -173,7 +173,7 @@ def test_a_panel_of_a_key_that_nobody_logs_is_found(everything: set[str]) -> Non
 
 def test_a_ranges_run_fills_every_panel_but_those_of_other_policies(logged: dict[str, set[str]]) -> None:
     empty = unseen(views("someone", "augfluence")[0], logged["ranges"])
-    others = ["Centres of ranges (conditional)", "Lowest magnitudes (intervals)", "Highest magnitudes (intervals)"]
+    others = ["Centers of ranges (conditional)", "Lowest magnitudes (intervals)", "Highest magnitudes (intervals)"]
     assert empty == [*others, "Probabilities (mixture)", "Strengths (mixture)", "Field"]
 
 

@@ -28,7 +28,7 @@ from lightning_modules.classifier.augmented_classifier import AugmentedClassifie
 from lightning_modules.commands.cli import main
 from lightning_modules.learner.policy_choice import PolicyName
 from lightning_modules.learner.settings import LearnerSettings
-from lightning_modules.monitoring.summary import ArmResult, print_summary
+from lightning_modules.monitoring.run_summary import ArmResult, print_summary
 
 NAMES: tuple[PolicyName, ...] = get_args(PolicyName)
 DIGITS = Path(__file__).parents[2] / "configs" / "digits.yaml"

@@ -3,15 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from lightning_modules.monitoring.summary import (
-    ArmResult,
-    next_free_folder,
-    preferred,
-    print_files,
-    print_summary,
-    ways_to_look,
-    write_summary,
-)
+from lightning_modules.monitoring.run_files import files_and_commands, next_free_folder, print_files
+from lightning_modules.monitoring.run_summary import ArmResult, preferred, print_summary, write_summary
 
 RANGES: dict[str, dict[str, float | str]] = {
     "rotation": {"half_width": 45.0, "unit": "degrees", "bound": 90.0},
@@ -113,9 +106,9 @@ def test_the_table_says_which_arm_to_keep_and_where_it_is(tmp_path: Path, capsys
 
 
 def test_only_what_is_there_is_named(tmp_path: Path) -> None:
-    assert ways_to_look(tmp_path) == {}
+    assert files_and_commands(tmp_path) == {}
     (tmp_path / "metrics.csv").touch()
-    assert ways_to_look(tmp_path) == {"metrics": f"{tmp_path}/metrics.csv"}
+    assert files_and_commands(tmp_path) == {"metrics": f"{tmp_path}/metrics.csv"}
 
 
 def test_every_way_to_look(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from augnet import AugNet
 from lightning_modules.callbacks import LearnedAugmentation
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.data import InfluenceDataModule
-from lightning_modules.data.base import Splits
+from lightning_modules.data.influence_data_module import Splits
 from lightning_modules.data.labelled_images import LabelledImages
 from lightning_modules.data.store import MemoryStore
 from lightning_modules.learner.policy_learner import PolicyLearner

@@ -1,4 +1,4 @@
-"""Classifiers by name: timm, pytorchcv, or any class by its import path."""
+"""Networks by name, of timm, pytorchcv, or any class by its import path."""
 
 import difflib
 import importlib
@@ -10,21 +10,20 @@ from torch import nn
 
 
 def build_model(name: str, num_classes: int, in_channels: int = 3, **kwargs: Any) -> nn.Module:
-    """Build a classifier.
+    """Build a network that classifies images.
 
     Args:
         name: `timm/NAME`, `pytorchcv/NAME`, or the import path `package.module.Class` of a class or
             function that takes `num_classes` and, if it has such a parameter, `in_channels`.
         num_classes: Number of classes, K.
-        in_channels: Channels of the images: 1 for grey, 3 for RGB.
+        in_channels: Channels of the images: 1 for gray, 3 for RGB.
         **kwargs: Further arguments of the model, for instance `pretrained=True` (default: random weights).
 
     Returns:
         The model: images `[B, C, H, W]` to logits `[B, K]`.
 
     Raises:
-        ValueError: When there is no such model, with the closest names; or when it does not accept the
-            arguments.
+        ValueError: If there is no such model (the message names similar ones), or it does not accept the arguments.
     """
     library, _, model = name.partition("/")
     if num_classes < 1 or in_channels < 1:
@@ -72,7 +71,7 @@ def _build_pytorchcv(model: str, num_classes: int, in_channels: int, kwargs: dic
         arguments["in_channels"] = in_channels
     try:
         return _call(f"pytorchcv/{model}", model_provider.get_model, {**arguments, "num_classes": num_classes})
-    except AssertionError:  # the CIFAR families insist on 10 or 100 classes: give them a head of our own
+    except AssertionError:  # the CIFAR families accept only 10 or 100 classes: replace the head
         network = _call(f"pytorchcv/{model}", model_provider.get_model, arguments)
     head: Any = getattr(network, "output", None)
     if not isinstance(head, nn.Linear):
@@ -84,7 +83,7 @@ def _build_pytorchcv(model: str, num_classes: int, in_channels: int, kwargs: dic
 
 
 def _import(name: str) -> Callable[..., Any]:
-    """The class or function at an import path."""
+    """Return the class or function at an import path."""
     module_name, _, attribute = name.rpartition(".")
     try:
         module = importlib.import_module(module_name)
@@ -98,7 +97,7 @@ def _import(name: str) -> Callable[..., Any]:
 
 
 def _call(name: str, factory: Callable[..., Any], arguments: dict[str, Any]) -> nn.Module:
-    """Call the factory; what it does not accept, and what is no module, is an error of ours."""
+    """Call the factory; raise ValueError if it does not accept the arguments, or returns no module."""
     try:
         model = factory(**arguments)
     except (TypeError, RuntimeError, AttributeError, KeyError) as error:
@@ -110,7 +109,7 @@ def _call(name: str, factory: Callable[..., Any], arguments: dict[str, Any]) -> 
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
-    """Names that begin with the one given, then those spelled like it."""
+    """Suggest known names: first those that begin with the given one, then similar ones."""
     names = sorted(known)
     longer = [other for other in names if other.startswith(f"{name}_")]
     close = list(dict.fromkeys([*longer[:2], *difflib.get_close_matches(name, names, n=3)]))

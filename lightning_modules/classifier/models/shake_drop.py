@@ -10,17 +10,17 @@ from lightning_modules.classifier.models.build import build_model
 
 
 class ShakeDrop(nn.Module):
-    """Shakes the residual branch F of some images while training, and scales that of all in evaluation.
+    """Scales the residual branch F of some images randomly in training, and of all by a constant in evaluation.
 
         G(x) = x + (b + alpha - b alpha) F(x)   forward,   alpha ~ U(-1, 1)
         G(x) = x + (b + beta - b beta) F(x)     backward,  beta ~ U(0, 1)
         G(x) = x + keep F(x)                    evaluation: the mean of the forward factor
 
-    with `b` = 1 with probability `keep`, otherwise 0. All three are drawn for each image, as AutoAugment's code draws
-    them; Yamada et al. compare draws for a batch, an image, a channel and a pixel.
+    with `b` = 1 with probability `keep`, otherwise 0. All three are drawn for each image, as in AutoAugment's code;
+    Yamada et al. compare draws for a batch, an image, a channel and a pixel.
 
     Args:
-        keep: Probability that a branch is left as it is, in [0, 1].
+        keep: Probability that a branch is not changed in training, in [0, 1].
 
     Raises:
         ValueError: If it lies outside.
@@ -33,7 +33,7 @@ class ShakeDrop(nn.Module):
         self.keep = keep
 
     def forward(self, branch: Tensor) -> Tensor:
-        """The branch `[B, C, H, W]` as it is added to the shortcut; its gradient is shaken by other numbers."""
+        """Return the scaled branch `[B, C, H, W]`; its gradient is scaled by other random numbers."""
         if not self.training:
             return self.keep * branch
         gate, alpha, beta = torch.rand(3, len(branch), 1, 1, 1, device=branch.device)
@@ -43,7 +43,7 @@ class ShakeDrop(nn.Module):
 
 
 class _Scale(torch.autograd.Function):
-    """Multiplication by one factor forwards and by another backwards."""
+    """Multiplication by one factor in the forward pass and by another in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, branch: Tensor, forwards: Tensor, backwards: Tensor) -> Tensor:
@@ -59,11 +59,11 @@ class _Scale(torch.autograd.Function):
 def pyramidnet_shakedrop(
     num_classes: int, in_channels: int = 3, base: str = "pyramidnet272_a200_bn_cifar10", final_keep: float = 0.5
 ) -> nn.Module:
-    """A PyramidNet of pytorchcv whose unit number l of L keeps its branch with probability `1 - l / L (1 - p_L)`.
+    """Build a PyramidNet of pytorchcv whose unit l of L keeps its branch with probability `1 - l / L (1 - p_L)`.
 
     Args:
         num_classes: Number of classes, K.
-        in_channels: Channels of the images: 1 for grey, 3 for RGB.
+        in_channels: Channels of the images: 1 for gray, 3 for RGB.
         base: A PyramidNet of pytorchcv for CIFAR; by default 272 layers with bottlenecks, widened by 200 channels.
         final_keep: `p_L`, in [0, 1].
 

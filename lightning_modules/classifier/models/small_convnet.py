@@ -4,14 +4,14 @@ from torch import Tensor, nn
 
 
 class SmallConvNet(nn.Module):
-    """Four convolutions with batch normalisation, global average pooling and a linear head.
+    """Four convolutions with batch normalization, global average pooling and a linear head.
 
     Each but the first halves the resolution and doubles the channels. With `width=8` and ten classes it has
     25 thousand parameters.
 
     Args:
         num_classes: Number of classes, K.
-        in_channels: Channels of the images: 1 for grey, 3 for RGB.
+        in_channels: Channels of the images: 1 for gray, 3 for RGB.
         width: Channels of the first convolution; the features have eight times as many.
     """
 
@@ -28,7 +28,7 @@ class SmallConvNet(nn.Module):
         self.head = nn.Linear(8 * width, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits `[B, K]` of the images `[B, C, H, W]`."""
+        """Return logits `[B, K]` of images `[B, C, H, W]`."""
         logits: Tensor = self.head(self.body(images))
         return logits
 

@@ -9,7 +9,7 @@ class WideResNet(nn.Module):
 
     Args:
         num_classes: Number of classes, K.
-        in_channels: Channels of the images: 1 for grey, 3 for RGB.
+        in_channels: Channels of the images: 1 for gray, 3 for RGB.
         depth: Number of layers, 6 n + 4: 10, 16, 22, 28, 40 ...
         widen_factor: Factor on the channels; 1 is the plain residual network.
         dropout: Probability that an activation between the two convolutions of a block is dropped, in [0, 1).
@@ -49,14 +49,14 @@ class WideResNet(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits `[B, K]` of the images `[B, C, H, W]`."""
+        """Return logits `[B, K]` of images `[B, C, H, W]`."""
         maps = functional.relu(self.norm(self.blocks(self.stem(images))))
         logits: Tensor = self.head(maps.mean(dim=(2, 3)))
         return logits
 
 
 class _Block(nn.Module):
-    """Two normalised, activated 3 x 3 convolutions with dropout between them, around a shortcut."""
+    """Two normalized, activated 3 x 3 convolutions with dropout between them, with a shortcut."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, dropout: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""One argument, three places: an image folder, parquet files, a dataset on the Hugging Face hub."""
+"""Sources of image tables: image folders, parquet files, datasets of the Hugging Face hub."""
 
 import difflib
 import re
@@ -30,8 +30,8 @@ def load_tables(path: str, field: str = "path") -> Tables:
         Memory-mapped tables by split; local data without a split level are all `train`.
 
     Raises:
-        FileNotFoundError: When nothing is there, with the nearest names that are.
-        ValueError: When what is there is neither parquet files nor an image folder.
+        FileNotFoundError: If the path does not exist; the message names similar paths.
+        ValueError: If it holds neither parquet files nor an image folder.
     """
     local = Path(path).expanduser()
     if local.exists():
@@ -42,7 +42,7 @@ def load_tables(path: str, field: str = "path") -> Tables:
 
 
 def _load_hub(path: str, field: str) -> Tables:
-    """Download (or find in the cache) a dataset of the hub."""
+    """Load a dataset of the hub, from the cache if it is there."""
     name, _, configuration = path.partition(":")
     try:
         tables = datasets.load_dataset(name, configuration or None)
@@ -76,7 +76,7 @@ def _load_local(local: Path, field: str) -> Tables:
 
 
 def _load_parquet(local: Path, files: list[Path]) -> Tables:
-    """Group the files by the split in their folder's or their own name; without any, all are `train`."""
+    """Group the files by the split in the name of their folder or of themselves; without one, all are `train`."""
     groups: dict[str, list[str]] = defaultdict(list)
     for file in files:
         parts = file.relative_to(local).with_suffix("").parts if file != local else ()
@@ -94,7 +94,7 @@ def _load_image_folders(root: Path) -> Tables:
 
 
 def _image_folder(folder: Path) -> datasets.Dataset:
-    """A table of the images in `folder/CLASS`, by path."""
+    """Return a table of the images in `folder/CLASS`, by path."""
     class_names = [entry.name for entry in _folders(folder)]
     indices = {name: index for index, name in enumerate(class_names)}
     samples = make_dataset(folder, indices, extensions=IMG_EXTENSIONS, allow_empty=True)
@@ -104,12 +104,12 @@ def _image_folder(folder: Path) -> datasets.Dataset:
 
 
 def _folders(folder: Path) -> list[Path]:
-    """Visible folders inside, by name."""
+    """Return the visible folders inside, sorted by name."""
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _suggestion(missing: Path) -> str:
-    """The nearest names beside a path that does not exist."""
+    """Return a suggestion of similar names beside a path that does not exist."""
     while not missing.parent.is_dir():
         missing = missing.parent
     names = [entry.name for entry in missing.parent.iterdir()]

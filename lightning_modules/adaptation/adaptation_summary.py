@@ -1,4 +1,4 @@
-"""What an adaptation leaves behind beside the checkpoint: `summary.json`, and a line on the terminal."""
+"""Summary of an adaptation: `summary.json`, and a line on the terminal."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -8,21 +8,22 @@ from typing import Any
 from rich.console import Console
 
 from augnet.atomic_file import write_atomically
-from lightning_modules.adaptation.adapting import Adapted, Change, Recall
+from lightning_modules.adaptation.adapted_classifier import AdaptationSettings, Adapted
+from lightning_modules.adaptation.change import Change
 
 
 @dataclass(frozen=True)
 class AdaptationSummary:
-    """How an adaptation went.
+    """Results of an adaptation.
 
     Attributes:
-        change: What was to be different.
-        method: How the past was remembered, with the share of the past images and their selection.
-        memory: Share of the past images.
-        selection: How they were chosen.
-        images: Images that were trained on.
+        change: The change; only values that are set.
+        method: Method of the adaptation.
+        memory: Share of the past images in the memory.
+        selection: Their selection.
+        images: Number of images that were trained on.
         val_before: Accuracy of the old model on the validation split, in [0, 1].
-        val_after: That of the adapted one.
+        val_after: That of the adapted model.
         test: Accuracy of the adapted model on the test split; `None` if it was not read.
         seconds: Time to choose the memory and to train.
     """
@@ -39,15 +40,23 @@ class AdaptationSummary:
 
     @classmethod
     def of(
-        cls, adapted: Adapted, change: Change, recall: Recall, before: float, after: float, tested: float | None
+        cls,
+        adapted: Adapted,
+        change: Change,
+        settings: AdaptationSettings,
+        before: float,
+        after: float,
+        tested: float | None,
     ) -> "AdaptationSummary":
-        """Put together what is known."""
+        """Summarize an adaptation with its validation accuracies before and after and its test accuracy."""
         changed = {name: value for name, value in asdict(change).items() if value is not None}
         images, seconds = len(adapted.plan.rows), round(adapted.seconds, 2)
-        return cls(changed, recall.method, recall.fraction, recall.selection, images, before, after, tested, seconds)
+        return cls(
+            changed, settings.method, settings.fraction, settings.selection, images, before, after, tested, seconds
+        )
 
     def write(self, path: Path) -> None:
-        """Write it as JSON.
+        """Write the summary as JSON.
 
         Args:
             path: The file.
@@ -55,10 +64,10 @@ class AdaptationSummary:
         write_atomically(path, json.dumps(asdict(self), indent=2) + "\n")
 
     def show(self, folder: Path) -> None:
-        """Print it.
+        """Print the accuracies and the path of the files.
 
         Args:
-            folder: Where the files of the adaptation are.
+            folder: Folder of the adaptation.
         """
         tested = "" if self.test is None else f", test {100 * self.test:.1f} %"
         console = Console()

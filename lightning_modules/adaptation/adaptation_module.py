@@ -1,8 +1,7 @@
-"""A classifier adapted by the K-prior of its own past: the objective of `influence.k_priors`, by stochastic steps.
+"""Stochastic training of a classifier on the K-prior objective of `influence.k_priors.prior`.
 
-The sum over points is divided by what they count together, so that learning rates mean what they mean in training.
-Networks have no closed form: minimizing is not exact, and the error is given in the docstring of
-`influence.k_priors.prior`.
+The sum over points is divided by the sum of their counts, so that learning rates have the scale of ordinary training.
+For networks the minimization is approximate; the approximation is described in `influence.k_priors.prior`.
 """
 
 from typing import Any
@@ -22,19 +21,19 @@ from lightning_modules.learner.targets import as_probabilities, smoothed
 class Adaptation(pl.LightningModule):
     """Trains a classifier on the points of a plan.
 
-    A classifier that starts from its old weights keeps its batch statistics and has no dropout, so that at the start it
-    is the old model and the K-prior has no gradient. The weight term, `decay/2 ||w||^2 - old_decay <w, w*>`, is added
-    to the gradients; the optimiser itself must have no weight decay.
+    A classifier that starts from its old weights keeps its batch statistics and has no dropout, so that it equals the
+    old model at the start, where the K-prior has no gradient. The weight term, `decay/2 ||w||^2 - old_decay <w, w*>`,
+    is added to the gradients; the optimizer itself must have no weight decay.
 
     Args:
-        student: The classifier to adapt; the copy of a doubled last layer is left alone.
-        teacher: The old model, for the plan's soft targets; left as it is. Its weights are `w*`.
+        student: The classifier to adapt; the copy of a doubled last layer is not trained.
+        teacher: The old model, for the soft targets of the plan; not changed. Its weights are `w*`.
         plan: The points.
-        decay: Weight decay of the mean loss, as the optimiser would have it.
-        old_decay: That of the old model.
-        fresh: Whether the student starts from random weights, so that there is no pull towards the old ones.
-        original: Whether the old model is shown the images as they are, and not the student's augmented views: right
-            where the augmentation policy is a new one.
+        decay: Weight decay of the mean loss, in the convention of the optimizer.
+        old_decay: Weight decay of the old model.
+        fresh: True if the student starts from random weights, so that nothing pulls towards the old ones.
+        original: True if the old model takes the original images, and not the augmented ones of the student: for a
+            new augmentation policy.
     """
 
     def __init__(
@@ -54,17 +53,17 @@ class Adaptation(pl.LightningModule):
         self.fresh, self.original = fresh, original
         self.terms = (plan.decay * decay, 0.0 if fresh else plan.old_decay * old_decay)
         self.scale = len(plan.rows) / plan.total
-        self.asks = bool((plan.soft != 0).any())
+        self.needs_teacher = bool((plan.soft != 0).any())
 
     def train(self, mode: bool = True) -> "Adaptation":
-        """The old model always evaluates, and so does the network that starts from its weights."""
+        """Set the mode; the old model, and a network that starts from its weights, stay in evaluation mode."""
         super().train(mode)
         self.teacher.eval()
         self.student.network.train(mode and self.fresh)
         return self
 
     def on_train_start(self) -> None:
-        """Lightning leaves the modes of all modules as they were before: evaluation may have changed them."""
+        """Restore the modes, which a validation before the training may have changed."""
         self.train()
 
     def on_train_batch_start(self, batch: PointBatch, batch_idx: int) -> None:
@@ -74,11 +73,13 @@ class Adaptation(pl.LightningModule):
             check_labels(batch[1], self.student.num_classes)
 
     def training_step(self, batch: PointBatch, batch_idx: int) -> Tensor:
-        """The mean of the points of a batch, times what a point counts on average."""
+        """Return the mean loss of the points of a batch, times the mean count of a point."""
         images, labels, soft, hard = batch
-        views, mixed = self.student.augment(images, labels)
-        logits = self.student(views).float()
-        old = self._old_probs(images if self.original else views) if self.asks else torch.zeros_like(logits)
+        augmented, mixed = self.student.augment(images, labels)
+        logits = self.student(augmented).float()
+        old = (
+            self._old_probs(images if self.original else augmented) if self.needs_teacher else torch.zeros_like(logits)
+        )
         targets = smoothed(as_probabilities(mixed, logits.shape[1]), logits, self.student.loss.label_smoothing)
         loss = point_loss(logits, targets.to(logits), old, soft.to(logits), hard.to(logits))
         loss = loss * self.scale / len(labels)
@@ -87,6 +88,7 @@ class Adaptation(pl.LightningModule):
 
     @torch.no_grad()
     def _old_probs(self, images: Tensor) -> Tensor:
+        """Return the class probabilities of the old model, `[B, K]`."""
         logits: Tensor = self.teacher(images)
         return logits.float().softmax(dim=1)
 
@@ -100,11 +102,11 @@ class Adaptation(pl.LightningModule):
                 own.grad += weight_gradient(own, old, decay, old_decay)
 
     def configure_optimizers(self) -> Any:
-        """The optimiser and the schedule of the classifier."""
+        """Return the optimizer and the schedule of the classifier."""
         return self.student.configure_optimizers()
 
     def on_train_end(self) -> None:
-        """Give the optimiser the weight decay that the weights were adapted with: a checkpoint says so."""
+        """Set the weight decay of the optimizer to that of the weight term, so that checkpoints hold it."""
         for optimizer in self.trainer.optimizers:
             groups = optimizer.param_groups
             for group in groups[:1] if self.student.decay_kernels_only else groups:
@@ -112,6 +114,6 @@ class Adaptation(pl.LightningModule):
 
 
 def _decayed(classifier: Classifier) -> list[nn.Parameter]:
-    """The weights that decay, in the first group of the optimiser."""
+    """Return the weights that decay, those of the first group of the optimizer."""
     network = classifier.network
     return kernels(network) if classifier.decay_kernels_only else list(network.parameters())

@@ -1,0 +1,44 @@
+"""Files of a run: its folder, and the files and commands to look at it."""
+
+import shlex
+from pathlib import Path
+
+from rich.console import Console
+
+
+def next_free_folder(wanted: Path) -> Path:
+    """Make and return the folder `wanted` or, if it exists, the first free one of `wanted-2`, `wanted-3`, ..."""
+    number = 1
+    while True:
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def print_files(folder: Path) -> None:
+    """Print the folder of a run, its main files, and the commands that show its logs."""
+    console = Console()
+    console.print(f"Files of this run: {folder}", soft_wrap=True, markup=False, highlight=False)
+    for name, path in files_and_commands(folder).items():
+        console.print(f"  {name}: {path}", soft_wrap=True, markup=False, highlight=False)
+
+
+def files_and_commands(folder: Path) -> dict[str, str]:
+    """Return the main files of a run, and the commands that show or upload its logs, by name; only those that exist."""
+    found = {
+        title: str(folder / name)
+        for title, name in (("metrics", "metrics.csv"), ("learned policy", "policy.json"))
+        if (folder / name).exists()
+    }
+    offline = sorted(folder.glob("wandb/offline-run-*"))
+    if offline:
+        every_arm = [shlex.quote(str(path)) for path in sorted(folder.glob("**/wandb/offline-run-*"))]
+        found["in the terminal"] = f"wandb beta leet {shlex.quote(str(offline[-1]))}"
+        found["upload to W&B"] = f"wandb sync {' '.join(every_arm)}"
+    if (folder / "tensorboard").exists():
+        found["in the browser"] = f"tensorboard --logdir {shlex.quote(str(folder))}"
+    return found
