@@ -15,6 +15,7 @@ pytest.importorskip("mkdocs", reason="needs the extra docs: pip install -e '.[do
 
 from mkdocs.exceptions import PluginError
 
+import augfluence
 from docs.hooks import listing, section, table
 
 ROOT = Path(__file__).parents[1]
@@ -93,7 +94,7 @@ def test_a_program_of_the_repository_is_shown_whole(site: Path) -> None:
 def test_every_public_name_is_in_the_reference(room: str, site: Path) -> None:
     modules: dict[str, list[Any]] = {
         "augnet": ["augnet", "augnet.baselines", "augnet.ops", "augnet.export"],
-        "influence": ["influence"],
+        "influence": ["influence", "influence.attribution"],
         "lightning_modules": [
             "lightning_modules.callbacks",
             "lightning_modules.data",
@@ -105,6 +106,11 @@ def test_every_public_name_is_in_the_reference(room: str, site: Path) -> None:
     for module in modules[room]:
         for name in __import__(module, fromlist=["__all__"]).__all__:
             assert re.search(rf'id="[\w.]*\.{name}"', text), f"{module}.{name}"
+
+
+def test_every_name_of_the_package_is_in_its_table() -> None:
+    named = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "api" / "augfluence.md").read_text()))
+    assert set(augfluence.__all__) - {"__version__"} <= named
 
 
 def test_what_is_not_there_is_named() -> None:

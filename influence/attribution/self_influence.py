@@ -28,6 +28,7 @@ from influence.solvers.kronecker import ekfac_response
 from influence.solvers.solution import check_damped
 
 ResponseMethod = Literal["auto", "dense", "ekfac"]
+"""Inverse of the Hessian: dense, its EK-FAC approximation, or dense up to 4,096 unknowns (`auto`)."""
 _MAX_DENSE = 4096  # most unknowns K (D+1) for which "auto" inverts the matrix: 134 MB in float64
 _MOST_LEVERAGE = 0.99  # in t = 1 / (1 - leverage); only an approximate inverse exceeds it
 
