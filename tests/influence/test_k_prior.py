@@ -192,6 +192,8 @@ def test_error_of_the_gradient_is_what_was_left_out_and_the_residuals_times_the_
     for _ in range(400):  # to stationarity, where the past gradient is zero
         hessian = torch.func.hessian(loss)(old)
         values, vectors = torch.linalg.eigh(hessian)
+        if torch.func.grad(loss)(old).norm() < 1e-10:
+            break
         old = old - 0.5 * vectors @ ((vectors.T @ torch.func.grad(loss)(old)) / values.abs().clamp_min(1e-3))
     assert torch.func.grad(loss)(old).norm() < 1e-9
     new = old + 0.5 * torch.randn(35, generator=generator).double()

@@ -17,6 +17,8 @@ from augnet.baselines import FlipCrop
 from influence import Samples
 from lightning_modules.data import DigitsDataModule, ImageDataModule, LabelledImages
 
+pytestmark = pytest.mark.slow
+
 CIFAR10 = Path(__file__).parents[3] / "shared" / "data" / "cifar10"
 
 
