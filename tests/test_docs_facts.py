@@ -6,7 +6,8 @@ import re
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from docs_pages import PAGES, ROOT
@@ -73,11 +74,39 @@ def test_the_defaults_of_the_guard_are_those_of_its_page() -> None:
     assert f"`guard.max_rollbacks` ({defaults.max_rollbacks})" in text
 
 
-def measured() -> Iterator[str]:
-    """What `benchmarks/results/digits.json` says, in the words of the page."""
+def runs_on_digits() -> dict[str, list[dict[str, Any]]]:
+    """Runs of `benchmarks/results/digits.json` by arm."""
     runs = defaultdict(list)
     for one in json.loads((ROOT / "benchmarks" / "results" / "digits.json").read_text())["runs"]:
         runs[one["arm"]].append(one)
+    return runs
+
+
+def test_the_table_of_the_readme_is_what_was_measured() -> None:
+    def cell(values: Sequence[float], digits: int = 1) -> str:
+        return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
+
+    said = [re.sub(r"\*\*", "", line) for line in PAGES["README.md"].read_text().splitlines()]
+    runs = runs_on_digits()
+    names = {"none": "learned", "shuffled": "control: shuffled", "flipped": "control: flipped sign"}
+    for arm, name in {**names, "identity_hessian": "control: identity Hessian"}.items():
+        ranges = [one["ranges"] for one in runs[arm]]
+        shares = [{op: 100 * facts["half_width"] / facts["bound"] for op, facts in one.items()} for one in ranges]
+        cells = [
+            cell([100 * one["test_accuracy"] for one in runs[arm]]),
+            cell([one["rotation"]["half_width"] for one in ranges]),
+            cell([statistics.mean(share for op, share in one.items() if op != "rotation") for one in shares], 0),
+            *(cell([one[op] for one in shares], 0) for op in ("brightness", "contrast")),
+        ]
+        assert f"| {name} | {' | '.join(cells)} |" in said
+    for arm, name in {"plain": "plain training", "uniform": "uniform policy, same ops"}.items():
+        accuracy = cell([100 * one["test_accuracy"] for one in runs[arm]])
+        assert any(line.startswith(f"| {name} | {accuracy} |") for line in said)
+
+
+def measured() -> Iterator[str]:
+    """Numbers of the runs on digits, in the words of the page."""
+    runs = runs_on_digits()
     said = {"plain": "plain {}", "uniform": "uniformly {}", "none": "learned {}", "shuffled": "images {}"}
     for arm, text in {**said, "identity_hessian": "curvature {}"}.items():
         values = [100 * one["test_accuracy"] for one in runs[arm]]
