@@ -26,6 +26,24 @@ from influence import (
 )
 
 
+def left_out_heads(
+    training: Samples, head: Tensor, weight_decay: float | Tensor, indices: Tensor | None = None
+) -> list[Tensor]:
+    """Return the heads refitted without each of the training samples `indices` (all), from the head of all samples."""
+    everything = head.new_ones(len(training.features))
+    chosen = range(len(everything)) if indices is None else indices.tolist()
+    return [
+        refit_head(
+            training,
+            len(head),
+            weight_decay=weight_decay,
+            weights=everything.index_fill(0, torch.tensor(index), 0.0),
+            initial=head,
+        )
+        for index in chosen
+    ]
+
+
 @dataclass(frozen=True)
 class Changes:
     """Predicted and measured changes of the validation loss, `[M]` each."""
@@ -58,12 +76,10 @@ def removal_changes(
 ) -> Changes:
     """Leave the training samples `indices` `[M]` out, one at a time; a positive change means that the sample helps."""
     fit = _Fit.of(training, validation, num_classes, weight_decay, damping=0.0)
-    rows = len(training.features)
     chosen = training.features[indices], fit.logits[indices], training.targets[indices]
-    predicted = removal_change(fit.solution, *chosen, num_rows=rows)
-    keep = fit.logits.new_ones(rows)
-    measured = [fit.change(training, keep.index_fill(0, index, 0.0)) for index in indices]
-    return Changes(predicted, torch.stack(measured))
+    predicted = removal_change(fit.solution, *chosen, num_rows=len(training.features))
+    heads = left_out_heads(training, fit.head, weight_decay, indices)
+    return Changes(predicted, torch.stack([_loss(head, validation) - fit.loss for head in heads]))
 
 
 @torch.no_grad()
@@ -109,9 +125,9 @@ class _Fit(NamedTuple):
         solution = solve(hessian, gradient, tol=1e-8, max_iterations=5000)
         return cls(head, logits, solution, validation, weight_decay, _loss(head, validation))
 
-    def change(self, training: Samples, weights: Tensor | None = None) -> Tensor:
+    def change(self, training: Samples) -> Tensor:
         """Change of the validation loss after a refit on `training`."""
-        head = refit_head(training, len(self.head), weight_decay=self.weight_decay, weights=weights, initial=self.head)
+        head = refit_head(training, len(self.head), weight_decay=self.weight_decay, initial=self.head)
         return _loss(head, self.validation) - self.loss
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from influence_cases import close, clusters
+from refitted_changes import left_out_heads
 from torch import Tensor
 
 from influence import LastLayerHessian, Samples, append_bias, loss_gradient, refit_head, upweight_influence
@@ -43,12 +44,7 @@ def standardized(training: Samples, held_out: Samples) -> tuple[Samples, Samples
 def refits(training: Samples) -> tuple[Tensor, list[Tensor]]:
     """The head of all samples, and the heads fitted without each."""
     full = refit_head(training, CLASSES, weight_decay=DECAY)
-    heads = []
-    for index in range(len(training.targets)):
-        weights = torch.ones(len(training.targets), dtype=torch.float64)
-        weights[index] = 0
-        heads.append(refit_head(training, CLASSES, weight_decay=DECAY, weights=weights, initial=full))
-    return full, heads
+    return full, left_out_heads(training, full, DECAY)
 
 
 def losses(head: Tensor, samples: Samples) -> Tensor:

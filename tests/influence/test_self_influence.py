@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from influence_cases import close, clusters
+from refitted_changes import left_out_heads
 from torch import Tensor
 
 from influence import LastLayerHessian, Samples, append_bias, refit_head, residual
@@ -32,15 +33,9 @@ class Fitted:
 
     def losses_when_left_out(self) -> Tensor:
         """Each sample's own loss from a head that was really refitted without it."""
-        losses = []
-        for index in range(len(self.labels)):
-            weights = torch.ones(len(self.labels), dtype=torch.float64)
-            weights[index] = 0
-            samples = Samples(self.features, self.labels)
-            head = refit_head(samples, len(self.head), weight_decay=self.decay, weights=weights, initial=self.head)
-            logits = append_bias(self.features[index : index + 1]) @ head.T
-            losses.append(F.cross_entropy(logits, self.labels[index : index + 1]))
-        return torch.stack(losses)
+        heads = left_out_heads(Samples(self.features, self.labels), self.head, self.decay)
+        logits = torch.einsum("nkd,nd->nk", torch.stack(heads), append_bias(self.features))
+        return F.cross_entropy(logits, self.labels, reduction="none")
 
 
 def dense_inverse_gradients(fitted: Fitted) -> tuple[Tensor, Tensor]:
