@@ -1,9 +1,9 @@
 """Confidence intervals: Student's for a mean over seeds, Wilson's for a share of a number of images."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
-import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
@@ -16,6 +16,11 @@ class Interval(NamedTuple):
     low: float | None
     high: float | None
 
+    def times(self, factor: float) -> "Interval":
+        """Return the same in another unit, for a factor > 0."""
+        low, high = (None if end is None else factor * end for end in self[1:])
+        return Interval(factor * self.value, low, high)
+
 
 def over_seeds(values: Sequence[float]) -> Interval:
     """Return the mean of one number a seed, with Student's t-interval; no bounds for a single seed.
@@ -24,7 +29,7 @@ def over_seeds(values: Sequence[float]) -> Interval:
         >>> [round(bound, 3) for bound in over_seeds([1.0, 2.0, 3.0])]
         [2.0, -0.484, 4.484]
     """
-    mean, count = float(np.mean(values)), len(values)
+    mean, count = fmean(values), len(values)
     if count < 2:
         return Interval(mean, None, None)
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * stats.sem(values))

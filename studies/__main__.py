@@ -57,12 +57,15 @@ def study(
         os.environ[VARIABLE] = str(data)  # the workers inherit it
     asked = read_study(find_file(name))
     asked = asked if seeds is None else replace(asked, seeds=seeds)
-    wanted = list(asked.settings(tasks, arms).values())
+    wanted = asked.settings(tasks, arms)
+    for cell, setting in wanted.items():
+        if cell.seed == 0:
+            setting.check()
     whole = replace(asked, seeds=max(asked.seeds, published_seeds(asked, output)))
     cache = Cache(folder)
     fill(cache, whole, output)
     try:
-        train(wanted, cache, workers, threads, progress)
+        train(list(wanted.values()), cache, workers, threads, progress)
     finally:
         publish(whole, cache, output)
     Console(width=160).print(Markdown((output / f"{whole.name}.md").read_text()))

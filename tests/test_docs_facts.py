@@ -15,13 +15,13 @@ from docs_pages import PAGES, ROOT
 from analysis.__main__ import ANALYSES
 from analysis.class_effects.thresholds import Thresholds
 from analysis.exchange_rate.setting import Measurement, Training
-from benchmarks.accuracy.__main__ import accuracy
 from lightning_modules.commands.cli import AugfluenceCLI, main
 from lightning_modules.commands.dashboard import dashboard
 from lightning_modules.learner.guard import GuardSettings
 from lightning_modules.learner.sample_weights import SampleSettings
 from lightning_modules.learner.settings import LearnerSettings
 from lightning_modules.learner.staged import StagedSettings
+from studies.__main__ import study
 
 OPTION = r"--[a-z_]+(?:\.[a-z_]+)*"
 
@@ -40,7 +40,7 @@ def test_every_option_exists(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     of_data = help_of("fit", capsys, "--data.help=ImageDataModule")
     exist |= {f"--data.{name.removeprefix('--').split('.')[-1]}" for name in of_data}
     exist |= {"--model.optimizer.help", "--data.help"}
-    functions = [*ANALYSES.values(), dashboard, accuracy]
+    functions = [*ANALYSES.values(), dashboard, study]
     exist |= {f"--{name}" for function in functions for name in function.__annotations__}
     parts = {"thresholds": Thresholds, "training": Training, "measurement": Measurement}  # of the studies
     exist |= {f"--{name}.{field.name}" for name, part in parts.items() for field in dataclasses.fields(part)}
@@ -75,9 +75,9 @@ def test_the_defaults_of_the_guard_are_those_of_its_page() -> None:
 
 
 def runs_on_digits() -> dict[str, list[dict[str, Any]]]:
-    """Runs of `benchmarks/results/digits.json` by arm."""
+    """Runs of `studies/results/digits.json` by arm."""
     runs = defaultdict(list)
-    for one in json.loads((ROOT / "benchmarks" / "results" / "digits.json").read_text())["runs"]:
+    for one in json.loads((ROOT / "studies" / "results" / "digits.json").read_text())["runs"]:
         runs[one["arm"]].append(one)
     return runs
 

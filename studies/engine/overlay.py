@@ -1,6 +1,7 @@
 """Fields of a setting from several mappings, and a checked dataclass from them."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser
@@ -35,10 +36,16 @@ def build(kind: type[T], fields: Mapping[str, Any], where: str) -> T:
     Raises:
         ValueError: If a field is unknown, missing or of another type.
     """
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--_", type=kind)
+    parser = _parser_of(kind)
     try:
-        built: T = parser.instantiate(parser.parse_object({"_": dict(fields)}))["_"]
+        values = parser.instantiate(parser.parse_object(dict(fields)))
     except ArgumentError as error:
         raise ValueError(f"{where}: {error}") from error
-    return built
+    return kind(**values.as_dict())
+
+
+@lru_cache
+def _parser_of(kind: type[Any]) -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind)
+    return parser

@@ -42,6 +42,9 @@ class Setting(ABC):
             ValueError: If the fields do not fit together or do not fit the data.
         """
 
+    def check(self) -> None:  # noqa: B027 - not every kind of run has something to check
+        """Raise ValueError if the run cannot be made; called before anything is trained, for one seed of each arm."""
+
     def content(self) -> dict[str, Any]:
         """Return what the key is made of, as plain values: by default all fields."""
         return asdict(self)

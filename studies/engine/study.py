@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from studies.engine.overlay import build, overlaid
@@ -92,17 +93,13 @@ class Study:
         """
         _check("task", tasks, self.tasks)
         _check("arm", arms, self.arms)
-        first = {
-            (task, arm): self.setting(task, arm)
+        cells = [
+            (task, arm)
             for task in tasks or self.tasks
             for arm in arms or self.arms
             if task in (self.arms[arm].tasks or self.tasks)
-        }
-        return {
-            Cell(task, arm, seed): replace(setting, seed=seed)
-            for seed in range(self.seeds)
-            for (task, arm), setting in first.items()
-        }
+        ]
+        return {Cell(*names, seed): self.setting(*names, seed) for seed in range(self.seeds) for names in cells}
 
     def setting(self, task: str, arm: str, seed: int = 0) -> Setting:
         """Return the setting of one run.
@@ -110,8 +107,15 @@ class Study:
         Raises:
             ValueError: If a field is wrong.
         """
-        fields = overlaid(self.common, self.tasks[task], self.arms[arm].fields, {"seed": seed})
-        return build(self.kind.setting, fields, f"{self.name}, task {task!r}, arm {arm!r}")
+        if (task, arm) not in self._built:
+            fields = overlaid(self.common, self.tasks[task], self.arms[arm].fields, {"seed": 0})
+            where = f"{self.name}, task {task!r}, arm {arm!r}"
+            self._built[task, arm] = build(self.kind.setting, fields, where)
+        return replace(self._built[task, arm], seed=seed)
+
+    @cached_property
+    def _built(self) -> dict[tuple[str, str], Setting]:
+        return {}
 
 
 def by_arm(study: Study, results: Results, task: str) -> dict[str, dict[int, Result]]:

@@ -9,7 +9,7 @@ from benchmarks.moments import page
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "analysis.md").read_text()
-MEASURED = json.loads((ROOT / "benchmarks" / "results" / "moments_cifar10.json").read_text())
+MEASURED = json.loads((ROOT / "studies" / "results" / "moments_cifar10.json").read_text())
 
 
 @pytest.mark.parametrize("name", ["flip_crop", "horizontal_flip", "rand_augment", "trivial_augment", "learned"])
@@ -22,5 +22,5 @@ def test_the_numbers_of_the_page_are_those_of_the_benchmark(name: str) -> None:
 
 
 def test_the_page_of_the_benchmark_is_made_from_its_json() -> None:
-    written = (ROOT / "benchmarks" / "results" / "moments_cifar10.md").read_text()
+    written = (ROOT / "studies" / "results" / "moments_cifar10.md").read_text()
     assert written.startswith(page(MEASURED))

@@ -274,7 +274,7 @@ def test_no_result_breaks_the_page(result: Any) -> None:
         assert not isinstance(one, Table) or all(len(row) == len(one.columns) for row in one.rows)
 
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "results"
+BENCHMARKS = Path(__file__).parents[2] / "studies" / "results"
 
 
 def test_analyses_show_the_tables_that_they_make_themselves() -> None:

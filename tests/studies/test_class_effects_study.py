@@ -1,0 +1,46 @@
+"""The page of the class effects benchmark, and what docs/analysis.md says of it, are made from its JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis.class_effects.tables import agreement_text
+from benchmarks.class_effects import page
+
+ROOT = Path(__file__).parents[2]
+MEASURED = json.loads((ROOT / "studies" / "results" / "class_effects.json").read_text())
+SECTION = (ROOT / "docs" / "analysis.md").read_text().split("## Class effects")[1].split("\n## ")[0]
+
+
+def test_the_page_is_made_from_its_json() -> None:
+    assert (ROOT / "studies" / "results" / "class_effects.md").read_text() == page(MEASURED)
+
+
+@pytest.mark.parametrize("name", ["automobile", "bird", "frog", "horse", "ship"])
+def test_the_classes_of_the_docs_are_those_of_the_benchmark(name: str) -> None:
+    original, several = (
+        next(row for row in MEASURED["result"][truth]["classes"] if row["class"] == name)
+        for truth in ("original", "multi_label")
+    )
+    first, last = (f"{100 * original['accuracy'][place]:.1f}" for place in (0, -1))
+    cells = [
+        name,
+        *(f"{first} → {last}", f"{100 * original['change']:+.1f}{'*' * original['affected']}"),
+        f"{100 * several['change']:+.1f}{'*' * several['affected']}",
+        *(f"{original['false_positives'][place]:,.0f}" for place in (0, -1)),
+    ]
+    assert f"| {' | '.join(cells)}{'*' * original['absorbing']} |" in SECTION
+
+
+def test_the_agreement_of_the_docs_is_that_of_the_benchmark() -> None:
+    for step in MEASURED["result"]["prediction"]:
+        for side in ("agreement", "control"):
+            for measured in ("loss", "accuracy"):
+                assert agreement_text(step[side][measured]) in SECTION
+
+
+def test_the_recipe_of_the_docs_is_that_of_the_benchmark() -> None:
+    for recipe in (MEASURED["result"]["recipe"], MEASURED["fewest"]):
+        for facts in recipe["comparison"]["original"]["class-conditional"].values():
+            assert f"{100 * facts['change']:+.1f} ± {100 * facts['margin']:.1f}" in SECTION
