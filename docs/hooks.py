@@ -1,7 +1,7 @@
 """Hooks of the documentation site: include sections of the README, files of the repository, and measured tables.
 
-The pages can be read in the repository too. There their links lead to `../benchmarks/results`, outside of the site's
-folder.
+The pages can be read in the repository too. There their links lead to `../benchmarks/results` and `../studies/results`,
+outside of the site's folder.
 
     <!-- README.md: Quick start -->             becomes that section of the README, with its heading
     <!-- README.md: table of Quick start -->    becomes its first table, with the paragraph below
@@ -17,12 +17,12 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files, InclusionLevel
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = "benchmarks/results"
+RESULTS = ("benchmarks/results", "studies/results")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the measured tables, their pictures and their JSON files, outside of the navigation."""
-    for path in sorted((ROOT / RESULTS).rglob("*")):
+    for path in sorted(path for folder in RESULTS for path in (ROOT / folder).rglob("*")):
         if path.suffix in (".md", ".png", ".json"):
             uri = path.relative_to(ROOT).as_posix()
             added = File.generated(config, uri, abs_src_path=str(path), inclusion=InclusionLevel.NOT_IN_NAV)
@@ -36,7 +36,9 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     markdown = re.sub(r"<!-- README\.md: table of (.+?) -->", lambda found: table(readme, found[1]), markdown)
     markdown = re.sub(r"<!-- file: (.+?) -->", lambda found: listing(found[1]), markdown)
     markdown = re.sub(r"<!-- README\.md: (.+?) -->", lambda found: section(readme, found[1]), markdown)
-    return markdown.replace(f"](../{RESULTS}/", f"]({RESULTS}/")
+    for folder in RESULTS:
+        markdown = markdown.replace(f"](../{folder}/", f"]({folder}/")
+    return markdown
 
 
 def section(readme: str, heading: str) -> str:
@@ -48,7 +50,10 @@ def section(readme: str, heading: str) -> str:
     found = re.search(rf"^## {re.escape(heading)}\n.*?(?=^## |\Z)", readme, flags=re.MULTILINE | re.DOTALL)
     if found is None:
         raise PluginError(f"README.md has no section {heading!r}: correct the name in the page that asks for it.")
-    return found[0].replace("](docs/", "](").replace(f"]({RESULTS}/", f"](../{RESULTS}/")
+    text = found[0].replace("](docs/", "](")
+    for folder in RESULTS:
+        text = text.replace(f"]({folder}/", f"](../{folder}/")
+    return text
 
 
 def table(readme: str, heading: str) -> str:

@@ -36,7 +36,7 @@ def build(kind: type[T], fields: Mapping[str, Any], where: str) -> T:
     Raises:
         ValueError: If a field is unknown, missing or of another type.
     """
-    parser = _parser_of(kind)
+    parser = _parser_of(kind)  # type: ignore[arg-type]
     try:
         values = parser.instantiate(parser.parse_object(dict(fields)))
     except ArgumentError as error:
@@ -45,7 +45,7 @@ def build(kind: type[T], fields: Mapping[str, Any], where: str) -> T:
 
 
 @lru_cache
-def _parser_of(kind: type[Any]) -> ArgumentParser:
+def _parser_of(kind: Any) -> ArgumentParser:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind)
     return parser

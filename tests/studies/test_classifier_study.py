@@ -25,7 +25,7 @@ RESULTS = ROOT / "studies" / "results"
 DIGITS = Data(image_size=8, influence_size=100, val_size=100, test_size=200)
 BRIEF = Training(steps=12, batch_size=64, model_kwargs={"width": 2}, precision="32-true", accelerator="cpu")
 FIXED: Mapping[str, Any] = {"model": {"control": "plain"}}
-LEARNED: Mapping[str, Any] = {"model": {"ops": ["rotation"]}, "influence_set": "held_out"}
+LEARNED: Mapping[str, Any] = {"model": {"ops": ["rotation"]}, "influence_source": "held_out"}
 
 
 def result(test: float, **others: Any) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def test_arms_train_on_what_they_may(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(ClassifierRun, "fit", spy)
     task: dict[str, Any] = {"change": "deployment", "options": {"planted": "rotation", "magnitude": 45.0}}
     learning = {"ops": ["rotation"], "learner": {"warmup": 2, "interval": 2}}
-    learned = run_of(model=learning, influence_set="held_out", retrain=True, **task)
+    learned = run_of(model=learning, influence_source="held_out", retrain=True, **task)
     found = [run.run(Cache(tmp_path)) for run in (run_of(**FIXED, **task), learned)]
     rest = 1797 - 100 - 100 - 200
     assert fits == [(rest + 100, False), (rest, True), (rest + 100, False)]
@@ -159,7 +159,7 @@ def test_arms_train_on_what_they_may(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 def test_all_arms_of_a_seed_start_from_the_same_weights() -> None:
     starts = []
-    mixture = {"model": {"ops": ["rotation", "scale"], "policy": "mixture"}, "influence_set": "held_out"}
+    mixture = {"model": {"ops": ["rotation", "scale"], "policy": "mixture"}, "influence_source": "held_out"}
     for arm in (FIXED, LEARNED, mixture):
         run = replace(run_of(**{**arm, "seed": 4}), training=replace(BRIEF, steps=1, lr=1e-30))
         starts.append(next(run.fit().model.network.parameters()).detach().clone())
@@ -170,10 +170,10 @@ def test_all_arms_of_a_seed_start_from_the_same_weights() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({**FIXED, "influence_set": "held_out"}, "fixed arms, and they alone, `train` on the influence set"),
+        ({**FIXED, "influence_source": "held_out"}, "fixed arms, and they alone, `train` on the influence set"),
         ({"model": {"ops": ["rotation"]}}, "fixed arms, and they alone, `train` on the influence set"),
         ({**FIXED, "retrain": True}, "expected an arm that learns"),
-        ({"model": {"policy_file": "x.json"}, "influence_set": "held_out"}, "leave it out"),
+        ({"model": {"policy_file": "x.json"}, "influence_source": "held_out"}, "leave it out"),
     ],
 )
 def test_arms_that_would_not_be_fair(fields: dict[str, Any], message: str) -> None:
@@ -201,7 +201,7 @@ def test_studies_that_make_no_sense(options: dict[str, Any], message: str) -> No
         study_of({"a": FIXED, "b": FIXED}, **options)
 
 
-EVIDENCE = (ROOT / "docs" / "evidence.md").read_text()
+EVIDENCE = "".join((ROOT / "docs" / page).read_text() for page in ("evidence.md", "appendix_studies.md"))
 SHOWN = {
     "planted": ["none", "TrivialAugment-Wide", "learned ranges, probed", "learned class ranges, probed"],
     "shift_width_16": ["flip + crop", "TrivialAugment-Wide", "learned ranges"],

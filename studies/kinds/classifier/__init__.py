@@ -5,3 +5,5 @@ from studies.kinds.classifier.report import ClassifierReport
 from studies.kinds.classifier.run import ClassifierRun
 
 KIND = Kind(ClassifierRun, ClassifierReport)
+
+__all__ = ["KIND", "ClassifierReport", "ClassifierRun"]

@@ -13,7 +13,7 @@ import torch
 from augnet import AugNet, save_policy
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.commands.trainer import AugfluenceTrainer
-from lightning_modules.data import InfluenceSet
+from lightning_modules.data import InfluenceSource
 from lightning_modules.learner.sample_weights import SampleSettings
 from studies.engine import Cache, Result, Setting
 from studies.kinds.classifier.data import Data
@@ -41,7 +41,7 @@ class ClassifierRun(Setting):
         change: Change of the splits that makes the task, a key of `tasks.CHANGES`.
         options: Arguments of the change.
         model: Arguments of `AugmentedClassifier`; those that follow from data and training are left out.
-        influence_set: Source of the influence set. Runs that learn nothing `train` on it.
+        influence_source: Source of the influence set. Runs that learn nothing `train` on it.
         folds: Of `cross_fit`.
         fold_epochs: Of `cross_fit`.
         retrain: Train a fresh classifier with the learned policy, on all images; costs twice the time.
@@ -52,7 +52,7 @@ class ClassifierRun(Setting):
     change: Literal["nothing", "deployment", "dirt", "quarter_turns", "color_cast", "noise_level"] = "nothing"
     options: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
-    influence_set: InfluenceSet = "train"
+    influence_source: InfluenceSource = "train"
     folds: int = 5
     fold_epochs: int = 1
     retrain: bool = False
@@ -69,8 +69,8 @@ class ClassifierRun(Setting):
 
     def check(self) -> None:
         """Raise ValueError if the classifier cannot be trained, or not in a fair comparison."""
-        if (self.role == "fixed") != (self.influence_set == "train"):
-            raise ValueError("influence_set: fixed arms, and they alone, `train` on the influence set.")
+        if (self.role == "fixed") != (self.influence_source == "train"):
+            raise ValueError("influence_source: fixed arms, and they alone, `train` on the influence set.")
         if self.retrain and self.role == "fixed":
             raise ValueError("retrain: expected an arm that learns a policy.")
         if "policy_file" in self.model:
@@ -121,7 +121,7 @@ class ClassifierRun(Setting):
             self.options,
             batch_size=self.training.batch_size,
             seed=self.seed,
-            influence_set=self.influence_set,
+            influence_source=self.influence_source,
             folds=self.folds,
             fold_epochs=self.fold_epochs,
         )
@@ -138,4 +138,4 @@ class ClassifierRun(Setting):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "policy.json"
             save_policy(cast(AugNet[Any, Any], learned.learned), file)
-            return replace(self, model={**kept, "policy_file": str(file)}, influence_set="train").fit()
+            return replace(self, model={**kept, "policy_file": str(file)}, influence_source="train").fit()

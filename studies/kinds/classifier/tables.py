@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from analysis.grid import Grid
+from analysis.text_table import TextTable
 from studies.engine.interval_text import difference_text, interval_text
 from studies.kinds.classifier.comparison import Row, TaskTable
 from studies.kinds.classifier.recovery import Recovery
 
 
-def grid(table: TaskTable, rival: str) -> Grid:
+def grid(table: TaskTable, rival: str) -> TextTable:
     """Return one row for each arm; `rival` names the column of the differences to it."""
     header = [
         "arm",
@@ -23,7 +23,7 @@ def grid(table: TaskTable, rival: str) -> Grid:
     ]
     if all(row.clean is None for row in table.rows):
         header.remove("before the shift, %")
-    return Grid(table.task, header, [_cells(row, header) for row in table.rows])
+    return TextTable(table.task, header, [_cells(row, header) for row in table.rows])
 
 
 def _cells(row: Row, header: Sequence[str]) -> list[str]:
@@ -35,7 +35,7 @@ def _cells(row: Row, header: Sequence[str]) -> list[str]:
     return [name, str(len(row.by_seed)), interval_text(row.test), *differences, *clean, *numbers]
 
 
-def verdicts(tables: Sequence[TaskTable]) -> Grid:
+def verdicts(tables: Sequence[TaskTable]) -> TextTable:
     """Return for each learned arm the number of tasks on which it is better or worse than the best fixed arm."""
     names = list(dict.fromkeys(row.arm for table in tables for row in table.rows if row.role == "learned"))
     rows = []
@@ -46,10 +46,10 @@ def verdicts(tables: Sequence[TaskTable]) -> Grid:
         mean = sum(one.value for one in found) / len(found) if found else float("nan")
         rows.append([name, str(len(found)), str(above), str(below), str(len(found) - above - below), f"{mean:+.1f}"])
     header = ["learned arm", "tasks", "interval above 0", "below 0", "neither", "mean difference"]
-    return Grid("Against the best fixed arm of each task", header, rows)
+    return TextTable("Against the best fixed arm of each task", header, rows)
 
 
-def recovery_grid(task: str, found: Sequence[Recovery]) -> Grid:
+def recovery_grid(task: str, found: Sequence[Recovery]) -> TextTable:
     """Return learned ranges beside planted ones."""
     header = ["arm", "planted", "truth", "found", "off by", "largest other, % of bound"]
     rows = [
@@ -63,4 +63,4 @@ def recovery_grid(task: str, found: Sequence[Recovery]) -> Grid:
         ]
         for one in found
     ]
-    return Grid(f"{task}: learned ranges", header, rows)
+    return TextTable(f"{task}: learned ranges", header, rows)
