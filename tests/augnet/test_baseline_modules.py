@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 import torch
 from augnet_images import noise
+from sweeps import sweep
 from torch import Tensor
 
 from augnet.baselines import (
@@ -52,8 +53,8 @@ def test_the_generator_alone_decides(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*ON_IMAGES, COMBINATION])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@sweep("channels", [1, 3])
+@sweep("dtype", [torch.float32, torch.bfloat16])
 def test_type_shape_and_range_are_kept_and_the_input_too(name: str, channels: int, dtype: torch.dtype) -> None:
     images = noise(16, channels, 20, 28, dtype=dtype)
     before = images.clone()

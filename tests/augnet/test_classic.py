@@ -3,6 +3,7 @@
 import pytest
 import torch
 from augnet_images import generator
+from sweeps import sweep
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode, TrivialAugmentWide
 
@@ -66,7 +67,7 @@ def test_every_op_is_compared() -> None:
     assert len({TORCHVISION[op] for op in CLASSIC_OPS}) == len(CLASSIC_OPS)
 
 
-@pytest.mark.parametrize("sides", SIDES)
+@sweep("sides", SIDES)
 @pytest.mark.parametrize("op", [*GEOMETRY, *EXACT])
 def test_moved_pixels_and_whole_levels_are_equal(op: ClassicOp, sides: tuple[int, int]) -> None:
     for picture in pictures(*sides):
@@ -74,7 +75,7 @@ def test_moved_pixels_and_whole_levels_are_equal(op: ClassicOp, sides: tuple[int
         torch.testing.assert_close(result, expected, rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("sides", SIDES)
+@sweep("sides", SIDES)
 def test_half_right_angles_differ_only_where_a_pixel_lies_half_way(sides: tuple[int, int]) -> None:
     angles = torch.tensor([-135.0, -45.0, 45.0, 135.0])
     for picture in pictures(*sides):
@@ -85,7 +86,7 @@ def test_half_right_angles_differ_only_where_a_pixel_lies_half_way(sides: tuple[
         torch.testing.assert_close(result[settled], expected[settled], rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("sides", SIDES)
+@sweep("sides", SIDES)
 @pytest.mark.parametrize("op", CUT_ONCE)
 def test_colors_are_equal_within_rounding(op: ClassicOp, sides: tuple[int, int]) -> None:
     for picture in pictures(*sides):
@@ -93,7 +94,7 @@ def test_colors_are_equal_within_rounding(op: ClassicOp, sides: tuple[int, int])
         torch.testing.assert_close(result, expected, rtol=0, atol=1.5)
 
 
-@pytest.mark.parametrize("sides", SIDES)
+@sweep("sides", SIDES)
 @pytest.mark.parametrize("op", CUT_TWICE)
 def test_blends_with_gray_are_equal_within_the_fractions_that_torchvision_cuts_off(
     op: ClassicOp, sides: tuple[int, int]
@@ -105,7 +106,7 @@ def test_blends_with_gray_are_equal_within_the_fractions_that_torchvision_cuts_o
         assert ((result - expected).abs().amax((1, 2, 3)) <= largest).all()
 
 
-@pytest.mark.parametrize("op", [op for op in CLASSIC_OPS if op != "identity"])
+@sweep("op", [op for op in CLASSIC_OPS if op != "identity"])
 def test_the_comparison_sees_the_op_work(op: ClassicOp) -> None:
     picture = pictures(20, 28)[0] // 2
     result, expected = both(op, picture, strengths_of(op))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision.transforms.v2 as T
+from sweeps import sweep
 from torch import Tensor
 from torchvision_policies import NAMES, Draw, draws, eight_bit, key, nothing, on_bytes, on_floats, row
 
@@ -66,9 +67,11 @@ def decoder(policy: Any, bins: Iterable[int], of: int, height: int, width: int) 
     return known | {nothing(): ("Identity", 0.0)}
 
 
-@pytest.mark.parametrize("channels", [3, 1])
-@pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind, (_, policy, _) in TABLES.items() for name in policy._AUGMENTATION_SPACE]
+@sweep("channels", [3, 1])
+@sweep(
+    ("kind", "name"),
+    [(kind, name) for kind, (_, policy, _) in TABLES.items() for name in policy._AUGMENTATION_SPACE],
+    by=lambda case: case[0],
 )
 def test_every_op_and_strength_is_torchvisions(kind: str, name: str, channels: int) -> None:
     scale, policy, bins = TABLES[kind]

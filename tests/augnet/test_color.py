@@ -7,6 +7,7 @@ import pytest
 import torch
 import torchvision.transforms.v2.functional as tv
 from augnet_images import applied, constant, generator, noise
+from sweeps import sweep
 
 from augnet import TransformSpace
 from augnet.ops.color import compose, recolor
@@ -79,8 +80,8 @@ def test_one_op_equals_the_same_by_hand(name: str) -> None:
     torch.testing.assert_close(applied(name, images, magnitudes), expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("stops", [-2.0, -0.3, 0.0, 1.0])
+@sweep("channels", [1, 3])
+@sweep("stops", [-2.0, -0.3, 0.0, 1.0])
 def test_exposure_equals_torchvision_and_kornia(stops: float, channels: int) -> None:
     images = noise(2, channels, 6, 7)
     result = applied("exposure", images, constant(2, stops))

@@ -12,7 +12,7 @@ from augnet import AugNet, ClassConditionalPolicy, ConditionalPolicy, IntervalPo
 from augnet.classic import classic_space
 from augnet.export import export_onnx, to_torchvision
 
-SPACE = TransformSpace(["rotation", "scale", "brightness", "noise"])
+SPACE = TransformSpace(["rotation", "noise"])
 CLASSES = 4
 NETS: dict[str, Callable[[], AugNet[Any, Any]]] = {
     "mixture": lambda: AugNet(SPACE, MixturePolicy.over(SPACE, ops_per_image=2)),

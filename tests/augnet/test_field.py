@@ -4,6 +4,7 @@ import kornia
 import pytest
 import torch
 from augnet_images import noise
+from sweeps import sweep
 from torch import Tensor, nn
 
 from augnet.field import (
@@ -183,7 +184,7 @@ def test_the_decoders_of_the_paper() -> None:
     assert [layer[3] for layer in large] == [one, two, two, two, two, two, one]
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 9), (8, 8), (28, 28), (33, 70), (20, 64)])
+@sweep("size", [(1, 1), (3, 9), (8, 8), (28, 28), (33, 70), (20, 64)])
 @pytest.mark.parametrize(("channels", "appearance"), [(1, False), (3, True), (5, True)])
 def test_the_decoder_covers_every_size(size: tuple[int, int], channels: int, appearance: bool) -> None:
     decoded = as_fields(FieldDecoder(channels, *size, appearance)(noise(2, 128, low=-1, dtype=torch.float32)), channels)

@@ -7,12 +7,13 @@ import pytest
 import torch
 import torchvision.transforms.v2.functional as tv
 from augnet_images import applied, constant, generator, noise
+from sweeps import sweep
 
 SIDES = [(20, 20), (17, 28), (30, 16)]
 
 
-@pytest.mark.parametrize("sides", [*SIDES, (3, 3), (2, 9), (1, 1)])
-@pytest.mark.parametrize("amount", [-1.0, -0.4, 0.0, 0.6, 1.0, 4.0])
+@sweep("sides", [*SIDES, (3, 3), (2, 9), (1, 1)])
+@sweep("amount", [-1.0, -0.4, 0.0, 0.6, 1.0, 4.0])
 def test_sharpness_equals_torchvision(sides: tuple[int, int], amount: float) -> None:
     images = noise(2, 3, *sides)
     result = applied("sharpness", images, constant(2, amount))
@@ -23,8 +24,8 @@ def test_sharpness_equals_torchvision(sides: tuple[int, int], amount: float) -> 
     assert (scaled - whole).abs().max() <= 1.5 + abs(amount) / 2  # rounds the smoothed copy, cuts off the result
 
 
-@pytest.mark.parametrize("sides", SIDES)
-@pytest.mark.parametrize("sigma", [0.5, 0.8, 1.3, 2.0])
+@sweep("sides", SIDES)
+@sweep("sigma", [0.5, 0.8, 1.3, 2.0])
 def test_blur_equals_kornia_away_from_the_border(sides: tuple[int, int], sigma: float) -> None:
     images, reach = noise(2, 3, *sides), 7
     narrow = math.ceil(5 * sigma)

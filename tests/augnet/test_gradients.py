@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from augnet_images import applied, constant, draw, generator, noise
+from sweeps import kind_of, sweep
 from torch import Tensor
 
 from augnet import TransformSpace
@@ -21,7 +22,7 @@ def middle(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return noise(*shape, low=0.25, high=0.75, dtype=dtype)
 
 
-@pytest.mark.parametrize("name", EXACT)
+@sweep("name", EXACT, by=kind_of)
 def test_gradient_in_the_magnitude_by_finite_differences(name: str) -> None:
     images, space = middle(2, 3, 4, 5), TransformSpace([name])
     draws = space.noise(images, generator())
@@ -30,14 +31,14 @@ def test_gradient_in_the_magnitude_by_finite_differences(name: str) -> None:
     assert torch.autograd.gradcheck(lambda rows: space.apply(images, rows, draws), (magnitudes.requires_grad_(),))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in EIGHT_BIT])
+@sweep("name", [name for name in NAMES if name not in EIGHT_BIT], by=kind_of)
 def test_gradient_in_the_image_by_finite_differences(name: str) -> None:
     images, magnitudes = middle(2, 3, 3, 4).requires_grad_(), OPS[name].bound * torch.tensor([0.37, 0.61]).double()
     assert torch.autograd.gradcheck(lambda pixels: applied(name, pixels, magnitudes), (images,))
 
 
 @pytest.mark.parametrize("name", EIGHT_BIT)
-@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+@sweep("share", [0.0, 0.4, 1.0])
 def test_eight_bit_ops_pass_the_gradient_of_the_image_on_as_it_is(name: str, share: float) -> None:
     images, weights = middle(2, 3, 6, 5).requires_grad_(), noise(2, 3, 6, 5, low=-1)
     result = applied(name, images, constant(2, share * OPS[name].bound))
@@ -62,8 +63,8 @@ def slope(name: str, images: Tensor, magnitudes: Tensor, weights: Tensor) -> Ten
     return gradient
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("name", NAMES)
+@sweep("dtype", [torch.float32, torch.float64])
+@sweep("name", NAMES, by=kind_of)
 def test_every_magnitude_of_every_image_has_a_gradient(name: str, dtype: torch.dtype) -> None:
     op = OPS[name]
     images = noise(5, 3, 22, 24, low=0.05, high=0.95, dtype=dtype)
@@ -114,7 +115,7 @@ def test_stand_in_of_solarize_is_a_triangle_around_the_threshold() -> None:
         assert float(torch.trapezoid(found, shares)) == pytest.approx(float(1 - 2 * pixel), abs=1e-6)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@sweep("name", NAMES, by=kind_of)
 def test_gradient_reaches_the_images(name: str) -> None:
     images = middle(4, 3, 6, 7, dtype=torch.float32).requires_grad_()
     magnitudes = OPS[name].bound * torch.tensor([0.0, 0.2, 0.3, 0.4])

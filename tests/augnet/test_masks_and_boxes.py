@@ -7,6 +7,7 @@ import torchvision.transforms.v2.functional as tv
 from augnet_images import draw, generator, noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweeps import sweep
 from torch import Tensor
 from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat
 
@@ -40,7 +41,7 @@ def one(name: str, magnitude: float) -> tuple[TransformSpace, Tensor]:
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("sides", SIDES)
+@sweep("sides", SIDES)
 def test_masks_equal_the_nearest_neighbor_warp_of_kornia(dtype: torch.dtype, sides: tuple[int, int]) -> None:
     height, width = sides
     space = TransformSpace(MOVING)
@@ -62,7 +63,7 @@ def test_masks_equal_the_nearest_neighbor_warp_of_kornia(dtype: torch.dtype, sid
 
 
 @pytest.mark.parametrize("angle", [-40.0, 17.0, 110.0])
-@pytest.mark.parametrize("sides", SIDES)
+@sweep("sides", SIDES)
 def test_masks_equal_torchvision(angle: float, sides: tuple[int, int]) -> None:
     masks = (noise(1, *sides) * 200).to(torch.uint8)
     space, magnitudes = TransformSpace({"rotation": 180.0}), torch.full((1, 1), angle, dtype=torch.float64)
@@ -107,7 +108,7 @@ def as_boxes(corners: Tensor, sides: tuple[int, int]) -> BoundingBoxes:
 BOXES = torch.tensor([[2.0, 3.0, 9.5, 8.0], [0.0, 0.0, 13.0, 13.0], [10.0, 1.0, 12.0, 12.5]], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("sides", SIDES)
+@sweep("sides", SIDES)
 @pytest.mark.parametrize(
     ("name", "magnitude", "affine"),
     [
@@ -134,7 +135,7 @@ def test_boxes_equal_torchvision(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64])
-@pytest.mark.parametrize("sides", SIDES)
+@sweep("sides", SIDES)
 def test_boxes_are_mirrored_as_in_torchvision(sides: tuple[int, int], dtype: torch.dtype) -> None:
     boxes = BOXES.floor().to(dtype)
     for name, flip in (("horizontal_flip", tv.horizontal_flip), ("vertical_flip", tv.vertical_flip)):
@@ -144,7 +145,7 @@ def test_boxes_are_mirrored_as_in_torchvision(sides: tuple[int, int], dtype: tor
 
 
 @pytest.mark.parametrize("tilt", [-0.8, 0.3, 0.8])
-@pytest.mark.parametrize("sides", SIDES)
+@sweep("sides", SIDES)
 def test_boxes_in_perspective_equal_torchvision(tilt: float, sides: tuple[int, int]) -> None:
     height, width = sides
     start = torch.tensor([[0.0, 0], [width, 0], [width, height], [0, height]], dtype=torch.float64)

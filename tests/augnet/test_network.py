@@ -1,6 +1,7 @@
 import pytest
 import torch
 from augnet_images import generator, noise
+from sweeps import kind_of, sweep
 from torch import Tensor
 
 from augnet import (
@@ -46,7 +47,7 @@ def test_the_generator_alone_decides_the_images() -> None:
     assert not torch.equal(first, other)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@sweep("name", NAMES, by=kind_of)
 def test_equal_images_come_out_different(name: str) -> None:
     first, second = AugNet.from_ops([name], initial=1.0)(
         noise(1, 3, 24, 22, low=0.1, high=0.9).expand(2, -1, -1, -1), generator=generator(1)

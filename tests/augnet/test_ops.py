@@ -3,6 +3,7 @@
 import pytest
 import torch
 from augnet_images import applied, blob, constant, draw, generator, in_units, noise, rows
+from sweeps import kind_of, sweep
 
 from augnet import TransformSpace
 from augnet.ops import OPS, ColorOp, MirrorOp, MixingOp, PixelOp, SpatialOp, find_op
@@ -13,7 +14,7 @@ ALONE = tuple(name for name, op in OPS.items() if not isinstance(op, MixingOp)) 
 UNMOVED = tuple(name for name, op in OPS.items() if not isinstance(op, SpatialOp))  # ops without resampling
 SPATIAL = tuple(name for name, op in OPS.items() if isinstance(op, SpatialOp))
 SIDES = [(1, 1), (8, 8), (20, 33), (224, 224)]
-LEARNED = pytest.mark.parametrize("learned", [False, True])  # which of the two paths: active images only, or all
+LEARNED = sweep("learned", [False, True])  # which of the two paths: active images only, or all
 
 
 def test_ops_are_applied_kind_by_kind() -> None:
@@ -24,23 +25,23 @@ def test_ops_are_applied_kind_by_kind() -> None:
 
 
 @LEARNED
-@pytest.mark.parametrize("name", UNMOVED)
-@pytest.mark.parametrize("sides", SIDES)
+@sweep("name", UNMOVED, by=kind_of)
+@sweep("sides", SIDES)
 def test_at_zero_no_bit_changes(name: str, sides: tuple[int, int], learned: bool) -> None:
     images = noise(2, 3, *sides, dtype=torch.float32)
     assert torch.equal(applied(name, images, torch.zeros(2, requires_grad=learned)), images)
 
 
-@pytest.mark.parametrize("name", [*SPATIAL, NAMES])
-@pytest.mark.parametrize("sides", SIDES)
+@sweep("name", [*SPATIAL, NAMES], by=kind_of)
+@sweep("sides", SIDES)
 def test_at_zero_no_bit_changes_where_nothing_is_learned(name: str | tuple[str, ...], sides: tuple[int, int]) -> None:
     space = TransformSpace([name] if isinstance(name, str) else name)
     images = noise(2, 3, *sides, dtype=torch.float32)
     assert torch.equal(space.apply(images, torch.zeros(2, len(space))), images)
 
 
-@pytest.mark.parametrize("name", [*SPATIAL, ALONE])
-@pytest.mark.parametrize("sides", SIDES)
+@sweep("name", [*SPATIAL, ALONE], by=kind_of)
+@sweep("sides", SIDES)
 def test_learned_resampling_at_zero_is_exact_up_to_the_rounding_of_the_grid(
     name: str | tuple[str, ...], sides: tuple[int, int]
 ) -> None:
@@ -53,14 +54,16 @@ def test_learned_resampling_at_zero_is_exact_up_to_the_rounding_of_the_grid(
     torch.testing.assert_close(single, images.float(), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", SPATIAL)
+@sweep("name", SPATIAL)
 def test_learned_resampling_at_zero_changes_no_bit_where_the_grid_is_representable(name: str) -> None:
     images = noise(2, 3, 8, 32, dtype=torch.float32)
     assert torch.equal(applied(name, images, torch.zeros(2, requires_grad=True)), images)
 
 
-@pytest.mark.parametrize(
-    ("name", "sign"), [(name, sign) for name, op in OPS.items() for sign in (1, -1) if op.signed or sign > 0]
+@sweep(
+    ("name", "sign"),
+    [(name, sign) for name, op in OPS.items() for sign in (1, -1) if op.signed or sign > 0],
+    by=lambda case: kind_of(case[0]),
 )
 def test_strength_grows_with_the_magnitude_up_to_the_bound(name: str, sign: int) -> None:
     """On average over places and partners; steps that a rounded op cannot take may be left out."""
@@ -76,7 +79,7 @@ def test_strength_grows_with_the_magnitude_up_to_the_bound(name: str, sign: int)
     assert strengths[-1] > 0.1
 
 
-@pytest.mark.parametrize("name", ALONE)
+@sweep("name", ALONE, by=kind_of)
 def test_equal_images_with_different_magnitudes_come_out_different(name: str) -> None:
     images = noise(1, 3, 24, 22, low=0.2, high=0.8).expand(3, -1, -1, -1)
     space = TransformSpace([name])
@@ -100,7 +103,7 @@ def test_an_image_does_not_depend_on_its_batch(learned: bool) -> None:
     torch.testing.assert_close(space.apply(images, magnitudes, draws), torch.cat(alone), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@sweep("name", NAMES, by=kind_of)
 def test_images_with_magnitude_zero_are_left_alone_among_others(name: str) -> None:
     images = noise(6, 3, 9, 8, dtype=torch.float32)
     off = torch.tensor([True, False, True, True, False, False])
@@ -109,7 +112,7 @@ def test_images_with_magnitude_zero_are_left_alone_among_others(name: str) -> No
     assert (result[~off] != images[~off]).flatten(1).any(1).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@sweep("name", NAMES, by=kind_of)
 def test_treating_only_active_images_gives_the_same(name: str) -> None:
     images = noise(6, 3, 9, 8)
     magnitudes = OPS[name].bound * torch.tensor([0.0, 0.3, 0.0, 0.9, 0.6, 0.0], dtype=torch.float64)
@@ -117,8 +120,8 @@ def test_treating_only_active_images_gives_the_same(name: str) -> None:
     torch.testing.assert_close(fast, full.detach(), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("channels", [1, 2, 4, 6])
+@sweep("name", NAMES, by=kind_of)
+@sweep("channels", [1, 2, 4, 6])
 def test_any_number_of_channels_unless_an_op_needs_colors(name: str, channels: int) -> None:
     images = noise(3, channels, 6, 9, dtype=torch.float32)
     magnitudes = torch.full((3,), OPS[name].bound)
@@ -131,9 +134,9 @@ def test_any_number_of_channels_unless_an_op_needs_colors(name: str, channels: i
         assert not torch.equal(result, images)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("shape", [(3, 3, 5, 11), (1, 3, 1, 1), (2, 3, 1, 6), (2, 3, 6, 2)])
-@pytest.mark.parametrize("learned", [False, True])
+@sweep("name", NAMES, by=kind_of)
+@sweep("shape", [(3, 3, 5, 11), (1, 3, 1, 1), (2, 3, 1, 6), (2, 3, 6, 2)])
+@sweep("learned", [False, True])
 def test_extreme_magnitudes_on_small_images_stay_in_range(name: str, shape: tuple[int, ...], learned: bool) -> None:
     """Flat images too: no range to stretch, no histogram to flatten, nothing to divide by."""
     op = OPS[name]
@@ -152,7 +155,7 @@ def test_extreme_magnitudes_on_small_images_stay_in_range(name: str, shape: tupl
                 assert magnitudes.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("op", OPS.values(), ids=NAMES)
+@sweep("op", OPS.values())
 def test_find_op_knows_every_op_and_its_unit(op: Op) -> None:
     assert find_op(op.name) is op
     assert 0 < op.bound <= op.limit

@@ -5,6 +5,7 @@ import pytest
 import torch
 import torchvision.transforms.v2.functional as tv
 from augnet_images import applied, constant, generator, noise
+from sweeps import sweep
 from torch import Tensor
 
 SHARES = torch.linspace(0, 1, 11, dtype=torch.float64)
@@ -54,14 +55,14 @@ def test_gamma_has_a_finite_gradient_at_black() -> None:
 
 
 @ALL_IMAGES
-@pytest.mark.parametrize("cleared", range(9))
+@sweep("cleared", range(9))
 def test_posterize_equals_torchvision(images: Tensor, cleared: int) -> None:
     expected = tv.posterize(images, 8 - cleared).double()
     torch.testing.assert_close(on_levels("posterize", images, cleared), expected, rtol=0, atol=1e-9)
 
 
 @ALL_IMAGES
-@pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.9, 1.0])
+@sweep("share", [0.05, 0.3, 0.5, 0.9, 1.0])
 def test_solarize_equals_torchvision(images: Tensor, share: float) -> None:
     expected = tv.solarize(images, 255 * (1 - share)).double()
     torch.testing.assert_close(on_levels("solarize", images, share), expected, rtol=0, atol=1e-9)

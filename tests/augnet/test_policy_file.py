@@ -11,6 +11,7 @@ import pytest
 import torch
 from augnet_images import noise
 from safetensors.torch import load_file, save_file
+from sweeps import sweep
 
 from augnet import (
     AugNet,
@@ -84,7 +85,7 @@ def rewrite(path: Path, edit: Callable[[Header], object]) -> None:
 
 
 @pytest.mark.parametrize("kind", of_every_kind())
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@sweep("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_round_trip_keeps_every_bit_and_pixel(tmp_path: Path, dtype: torch.dtype, kind: str) -> None:
     net = of_every_kind()[kind].to(dtype)
     save_policy(net, tmp_path / "deep" / "policy.json")

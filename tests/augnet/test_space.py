@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 import torch
 from augnet_images import draw, generator, noise
+from sweeps import sweep
 from torch import Tensor
 
 from augnet import TransformSpace
@@ -102,7 +103,7 @@ def test_any_number_of_channels_is_moved_alike(channels: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("shape", [(64, 3, 8, 8), (3, 3, 5, 11), (3, 3, 11, 5), (1, 3, 1, 1), (2, 3, 1, 6)])
+@sweep("shape", [(64, 3, 8, 8), (3, 3, 5, 11), (3, 3, 11, 5), (1, 3, 1, 1), (2, 3, 1, 6)])
 def test_shape_and_type_are_kept_and_values_are_in_range(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     space = TransformSpace(NAMES)
     result = space.apply(noise(*shape, dtype=dtype), draw(space, shape[0]))
@@ -187,7 +188,7 @@ def test_noise_of_an_image_does_not_depend_on_the_other_ops_magnitudes() -> None
     assert torch.equal(augmented(space, images, off)[0], augmented(space, images, on)[0])
 
 
-@pytest.mark.parametrize("name", [name for name in MOVING if name not in ("horizontal_flip", "vertical_flip")])
+@sweep("name", [name for name in MOVING if name not in ("horizontal_flip", "vertical_flip")])
 def test_nearest_resampling_invents_no_value(name: str) -> None:
     images = (noise(3, 2, 9, 12) * 5).round() / 5
     space = TransformSpace([name], interpolation="nearest")

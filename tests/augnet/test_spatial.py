@@ -6,6 +6,7 @@ import pytest
 import torch
 import torchvision.transforms.v2.functional as tv
 from augnet_images import generator, noise
+from sweeps import sweep
 from torch import Tensor
 
 from augnet import TransformSpace
@@ -70,7 +71,7 @@ def kornia_named(name: str, images: Tensor, magnitudes: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", NAMED)
-@pytest.mark.parametrize("sides", SIDES)
+@sweep("sides", SIDES)
 def test_one_op_equals_the_function_of_kornia(name: str, sides: tuple[int, int]) -> None:
     images, magnitudes = noise(5, 2, *sides), FRACTIONS * OPS[name].bound
     expected = kornia_named(name, images, magnitudes)
@@ -78,14 +79,14 @@ def test_one_op_equals_the_function_of_kornia(name: str, sides: tuple[int, int])
 
 
 @pytest.mark.parametrize("name", SPATIAL)
-@pytest.mark.parametrize("sides", SIDES)
+@sweep("sides", SIDES)
 def test_one_op_equals_its_matrix_applied_by_kornia(name: str, sides: tuple[int, int]) -> None:
     images, magnitudes = noise(5, 2, *sides), FRACTIONS * OPS[name].bound
     expected = kornia_warp(images, [matrix(name, magnitude) for magnitude in magnitudes.tolist()])
     torch.testing.assert_close(TransformSpace([name]).apply(images, magnitudes[:, None]), expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("sides", SIDES)
+@sweep("sides", SIDES)
 def test_rotation_turns_as_in_torchvision(sides: tuple[int, int]) -> None:
     images = noise(1, 3, *sides)
     expected = tv.rotate(images, 25.0, interpolation=tv.InterpolationMode.BILINEAR)
@@ -102,7 +103,7 @@ def test_shear_is_that_of_torchvision_the_other_way(name: str) -> None:
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("sides", SIDES)
+@sweep("sides", SIDES)
 @pytest.mark.parametrize("names", [SPATIAL, ("rotation", "translate_x"), ("translate_y", "scale", "shear_x")])
 def test_several_ops_are_one_resampling_by_the_product_in_order(names: tuple[str, ...], sides: tuple[int, int]) -> None:
     space = TransformSpace(names)
@@ -179,7 +180,7 @@ def test_warp_is_differentiable_in_any_affine_matrix() -> None:
     assert torch.autograd.gradcheck(lambda x, rows: warp(x, torch.cat([rows, last], dim=1)), (images, affine))
 
 
-@pytest.mark.parametrize("sides", SIDES)
+@sweep("sides", SIDES)
 def test_flips_are_those_of_torch_where_the_chance_is_below_the_probability(sides: tuple[int, int]) -> None:
     images, chances = noise(5, 3, *sides), torch.tensor([0.0, 0.29, 0.3, 0.5, 0.99])[:, None]
     for name, dim in (("horizontal_flip", -1), ("vertical_flip", -2)):
@@ -194,7 +195,7 @@ def test_flips_happen_as_often_as_their_probability_says() -> None:
     assert float(result[:, 0, 0, 0].mean()) == pytest.approx(0.3, abs=4 * (0.21 / 4000) ** 0.5)
 
 
-@pytest.mark.parametrize("sides", SIDES)
+@sweep("sides", SIDES)
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
 def test_crop_equals_that_of_kornia_at_the_same_window(share: float, sides: tuple[int, int]) -> None:
     height, width = sides
@@ -222,7 +223,7 @@ def test_crop_equals_that_of_torchvision_away_from_the_border(place: tuple[float
     torch.testing.assert_close(result[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("sides", SIDES)
+@sweep("sides", SIDES)
 def test_crop_stays_in_the_picture(sides: tuple[int, int]) -> None:
     images, places = torch.ones(4, 1, *sides), torch.tensor([[0.0, 0.0], [0.999, 0.0], [0.0, 0.999], [0.999, 0.999]])
     result = TransformSpace(["crop"]).apply(images, torch.full((4, 1), 0.5), {"crop": places})

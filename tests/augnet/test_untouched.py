@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from augnet_images import draw, generator, noise
+from sweeps import kind_of, sweep
 from torch import Tensor
 
 from augnet import TransformSpace
@@ -17,11 +18,12 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "strided": lambda images: images.repeat_interleave(2, dim=3)[..., ::2],
     "transposed": lambda images: images.mT.contiguous().mT,
 }
-SPACES = {**{name: (name,) for name in OPS}, "all": tuple(OPS)}
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("names", SPACES.values(), ids=SPACES)
+@sweep("layout", LAYOUTS)
+@sweep(
+    "names", [*((name,) for name in OPS), tuple(OPS)], by=lambda names: kind_of(names[0] if len(names) == 1 else names)
+)
 def test_inputs_are_not_changed(names: tuple[str, ...], layout: str) -> None:
     space = TransformSpace(names)
     magnitudes = draw(space, 6) * torch.tensor([0.0, 1, 0, 1, 1, 0])[:, None]  # so that some rows are written to
@@ -38,9 +40,9 @@ def test_inputs_are_not_changed(names: tuple[str, ...], layout: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("magnitude", ["none", "some", "all"])
-@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
-@pytest.mark.parametrize("learned", [False, True])
+@sweep("magnitude", ["none", "some", "all"])
+@sweep("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+@sweep("learned", [False, True])
 def test_images_that_require_a_gradient_are_not_changed(
     dtype: torch.dtype, magnitude: str, mode: Callable[[], torch.enable_grad], learned: bool
 ) -> None:
