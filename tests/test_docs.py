@@ -107,6 +107,11 @@ def module(words: list[str]) -> None:
     assert importlib.util.find_spec(words[2]) is not None
 
 
+def study(words: list[str]) -> None:
+    """Its file exists; it trains for minutes to hours."""
+    assert (ROOT / "studies" / f"{words[3]}.yaml").is_file()
+
+
 def program(words: list[str]) -> None:
     """It exists; `test_examples` runs it."""
     assert (ROOT / words[1]).is_file()
@@ -142,6 +147,7 @@ def extra(words: list[str]) -> None:
 RULES: dict[tuple[str, ...], Callable[[list[str]], None]] = {
     ("python", "train.py"): train,
     ("python", "-m", "analysis"): analyse,
+    ("python", "-m", "studies"): study,
     ("python", "-m"): module,
     ("python",): program,
     ("make",): make,

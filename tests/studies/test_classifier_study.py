@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
+from analysis.statistics import Interval
 from studies.engine import Cell, Study, read_study
 from studies.engine.cache import Cache
 from studies.engine.interval_text import difference_text, interval_text
@@ -261,3 +262,47 @@ def test_the_ranges_of_the_evidence_are_those_that_were_found() -> None:
                 f"{100 * one.largest_other:.0f}",
             ]
             assert one.arm not in FOUND or f"| {' | '.join(cells)} |" in EVIDENCE
+
+
+def against_best_fixed(name: str, arm: str, without: str | None = None) -> list[Interval]:
+    """An arm minus the best fixed arm in each task of a study, of which an arm may be left out."""
+    study, results = measured(name)
+    left = {one: setting for one, setting in study.arms.items() if one != without}
+    tables = report_of(study).tables(replace(study, arms=left), results)
+    return [row.against for table in tables for row in table.rows if row.arm == arm and row.against]
+
+
+def test_the_summary_of_the_evidence_is_that_of_the_studies() -> None:
+    summary = (ROOT / "docs" / "evidence.md").read_text().split("## How it is measured")[0]
+
+    def mean(found: list[Interval]) -> str:
+        return f"{sum(one.value for one in found) / len(found):+.1f}"
+
+    def above_zero(found: list[Interval]) -> int:
+        assert all(one.high is not None and one.high >= 0 for one in found)
+        return sum(one.low is not None and one.low > 0 for one in found)
+
+    chosen, intervals, mixture = (
+        against_best_fixed("shift", arm)
+        for arm in ("learned, chosen by validation", "learned intervals", "learned mixture")
+    )
+    lowest, highest = (f"{end(one.value for one in chosen):+.1f}" for end in (min, max))
+    alone = against_best_fixed("shift", "learned intervals", without="uniform mixture")
+    (clean,) = against_best_fixed("clean", "learned intervals")
+    (full,) = against_best_fixed("clean_full", "learned intervals, nothing in front")
+    dirty, repeated = against_best_fixed("dirty", "learned weights")
+    cast = [against_best_fixed("hostile", arm)[1] for arm in ("learned intervals", "learned, chosen by validation")]
+    planted = [f"{one.value:+.1f}" for one in against_best_fixed("planted", "learned class ranges, probed")]
+    for words in (
+        f"{mean(chosen)} in the mean, {lowest} to {highest} in single tasks",
+        f"in single tasks; interval above zero in {above_zero(chosen)} of 7, below in none",
+        f"intervals {mean(intervals)} (above zero in {above_zero(intervals)} of 7)",
+        f"mixture {mean(mixture)} ({above_zero(mixture)} of 7)",
+        f"intervals {mean(intervals)} with it, {mean(alone)} without it",
+        f"{planted[1]} to {planted[3]} in three tasks, {planted[2]} in one",
+        f"{difference_text(dirty)}; {difference_text(repeated)} where rare classes are repeated by hand",
+        f"CIFAR-10, 4,000 images, 5 seeds | {difference_text(clean)} |",
+        f"CIFAR-10, 49,000 images, 1 seed | {difference_text(full)};",
+        f"{difference_text(cast[0])}; chosen by validation {difference_text(cast[1])}",
+    ):
+        assert words in summary
