@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lightning_modules.data import InfluenceDataModule
-from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
+from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.head import find_last_linear
 
 from ..exchange_rate.setting import Setting
 from ..exchange_rate.training import data_of, model_of

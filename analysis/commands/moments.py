@@ -124,7 +124,7 @@ def _influence(run: OpenedRun, examples: Sequence[Example], budget: Budget, on_e
     if not examples:
         return []
     capture = capture_of(run.model, run.data)
-    solution = solve_for_influence_set(capture, run.data, run.model.policy_training.settings.damping)
+    solution = solve_for_influence_set(capture, run.data, run.model.learned_augmentation.settings.damping)
     return compare_influence(
         lambda example: influence_function(capture, solution, example.targets[0]), examples, budget, on_example
     )

@@ -20,7 +20,8 @@ from torch import Tensor
 from influence import LastLayerHessian, Solution, loss_gradient, solve, upweight_influence
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.data import InfluenceDataModule
-from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
+from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.head import find_last_linear
 
 from ..sampling import draw_rows
 from .factored import Moments

@@ -86,7 +86,7 @@ def measure_ops(run: OpenedRun, images: int, seed: int = 0) -> OpInfluence:
     capture, device = capture_of(run.model, run.data), run.model.device
     held_out, labels = run.data.influence_set()
     features, logits = read_rows(capture, held_out, run.data.batch_size)
-    hessian = training_hessian(capture, run.data, run.model.policy_training.settings.damping)
+    hessian = training_hessian(capture, run.data, run.model.learned_augmentation.settings.damping)
     solutions = class_solutions(hessian, class_gradients(features, logits, labels.to(device)))
     train = run.data.splits.train
     order = torch.randperm(len(train), generator=generator)[:images]

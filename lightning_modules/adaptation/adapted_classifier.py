@@ -14,7 +14,7 @@ from lightning_modules.adaptation.points import Method, Plan, Points, make_plan
 from lightning_modules.classifier.classifier import Classifier
 from lightning_modules.data import InfluenceDataModule
 from lightning_modules.data.labelled_images import make_loader
-from lightning_modules.learner.frozen import frozen
+from lightning_modules.learner.feature_capture import frozen
 
 
 @dataclass(frozen=True)

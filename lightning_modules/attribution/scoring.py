@@ -21,8 +21,8 @@ from lightning_modules.classifier.classifier import Classifier
 from lightning_modules.data import InfluenceDataModule, LabelledImages, validate_images
 from lightning_modules.data.labelled_images import make_loader
 from lightning_modules.learner.checks import check_labels
-from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
-from lightning_modules.learner.frozen import frozen
+from lightning_modules.learner.feature_capture import FeatureCapture, frozen
+from lightning_modules.learner.head import find_last_linear
 from lightning_modules.monitoring.progress import progress_bar
 
 _SEED = 0

@@ -1,49 +1,79 @@
-"""Learned augmentation for anybody's LightningModule: a callback, and no edit to the module."""
+"""Learned augmentation in a Lightning training: the bridge from `Trainer` and `LightningModule` to the learner."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
-from kornia.enhance import Normalize
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from augnet import AugNet, save_policy
-from lightning_modules.callbacks.policy_training import PolicyTraining
-from lightning_modules.learner.checks import check_labels, validate_images, warn_of_missing_classes
-from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
+from augnet.baselines import make_baseline
+from lightning_modules.callbacks.augmented_step import AugmentedStep
+from lightning_modules.callbacks.batch_form import images_and_labels, row_numbers
+from lightning_modules.callbacks.influence_images import Source, placed, read_influence_set
+from lightning_modules.callbacks.normalization import Normalization
+from lightning_modules.callbacks.policy_stage import learn_after_training
+from lightning_modules.data.base import InfluenceDataModule
+from lightning_modules.learner.checks import check_choice, check_labels, validate_images, warn_of_missing_classes
+from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.guard import GuardSettings
-from lightning_modules.learner.policy_choice import check_fit
+from lightning_modules.learner.head import find_last_linear
+from lightning_modules.learner.policy_choice import Control, PolicyChoice, PolicyName, check_fit
 from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
-from lightning_modules.learner.ranks import draw
-from lightning_modules.learner.settings import LearnerSettings
+from lightning_modules.learner.ranks import Ranks
+from lightning_modules.learner.sample_weights import SampleSettings, SampleWeights
+from lightning_modules.learner.settings import Corruption, LearnerSettings
+from lightning_modules.learner.staged import StagedSettings
+from lightning_modules.learner.training_augmentation import TrainingAugmentation
+from lightning_modules.learner.wrong_domain import wrong_domain
+from lightning_modules.monitoring.policy_metrics import announced
 
-_IMAGE_KEYS = ("image", "images", "pixel_values", "x")
-_LABEL_KEYS = ("label", "labels", "target", "y")
+Schedule = Literal["joint", "staged"]
 
 
 class LearnedAugmentation(pl.Callback):
     """Augments every training batch of a LightningModule, and learns how while it trains.
 
     Batches are `(images, labels, ...)`, or dictionaries with an image and a label; the module's `training_step` gets
-    them with augmented images. The module may do what it likes with them, its own manual optimisation included. It,
+    them with augmented images. The module may do what it likes with them, its own manual optimization included. It,
     or the part of it that `classifier` names, must map images to logits and end in a linear layer.
 
     Args:
-        ops: What the policy may do: op names, or a mapping from op name to its bound; see the README.
+        ops: The ops of the learned policy: a list of op names, or a mapping from op name to its bound, the largest
+            magnitude in the op's unit; see docs/policies.md.
         influence: The influence set: images that look like deployment with their labels, as a DataLoader or as two
-            tensors, prepared in the same way as the training batches.
+            tensors, prepared in the same way as the training batches. By default that of the trainer's data module.
         classifier: Name of the attribute of the module that maps images to logits, for instance `"model"`; by default
             the module itself.
         initial_range: Ranges at the start, as a fraction of the bounds, in (0, 1].
-        learner: How the policy is learned.
+        learner: Settings of the learning of the policy.
         guard: When the policy is rolled back to its last healthy state.
-        pixel_mean: What the data loader already subtracted from images in [0, 1]: a number, or one for each channel.
-        pixel_std: By what it divided them after that.
-        policy_path: Where the policy is written after every epoch; by default `policy.json` in the trainer's folder.
+        pixel_mean: Subtracted by the data loader from images in [0, 1]: a number, or one for each channel.
+        pixel_std: The data loader's divisor after that.
+        policy_path: File that the policy is written to after every epoch, relative to the trainer's folder; None writes
+            none.
+        policy: The kind of policy, see `AugmentedClassifier`.
+        ops_per_image: Ops that a mixture does to each image, 1 or 2.
+        base_policy: A fixed policy in front of the learned one, see `AugmentedClassifier`.
+        policy_file: A saved policy to train with, frozen, instead of learning one; its ops replace `ops`.
+        policy_probability: Share of the training images that pass the learned policy, in [0, 1].
+        schedule: `joint` learns policy and classifier together. `staged` trains the classifier behind the base policy
+            alone and learns the policy against it at the end of the training.
+        staged: The policy stage of `staged`.
+        samples: Weights and soft labels of the training images; they need a data module derived from
+            `InfluenceDataModule`.
+        control: See `AugmentedClassifier`.
+        label_smoothing: That of the module's cross-entropy, in [0, 1).
+        num_classes: K; by default the outputs of the head. Images that are mixed (mixup, CutMix) need it where no
+            influence set is used.
+        in_channels: Channels of the images; by default those of the influence set.
+        image_size: Height and width of the images; by default that of the influence set.
 
     Example:
         >>> images, labels = torch.rand(8, 1, 16, 16), torch.arange(8) % 2
@@ -54,175 +84,316 @@ class LearnedAugmentation(pl.Callback):
     def __init__(
         self,
         ops: Sequence[str] | Mapping[str, float],
-        influence: DataLoader | tuple[Tensor, Tensor],
+        influence: Source | None = None,
         classifier: str | None = None,
         initial_range: float = 0.1,
         learner: LearnerSettings = LearnerSettings(),  # noqa: B008 - frozen
         guard: GuardSettings = GuardSettings(),  # noqa: B008 - frozen
         pixel_mean: float | Sequence[float] = 0.0,
         pixel_std: float | Sequence[float] = 1.0,
-        policy_path: str | Path | None = None,
+        policy_path: str | Path | None = "policy.json",
+        *,
+        policy: PolicyName = "ranges",
+        ops_per_image: int = 1,
+        base_policy: str = "none",
+        policy_file: str | None = None,
+        policy_probability: float = 1.0,
+        schedule: Schedule = "joint",
+        staged: StagedSettings = StagedSettings(),  # noqa: B008 - frozen
+        samples: SampleSettings = SampleSettings(),  # noqa: B008 - frozen
+        control: Control = "none",
+        label_smoothing: float = 0.0,
+        num_classes: int | None = None,
+        in_channels: int | None = None,
+        image_size: tuple[int, int] | None = None,
     ) -> None:
-        self.augnet = AugNet.from_ops(ops, initial_range).requires_grad_(False)
-        self.policy_training = PolicyTraining(self.augnet, learner, guard)
-        self.influence, self.classifier = influence, classifier
-        self.normalise = Normalize(torch.as_tensor(pixel_mean), torch.as_tensor(pixel_std))
-        self.policy_path = policy_path
-        self._wrapped = False
-        self._own_step: Callable[..., Any] | None = None  # a `training_step` of the instance, as torch.compile sets it
+        check_choice("schedule", schedule, Schedule)
+        if not 0 <= policy_probability <= 1:
+            raise ValueError(f"policy_probability must lie in [0, 1], found {policy_probability}.")
+        self.choice = PolicyChoice(
+            name=policy,
+            ops=ops,
+            ops_per_image=ops_per_image,
+            initial_range=initial_range,
+            file=policy_file,
+            control=control,
+        )
+        self.influence, self.classifier, self.policy_path = influence, classifier, policy_path
+        self.normalization = Normalization(pixel_mean, pixel_std)
+        self.settings, self.guard, self.label_smoothing = learner, guard, label_smoothing
+        self.sample_settings, self.ranks = samples, Ranks()
+        self.staged = staged if self.choice.learns and schedule == "staged" else None
+        self.staged_strengths: dict[int, dict[str, float]] = {}
+        self.learner: PolicyLearner | None = None
+        self.samples: SampleWeights | None = None
+        self.last_update: PolicyUpdate | None = None
+        self._resumed: dict[str, Any] = {}
+        self._step: AugmentedStep | None = None
+        self._latest_step, self._last_step = 0, math.inf
+        base = None if base_policy == "none" else make_baseline(base_policy)
+        self.augmentation = TrainingAugmentation(base, None, policy_probability, num_classes)
+        if not self.choice.needs_images or None not in (in_channels, num_classes):
+            self._build_policy(in_channels, num_classes, image_size)
+
+    @staticmethod
+    def of(trainer: pl.Trainer) -> "LearnedAugmentation | None":
+        """The callback of this kind that a trainer has; None if it has none."""
+        return next((one for one in trainer.callbacks if isinstance(one, LearnedAugmentation)), None)  # type: ignore[attr-defined]
 
     @property
-    def learner(self) -> PolicyLearner | None:
-        """The learner of the policy; None before training."""
-        return self.policy_training.learner
+    def augnet(self) -> AugNet[Any, Any] | None:
+        """The policy as it is drawn from; None without a policy, and before training for one that needs the images."""
+        return self.augmentation.augnet
 
     @property
-    def learned(self) -> AugNet[Any, Any]:
-        """What has been learned, for files and people: the average of the policy over its updates."""
-        return self.policy_training.result
+    def learned(self) -> AugNet[Any, Any] | None:
+        """The policy for files and people: its average over the updates where it is learned; None without a policy."""
+        if self.learner is not None:
+            return self.learner.result
+        state = self._resumed.get("learner")
+        if self.augnet is None or state is None:
+            return self.augnet
+        average = deepcopy(self.augnet.policy)
+        average.load_state_dict(state["average"]["policy"])
+        return AugNet(self.augnet.space, average)
 
     @property
-    def last_update(self) -> PolicyUpdate | None:
-        """What the latest policy update saw."""
-        return self.policy_training.last_update
+    def uses_influence(self) -> bool:
+        """Whether anything is learned from an influence set: the policy, or weights and labels of images."""
+        return self.choice.learns or self.sample_settings.any
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Find the head, build the learner, put the policy in front of `training_step`.
+    def _build_policy(
+        self, in_channels: int | None, num_classes: int | None, image_size: tuple[int, int] | None
+    ) -> None:
+        """Build the policy, and check it together with what is in front of it and learned beside it."""
+        augnet = self.choice.build(in_channels, num_classes, image_size)
+        self.augmentation.augnet = augnet
+        if self.staged is not None and augnet is not None:
+            self.staged.check(augnet, self.augmentation.base is not None)
+            self.settings = replace(self.settings, refresh=0)
+        if self.sample_settings.any and self.augmentation.mixes:
+            raise ValueError("samples: images that are mixed have no weight or label of their own: leave mixing out.")
+        if augnet is not None and "policy" in self._resumed:
+            augnet.load_state_dict(self._resumed["policy"])
+
+    def check(self, module: pl.LightningModule, data: Any) -> FeatureCapture:
+        """Find the head of the classifier, and check that a policy can be learned; change nothing else.
+
+        Args:
+            module: The module that is to be trained.
+            data: The data module, for an influence set of its own.
 
         Raises:
             ValueError: If the module has no such classifier, it does not end in a linear layer, or the influence set
-                is empty or not what it should be.
+                is empty, or not made of images and class numbers.
         """
-        self.augnet.to(pl_module.device)
-        self.normalise.to(pl_module.device)
-        images, labels = self._influence_set(trainer, pl_module)
-        model = nn.Sequential(self.normalise, self._classifier(pl_module))
-        head = find_last_linear(model, images[:2])
+        images, labels = read_influence_set(self.influence, data, self.normalization)
+        network = _part(module, self.classifier)
+        model = network if self.normalization.is_identity else nn.Sequential(self.normalization, network)
+        head = find_last_linear(model, images[:2].to(module.device))
         check_labels(labels, head.out_features)
         warn_of_missing_classes(labels, head.out_features)
-        check_fit(self.augnet, images.shape[1], head.out_features)
-        if self.augnet.space.mixes:
+        if self.augnet is None and self.choice.needs_images:
+            self._build_policy(images.shape[1], head.out_features, (images.shape[2], images.shape[3]))
+        if self.augnet is not None:
+            check_fit(self.augnet, images.shape[1], head.out_features)
+        self.augmentation.num_classes = head.out_features
+        return FeatureCapture(model, head)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Find the head, build the learner, put the policy in front of `training_step`; see `check` for the errors."""
+        self.normalization.to(pl_module.device)
+        self.ranks = self.augmentation.ranks = Ranks.everyone(trainer.world_size)
+        if self.uses_influence:
+            capture = self.check(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
+            influence_set = self._influence_set(trainer, pl_module)
+            if self.choice.learns:
+                self._begin_policy(trainer, pl_module, capture, influence_set)
+            if self.sample_settings.any:
+                self._begin_samples(trainer, capture, influence_set)
+        if self.augnet is not None:
+            self.augnet.to(pl_module.device)
+        self._step = AugmentedStep(self, trainer, pl_module)
+
+    def _influence_set(self, trainer: pl.Trainer, module: pl.LightningModule) -> tuple[Tensor, Tensor]:
+        """The influence set as the learner takes it; for the control `wrong_domain` another than it should be."""
+        images, labels = read_influence_set(self.influence, trainer.datamodule, self.normalization)  # type: ignore[attr-defined]
+        if self.choice.control == "wrong_domain":
+            images = wrong_domain(images)
+        influence_set: tuple[Tensor, Tensor] = placed((images, labels), trainer, module)
+        return influence_set
+
+    def _begin_policy(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        capture: FeatureCapture,
+        influence_set: tuple[Tensor, Tensor],
+    ) -> None:
+        augnet = cast(AugNet[Any, Any], self.augnet).to(module.device)
+        if next(augnet.parameters()).dtype.itemsize < 4:
             raise ValueError(
-                "ops: cutmix and mixup mix labels too, and the training_step of others expects class numbers: leave "
-                "them out of the ops. train.py learns them."
+                f"the policy is learned in float32: set trainer.precision to bf16-mixed, found {trainer.precision}."
             )
-        self.policy_training.begin(trainer, FeatureCapture(model, head), (images, labels))
-        self._wrap(pl_module)
+        self.learner = PolicyLearner(
+            augnet,
+            capture,
+            influence_set,
+            self.settings,
+            base=self.augmentation.base,
+            corruption=cast(Corruption, self.choice.control),  # `learns` leaves plain and uniform out
+            label_smoothing=self.label_smoothing,
+            guard=self.guard,
+            ranks=self.ranks,
+            forward_context=trainer.precision_plugin.forward_context,
+            seed=torch.initial_seed() % 2**63,
+        )
+        if (state := self._resumed.pop("learner", None)) is not None:
+            self.learner.load_state_dict(state)
+
+    def _begin_samples(
+        self, trainer: pl.Trainer, capture: FeatureCapture, influence_set: tuple[Tensor, Tensor]
+    ) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, InfluenceDataModule):
+            raise ValueError(
+                "samples: weights and soft labels need to know which image is which: expected a data module derived "
+                f"from InfluenceDataModule, found {type(data).__name__}."
+            )
+        labels = data.training_images.labels
+        check_labels(labels, capture.head.out_features)
+        context = trainer.precision_plugin.forward_context
+        self.samples = SampleWeights(
+            self.sample_settings, labels, capture, influence_set, self.settings, self.ranks, context
+        )
+        if (state := self._resumed.pop("samples", None)) is not None:
+            self.samples.load_state_dict(state)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Steps of a resumed run count from where it goes on."""
-        self.policy_training.start(trainer)
+        """Count the steps of a resumed run from where it goes on.
+
+        Raises:
+            ValueError: If learning is to end at a share of a run whose length is not known.
+        """
+        self._latest_step = trainer.global_step
+        if self.choice.learns and self.settings.until < 1:
+            self._last_step = self.settings.until * trainer.estimated_stepping_batches
+            if math.isinf(self._last_step):
+                raise ValueError(
+                    f"learner.until={self.settings.until} is a share of the run, whose length is not known: set "
+                    "trainer.max_epochs or trainer.max_steps."
+                )
+        self._prepare_epoch(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the influence set of this epoch, and draw its images by their weights."""
+        self._prepare_epoch(trainer, pl_module)
+
+    def _prepare_epoch(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Rotate the folds; once nothing is learned from the influence set any more, it trains too."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, InfluenceDataModule):
+            return
+        users: list[PolicyLearner | SampleWeights] = [] if self.samples is None else [self.samples]
+        if self.learner is not None and not self.learner.finished:
+            users.append(self.learner)
+        if not users:
+            data.release()
+        if data.rotate(trainer.current_epoch) and users and self.influence is None:
+            influence_set = self._influence_set(trainer, module)
+            for user in users:
+                user.influence.influence_set = influence_set
+        if self.samples is not None and self.samples.settings.weights:
+            self.samples.counts.copy_(data.draw(self.samples.agreed_weights()))
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Check the first batch before anything is trained on it."""
+        if batch_idx == 0 and trainer.current_epoch == 0:
+            validate_images(self.normalization.undone(images_and_labels(batch)[0]))
+
+    def augmented(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Images and labels of a training batch as the classifier gets them, see `TrainingAugmentation`.
+
+        Args:
+            images: `[B, C, H, W]`, normalized as the data loader does.
+            labels: `[B]` int64, or `[B, K]` probabilities.
+        """
+        if self.staged is None:
+            augmented, targets = self.augmentation(self.normalization.pixels(images), labels)
+        else:  # the policy is learned later, against the classifier that is trained now
+            base_alone = replace(self.augmentation, augnet=None)
+            augmented, targets = base_alone(self.normalization.pixels(images), labels)
+        with torch.no_grad():
+            return self.normalization(augmented).to(images.dtype), targets
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Every few steps, one policy update on the batch that was just trained on."""
+        """If one is due, update the policy on the batch that was just trained on, and log the numbers of the update."""
+        stepped, self._latest_step = trainer.global_step != self._latest_step, trainer.global_step
+        if self.learner is None or self.staged is not None or not stepped or _measures_batch_statistics(trainer):
+            return
+        if self.learner.due(trainer.global_step):
+            images, labels = images_and_labels(batch)
+            if self.samples is not None:
+                labels = self.samples.labels(row_numbers(batch), labels)
+            self.last_update = self.learner.update(self.normalization.pixels(images), labels)
+            pl_module.log_dict(announced(trainer, self.learner, self.last_update))
+        if trainer.global_step >= self._last_step and not self.learner.finished:
+            self.learner.finish()
 
-        def pixels() -> tuple[Tensor, Tensor]:
-            images, labels = _split(batch)
-            return self._pixels(images), labels
-
-        self.policy_training.after_step(trainer, pl_module, pixels)
-
-    @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the policy file."""
-        save_policy(self.learned, self.policy_path or Path(trainer.default_root_dir) / "policy.json")
+        """Log how far weights and labels have moved, and write the policy file."""
+        if self.samples is not None:
+            pl_module.log_dict(self.samples.metrics())
+        self._write_policy(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """In the staged schedule, learn the policy against the trained classifier."""
+        if self.staged is None or self.learner is None or trainer.interrupted:
+            return
+        learn_after_training(self, self.learner, self.staged, trainer, pl_module)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Leave the module as it was."""
-        self._unwrap(pl_module)
+        """Leave the module as it was; a staged policy is learned after the last epoch and written here."""
+        if self._step is not None:
+            self._step.remove()
+        if self.staged is not None:
+            self._write_policy(trainer)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Leave the module as it was."""
-        self._unwrap(pl_module)
+        if self._step is not None:
+            self._step.remove()
+
+    @rank_zero_only
+    def _write_policy(self, trainer: pl.Trainer) -> None:
+        if self.policy_path is not None and self.learned is not None:
+            save_policy(self.learned, Path(trainer.default_root_dir) / self.policy_path)
 
     def state_dict(self) -> dict[str, Any]:
-        """The policy and all that its learning needs; tensors and numbers only."""
-        return {"policy": self.augnet.state_dict(), "learner": self.policy_training.state_dict()}
+        """The policy and everything that a resumed run needs of its learning; tensors and numbers only."""
+        parts = {"policy": self.augnet, "learner": self.learner, "samples": self.samples}
+        return {name: part.state_dict() for name, part in parts.items() if part is not None}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        self.augnet.load_state_dict(state_dict["policy"])
-        self.policy_training.load_state_dict(state_dict["learner"])
-
-    def _wrap(self, module: pl.LightningModule) -> None:
-        """Hand augmented batches to `training_step`; an attribute of this instance, the class stays as it is."""
-        original = module.training_step
-        self._wrapped, self._own_step = True, vars(module).get("training_step")
-
-        def training_step(batch: Any, *args: Any, **kwargs: Any) -> Any:
-            images, labels = _split(batch)
-            with torch.no_grad():
-                pixels = self._pixels(images)
-                draws = draw(self.augnet, pixels, self.policy_training.ranks)
-                augmented = self.normalise(self.augnet.train()(pixels, labels, draws=draws)[0])
-            return original(_replaced(batch, augmented.to(images.dtype)), *args, **kwargs)
-
-        module.training_step = training_step  # type: ignore[method-assign]
-
-    def _unwrap(self, module: pl.LightningModule) -> None:
-        if self._wrapped:
-            del module.training_step
-            if self._own_step is not None:
-                module.training_step = self._own_step  # type: ignore[method-assign]
-            self._wrapped, self._own_step = False, None
-
-    def _undone(self, images: Tensor) -> Tensor:
-        """Images without the normalisation of the data loader; in [0, 1] up to rounding, if that was as stated."""
-        mean, std = (value.to(images).view(-1, 1, 1) for value in (self.normalise.mean, self.normalise.std))
-        pixels: Tensor = images * std + mean
-        return pixels
-
-    def _pixels(self, images: Tensor) -> Tensor:
-        """Images in [0, 1], as the policy takes them."""
-        return self._undone(images).clamp(0, 1)
-
-    def _classifier(self, module: pl.LightningModule) -> nn.Module:
-        if self.classifier is None:
-            return module
-        found = getattr(module, self.classifier, None)
-        if not isinstance(found, nn.Module):
-            parts = [name for name, _ in module.named_children()]
-            raise ValueError(
-                f"classifier: {type(module).__name__} has no module {self.classifier!r}; it has {', '.join(parts)}."
-            )
-        return found
-
-    def _influence_set(self, trainer: pl.Trainer, module: pl.LightningModule) -> tuple[Tensor, Tensor]:
-        batches = [self.influence] if isinstance(self.influence, tuple) else [_split(one) for one in self.influence]
-        if not batches or len(batches[0][1]) == 0:
-            raise ValueError("influence: the influence set is empty: give it at least one image of every class.")
-        images, labels = (torch.cat(column) for column in zip(*batches, strict=True))
-        validate_images(self._undone(images))
-        images, labels = trainer.precision_plugin.convert_input((self._pixels(images), labels))
-        return images.to(module.device), labels.to(module.device)
+        """Restore the policy, and keep the rest of the state until the learner is built."""
+        self._resumed = {name: state for name, state in state_dict.items() if state is not None}
+        if self.augnet is not None and "policy" in self._resumed:
+            self.augnet.load_state_dict(self._resumed["policy"])
 
 
-def _split(batch: Any) -> tuple[Tensor, Tensor]:
-    """Images and labels of a batch.
-
-    Raises:
-        ValueError: If it is neither `(images, labels, ...)` nor a dictionary with both.
-    """
-    if isinstance(batch, Mapping):
-        images = next((batch[key] for key in _IMAGE_KEYS if key in batch), None)
-        labels = next((batch[key] for key in _LABEL_KEYS if key in batch), None)
-        if images is not None and labels is not None:
-            return images, labels
-        raise ValueError(
-            f"expected a batch with an image ({', '.join(_IMAGE_KEYS)}) and a label ({', '.join(_LABEL_KEYS)}), "
-            f"found the keys {', '.join(map(str, batch))}."
-        )
-    if isinstance(batch, Sequence) and len(batch) >= 2 and isinstance(batch[0], Tensor):
-        return batch[0], batch[1]
-    raise ValueError(f"expected batches (images, labels, ...) or dictionaries, found a {type(batch).__name__}.")
+def _part(module: pl.LightningModule, name: str | None) -> nn.Module:
+    """The module, or the part of it that is called so."""
+    found = module if name is None else getattr(module, name, None)
+    if not isinstance(found, nn.Module):
+        parts = ", ".join(child for child, _ in module.named_children())
+        raise ValueError(f"classifier: {type(module).__name__} has no module {name!r}; it has {parts}.")
+    return found
 
 
-def _replaced(batch: Any, images: Tensor) -> Any:
-    """The batch with other images; its own container is left as it is."""
-    if isinstance(batch, Mapping):
-        key = next(key for key in _IMAGE_KEYS if key in batch)
-        return {**batch, key: images}
-    rest = list(batch[1:])
-    return (images, *rest) if isinstance(batch, tuple) else [images, *rest]
+def _measures_batch_statistics(trainer: pl.Trainer) -> bool:
+    """Whether steps leave the classifier as it is: in the pass in which SWA measures its batch statistics."""
+    return bool(getattr(trainer.fit_loop, "_skip_backward", False))

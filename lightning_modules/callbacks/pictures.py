@@ -1,4 +1,4 @@
-"""Pictures of what the policy does: the same eight images over time, and the ranges over time."""
+"""Pictures of a policy: the same eight images over time, and the ranges over time."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
-from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from augnet import AugNet
+from lightning_modules.callbacks.batch_form import images_and_labels
+from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation
 from lightning_modules.monitoring.plots import as_pixels, augmentation_grid, plot_ranges, save_figure
 
 _IMAGES = 8
@@ -40,57 +42,62 @@ class PolicyPictures(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Keep eight images of the first batch."""
-        if self.images is None:
-            self.images = batch[0][:_IMAGES].detach().float().cpu()
-            self.labels = batch[1][:_IMAGES].cpu()
+        augmentation = LearnedAugmentation.of(trainer)
+        if self.images is None and augmentation is not None:
+            images, labels = images_and_labels(batch)
+            self.images = augmentation.normalization.pixels(images[:_IMAGES]).detach().float().cpu()
+            self.labels = labels[:_IMAGES].cpu()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Remember the ranges; every few epochs, log pictures to W&B and TensorBoard."""
-        if not isinstance(pl_module, AugmentedClassifier) or pl_module.learned is None or pl_module.staged is not None:
+        augmentation = LearnedAugmentation.of(trainer)
+        if augmentation is None or augmentation.learned is None or augmentation.staged is not None:
             return
-        augnet = pl_module.learned
+        augnet = augmentation.learned
         self.history[trainer.global_step] = augnet.policy.shares(augnet.space)
         if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            self._log(trainer, pl_module)
+            self._log(trainer, augmentation, augnet)
 
     @rank_zero_only
-    def _log(self, trainer: pl.Trainer, module: AugmentedClassifier) -> None:
-        step, influence = trainer.global_step, None
-        if module.last_update is not None and bool(module.last_update.influence.isfinite().all()):
-            influence = module.last_update.influence.float().cpu().numpy()
+    def _log(self, trainer: pl.Trainer, augmentation: LearnedAugmentation, augnet: AugNet[Any, Any]) -> None:
+        step, update, influence = trainer.global_step, augmentation.last_update, None
+        if update is not None and bool(update.influence.isfinite().all()):
+            influence = update.influence.float().cpu().numpy()
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 import wandb  # a second to import, and not every run is logged there
 
-                pictures = {_GRID: wandb.Image(augmentation_grid(self._rows(module)))}
+                pictures = {_GRID: wandb.Image(augmentation_grid(self._rows(augnet)))}
                 histogram = {} if influence is None else {_HISTOGRAM: wandb.Histogram(influence)}
                 logger.experiment.log({**pictures, **histogram, "trainer/global_step": step})
             elif isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image(_GRID, as_pixels(augmentation_grid(self._rows(module))), step)
+                logger.experiment.add_image(_GRID, as_pixels(augmentation_grid(self._rows(augnet))), step)
                 if influence is not None:
                     logger.experiment.add_histogram(_HISTOGRAM, influence, step)
 
-    def _rows(self, module: AugmentedClassifier) -> Tensor:
+    def _rows(self, augnet: AugNet[Any, Any]) -> Tensor:
         """Originals and draws, `[1 + draws, images, C, H, W]`; the draws are the same at every call."""
-        if self.images is None or self.labels is None or module.learned is None:
+        if self.images is None or self.labels is None:
             raise RuntimeError("no images seen yet")
         generator = torch.Generator().manual_seed(0)
-        images, labels = self.images.to(module.device), self.labels.to(module.device)
+        device = next(augnet.parameters()).device
+        images, labels = self.images.to(device), self.labels.to(device)
         with torch.no_grad():
-            magnitudes = [module.learned.sample(images, labels, generator) for _ in range(_DRAWS)]
-            draws = [module.learned.space.apply(images, row, generator=generator) for row in magnitudes]
+            magnitudes = [augnet.sample(images, labels, generator) for _ in range(_DRAWS)]
+            draws = [augnet.space.apply(images, row, generator=generator) for row in magnitudes]
         return torch.stack([images, *draws]).cpu()
 
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the two pictures into the run's folder."""
-        if not isinstance(pl_module, AugmentedClassifier) or pl_module.augnet is None or self.images is None:
+        augmentation = LearnedAugmentation.of(trainer)
+        if augmentation is None or augmentation.learned is None or self.images is None:
             return
-        folder = Path(trainer.default_root_dir)
-        save_figure(augmentation_grid(self._rows(pl_module)), folder / "augmentations.png")
-        history = {**self.history, **pl_module.staged_strengths}
+        folder, augnet = Path(trainer.default_root_dir), augmentation.learned
+        save_figure(augmentation_grid(self._rows(augnet)), folder / "augmentations.png")
+        history = {**self.history, **augmentation.staged_strengths}
         if history:
-            save_figure(plot_ranges(history, pl_module.augnet.policy.quantity), folder / "ranges.png")
+            save_figure(plot_ranges(history, augnet.policy.quantity), folder / "ranges.png")
 
     def state_dict(self) -> dict[str, Any]:
         """History and images, so that a resumed run draws all of it."""

@@ -1,4 +1,4 @@
-"""Keeps the policy file of a run up to date."""
+"""A callback that keeps the policy file of a run up to date."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
 from augnet import save_policy
-from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation
 
 
 class PolicyWriter(pl.Callback):
-    """Writes `policy.json` and `policy.safetensors` after every training epoch: what has been learned.
+    """Writes `policy.json` and `policy.safetensors` after every training epoch.
 
     Args:
         folder: Where to; by default the run's folder.
@@ -24,14 +24,15 @@ class PolicyWriter(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace both files, atomically."""
         self._trained = True
-        self._write(trainer, pl_module)
+        self._write(trainer)
 
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace both files once more: a staged policy is learned after the last epoch, weights may be averaged."""
         if self._trained:  # a resumed run with no epoch left has nothing new
-            self._write(trainer, pl_module)
+            self._write(trainer)
 
-    def _write(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if isinstance(module, AugmentedClassifier) and module.learned is not None:
-            save_policy(module.learned, Path(self.folder or trainer.default_root_dir) / "policy.json")
+    def _write(self, trainer: pl.Trainer) -> None:
+        augmentation = LearnedAugmentation.of(trainer)
+        if augmentation is not None and augmentation.learned is not None:
+            save_policy(augmentation.learned, Path(self.folder or trainer.default_root_dir) / "policy.json")

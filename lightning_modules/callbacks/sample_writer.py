@@ -1,4 +1,4 @@
-"""Writes what a run has learned about its training images."""
+"""A callback that writes the learned weights and labels of the training images."""
 
 import csv
 import io
@@ -8,8 +8,9 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
 from augnet.atomic_file import write_atomically
-from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
-from lightning_modules.data import InfluenceDataModule
+from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation
+from lightning_modules.data.base import InfluenceDataModule
+from lightning_modules.learner.sample_weights import SampleWeights
 
 
 class SampleWriter(pl.Callback):
@@ -22,28 +23,24 @@ class SampleWriter(pl.Callback):
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the file into the run's folder."""
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        if not isinstance(pl_module, AugmentedClassifier) or pl_module.samples is None:
+        augmentation, data = LearnedAugmentation.of(trainer), trainer.datamodule  # type: ignore[attr-defined]
+        if augmentation is None or augmentation.samples is None or not isinstance(data, InfluenceDataModule):
             return
-        if isinstance(data, InfluenceDataModule):
-            path = Path(trainer.default_root_dir) / "samples.csv"
-            write_atomically(path, _table(pl_module, data))
+        write_atomically(Path(trainer.default_root_dir) / "samples.csv", _table(augmentation.samples, data))
 
 
-def _table(module: AugmentedClassifier, data: InfluenceDataModule) -> str:
+def _table(samples: SampleWeights, data: InfluenceDataModule) -> str:
     """The rows as text."""
-    if module.samples is None:
-        raise ValueError("nothing was learned about the training images: set model.samples.")
     images = data.training_images
-    soft = module.samples.settings.soft_labels
+    soft = samples.settings.soft_labels
     columns = ["index", "source", "label", "weight", *(["shows", "probability_of_label"] if soft else [])]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    labels = images.labels.to(module.samples.log_weights.device)
+    labels = images.labels.to(samples.log_weights.device)
     rows = labels.new_tensor(range(len(labels)))
-    probabilities = module.samples.labels(rows, labels)
-    weights, sources = module.samples.weights().tolist(), images.sources()
+    probabilities = samples.labels(rows, labels)
+    weights, sources = samples.weights().tolist(), images.sources()
     for row, label in enumerate(labels.tolist()):
         values = [row, sources[row], data.class_names[label], f"{weights[row]:.4f}"]
         if soft:

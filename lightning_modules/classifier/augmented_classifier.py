@@ -1,64 +1,42 @@
-"""Classifier, augmentation network and influence, trained jointly."""
+"""The product's classifier with learned augmentation: a `Classifier` that installs `LearnedAugmentation`."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
-from torch import Tensor, nn
+from torch import Tensor
 
-from augnet import AugNet, load_policy
-from augnet.baselines import Baseline, MixingBaseline, make_baseline
-from lightning_modules.callbacks.policy_training import PolicyTraining
+from augnet import AugNet
+from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation, Schedule
 from lightning_modules.classifier.classifier import Classifier
-from lightning_modules.data import InfluenceDataModule, validate_images, wrong_domain
-from lightning_modules.learner.checks import check_choice, check_labels, warn_of_missing_classes
-from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
+from lightning_modules.classifier.old_checkpoints import modernize
 from lightning_modules.learner.guard import GuardSettings
-from lightning_modules.learner.policy_choice import PolicyName, build_policy, check_fit
-from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate, check_estimator
-from lightning_modules.learner.ranks import Ranks, draw
+from lightning_modules.learner.policy_choice import Control, PolicyName
+from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
 from lightning_modules.learner.sample_weights import SampleSettings, SampleWeights
-from lightning_modules.learner.settings import Corruption, LearnerSettings
-from lightning_modules.learner.staged import StagedSettings, learn_staged
-from lightning_modules.learner.targets import as_probabilities, behind, smoothed
-
-Control = Literal["none", "plain", "uniform", "shuffled", "flipped", "identity_hessian", "wrong_domain"]
-Schedule = Literal["joint", "staged"]
-_STATE, _SAMPLES = "policy_learner", "sample_weights"
-_PICTURES = 50  # of the strengths of a staged policy over its updates
-SettingsT = TypeVar("SettingsT", LearnerSettings, GuardSettings, StagedSettings, SampleSettings)
-
-
-class _PolicyStep(Callback):
-    """A kind of its own: Lightning lets the callbacks of a module take the place of those of the same kind."""
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Update the policy, if it is time."""
-        if isinstance(pl_module, AugmentedClassifier):
-            pl_module.after_step(batch)
+from lightning_modules.learner.settings import LearnerSettings
+from lightning_modules.learner.staged import StagedSettings
 
 
 class AugmentedClassifier(Classifier):
     """A classifier whose augmentation policy is learned while it trains.
 
     Each training batch passes through the base policy and the learned policy to the classifier. Every few steps
-    the learner moves the policy so that the loss on the influence set is predicted to fall.
+    the learner moves the policy so that the loss on the influence set is predicted to fall. All of that is done by the
+    callback `LearnedAugmentation`, which this class builds from its arguments and installs.
 
     Args:
-        ops: What the learned policy may do: a list of op names, or a mapping from op name to its bound, the largest
-            magnitude in the op's unit. Units and names: see the README.
+        ops: The ops of the learned policy: a list of op names, or a mapping from op name to its bound, the largest
+            magnitude in the op's unit; see docs/policies.md.
         policy: What is learned. `ranges`: one range for each op, all ops on every image. `intervals`: the same with two
             ends, for a deployment that lies on one side, as one that is always brighter. `mixture`: how often each op
             is taken and how strongly, from uniform over `ops` on; `trivial_augment_mixture`: the same from
             TrivialAugment-Wide on, whose ops replace `ops`. `conditional`: ranges for each image, from an encoder
             network. `class_conditional`: ranges for each class. `field`: the paper's own network, a displacement and a
-            colour filter for every pixel instead of `ops`.
+            color filter for every pixel instead of `ops`.
         ops_per_image: Ops that a mixture does to each image, 1 or 2.
         initial_range: Ranges at the start, as a fraction of the bounds, in (0, 1]. At 0 there would be no gradient.
             Mixtures and `field` have none.
@@ -75,7 +53,7 @@ class AugmentedClassifier(Classifier):
             on with a fresh classifier behind the learned policy.
         staged: The policy stage of `staged`.
         samples: Weights and soft labels of the training images, learned from the influence set too; off by default.
-        learner: How the policy is learned.
+        learner: Settings of the learning of the policy.
         guard: When a policy that is being learned is rolled back to its last healthy state.
         control: `none` is the method. `plain` has no policy at all, `uniform` draws uniformly up to the bounds of the
             same ops, for a mixture as it does at its start; `field` has none. The others spoil the influence and should
@@ -102,81 +80,89 @@ class AugmentedClassifier(Classifier):
         control: Control = "none",
         **kwargs: Any,
     ) -> None:
-        check_choice("control", control, Control)
-        check_choice("policy", policy, PolicyName)
-        check_choice("schedule", schedule, Schedule)
-        if not 0 <= policy_probability <= 1:
-            raise ValueError(f"policy_probability must lie in [0, 1], found {policy_probability}.")
-        if policy_file is not None and control != "none":
-            raise ValueError(f"policy_file fixes the policy: control must be none, found {control!r}.")
-        if policy_file is not None and not Path(policy_file).is_file():
-            raise FileNotFoundError(f"policy_file: there is no file {policy_file}.")
-        base = _base(base_policy)
-        in_channels, num_classes = kwargs.get("in_channels", 3), kwargs["num_classes"]
-        augnet: AugNet[Any, Any]
-        if policy_file is not None:
-            augnet = load_policy(policy_file)
-        else:
-            augnet = build_policy(
-                policy,
-                ops,
-                initial_range=initial_range,
-                ops_per_image=ops_per_image,
-                in_channels=in_channels,
-                num_classes=num_classes,
-                image_size=image_size,
-                uniform=control == "uniform",
-            )
-        check_fit(augnet, in_channels, num_classes, image_size)
-        learned = [] if control == "plain" else [augnet]
-        super().__init__(augmentation=nn.Sequential(base or nn.Identity(), *learned), **kwargs)
-        learner, guard = _settings(LearnerSettings, learner), _settings(GuardSettings, guard)
-        staged, samples = _settings(StagedSettings, staged), _settings(SampleSettings, samples)
+        learner = LearnerSettings.from_dict(learner) if isinstance(learner, dict) else learner  # of a checkpoint
+        guard = GuardSettings(**guard) if isinstance(guard, dict) else guard
+        staged = StagedSettings(**staged) if isinstance(staged, dict) else staged
+        samples = SampleSettings(**samples) if isinstance(samples, dict) else samples
+        if samples.any and kwargs.get("distinctive", "none") != "none":
+            raise ValueError("samples and distinctive do not go together: leave one out.")
+        callback = LearnedAugmentation(
+            ops,
+            classifier="network",
+            initial_range=initial_range,
+            learner=learner,
+            guard=guard,
+            policy_path=None,  # `PolicyWriter` writes the policy of a run
+            policy=policy,
+            ops_per_image=ops_per_image,
+            base_policy=base_policy,
+            policy_file=policy_file,
+            policy_probability=policy_probability,
+            schedule=schedule,
+            staged=staged,
+            samples=samples,
+            control=control,
+            label_smoothing=kwargs.get("label_smoothing", 0.0),
+            num_classes=kwargs["num_classes"],
+            in_channels=kwargs.get("in_channels", 3),
+            image_size=image_size,
+        )
+        super().__init__(**kwargs)
+        self.learned_augmentation = callback
+        self.augnet, self.base = callback.augnet, callback.augmentation.base  # follow the device and the mode
         self.save_hyperparameters()
         self.hparams["policy_file"] = None if policy_file is None else str(Path(policy_file).resolve())
         self.hparams.update(learner=asdict(learner), guard=asdict(guard))  # plain: checkpoints load with weights_only
         self.hparams.update(staged=asdict(staged), samples=asdict(samples))
         if callable(self.hparams.get("optimizer")):
             del self.hparams["optimizer"]
-        self.augnet = None if control == "plain" else augnet
-        self.base, self.control, self.policy_probability = base, control, policy_probability
-        self.learns = policy_file is None and control not in ("plain", "uniform")
-        self.staged = staged if self.learns and schedule == "staged" else None
-        if self.staged is not None:
-            self.staged.check(augnet, base is not None)
-            learner = replace(learner, refresh=0)
-        self.policy_training = PolicyTraining(augnet, learner, guard)
-        self.sample_settings, self.samples = samples, cast(SampleWeights | None, None)
-        self._resumed_samples: dict[str, Any] | None = None
-        self._check_samples()
-        self.staged_strengths: dict[int, dict[str, float]] = {}
 
-    def _check_samples(self) -> None:
-        """Raise ValueError if weights or labels are asked for that cannot be learned."""
-        mixes = isinstance(self.base, MixingBaseline) or (self.augnet is not None and self.augnet.space.mixes)
-        if self.sample_settings.any and mixes:
-            raise ValueError("samples: images that are mixed have no weight or label of their own: leave mixing out.")
-        if self.sample_settings.any and self.twin is not None:
-            raise ValueError("samples and distinctive do not go together: leave one out.")
+    @property
+    def control(self) -> Control:
+        """The control that this run is, `none` for the method."""
+        return self.learned_augmentation.choice.control
 
     @property
     def learner(self) -> PolicyLearner | None:
         """The learner of the policy; None before training, and where nothing is learned."""
-        return self.policy_training.learner
-
-    @property
-    def last_update(self) -> PolicyUpdate | None:
-        """What the latest policy update saw."""
-        return self.policy_training.last_update
+        return self.learned_augmentation.learner
 
     @property
     def learned(self) -> AugNet[Any, Any] | None:
-        """What the run has learned, for files and people: the average of the policy; None without a policy."""
-        return None if self.augnet is None else self.policy_training.result
+        """The learned policy, for files and people: its average over the updates; None without a policy."""
+        return self.learned_augmentation.learned
+
+    @property
+    def last_update(self) -> PolicyUpdate | None:
+        """The numbers of the latest policy update."""
+        return self.learned_augmentation.last_update
+
+    @property
+    def samples(self) -> SampleWeights | None:
+        """The weights and labels of the training images; None where none are learned."""
+        return self.learned_augmentation.samples
+
+    @property
+    def staged(self) -> StagedSettings | None:
+        """The policy stage of the staged schedule; None where the policy is learned jointly, or not at all."""
+        return self.learned_augmentation.staged
+
+    def check_data(self, data: Any) -> None:
+        """Raise ValueError unless a policy can be learned on this data; leave everything as it is.
+
+        Args:
+            data: A data module with `influence_set() -> (images, labels)`.
+        """
+        if self.learned_augmentation.uses_influence:
+            self.learned_augmentation.check(self, data)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Install the learned augmentation."""
+        return [self.learned_augmentation]
 
     @torch.no_grad()
     def augment(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The training batch as the classifier sees it: base policy, then learned policy.
+        """A training batch as the classifier gets it: base policy, then learned policy.
 
         Args:
             images: `[B, C, H, W]` in [0, 1].
@@ -185,205 +171,12 @@ class AugmentedClassifier(Classifier):
         Returns:
             Images `[B, C, H, W]` in [0, 1]; the labels, as probabilities `[B, K]` if images were mixed.
         """
-        images, targets = behind(self.base, images, labels, self.num_classes)
-        if self.augnet is None or self.staged is not None or self.policy_probability == 0:
-            return images, targets
-        if self.augnet.space.mixes:
-            targets = as_probabilities(targets, self.num_classes)
-        draws = draw(self.augnet, images, self.policy_training.ranks)
-        augmented: tuple[Tensor, Tensor] = self.augnet(images, targets, draws=draws)
-        return augmented if self.policy_probability == 1 else self._chosen(augmented, (images, targets))
-
-    def _chosen(self, augmented: tuple[Tensor, Tensor], originals: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """The augmented ones of `policy_probability` of the pairs of image and target, drawn one by one."""
-        chosen = torch.rand(len(augmented[0]), device=augmented[0].device) < self.policy_probability
-
-        def mixed(new: Tensor, old: Tensor) -> Tensor:
-            return torch.where(chosen.view(-1, *[1] * (new.ndim - 1)), new, old)
-
-        return mixed(augmented[0], originals[0]), mixed(augmented[1], originals[1])
-
-    def check_data(self, data: Any) -> None:
-        """Raise ValueError unless a policy can be learned on this data; leave everything as it is.
-
-        Args:
-            data: A data module with `influence_set() -> (images, labels)`.
-        """
-        if self.learns:
-            check_estimator(self.policy_training.augnet, self.policy_training.settings)
-        if self.learns or self.sample_settings.any:
-            find_last_linear(self.network, self._influence_set(data)[0][:2])
-
-    def on_fit_start(self) -> None:
-        """Find the head and build the learner; what is wrong is said here, before training."""
-        super().on_fit_start()
-        if not self.learns and not self.sample_settings.any:
-            return
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        influence_set = self._prepared(data)
-        capture = FeatureCapture(self.network, find_last_linear(self.network, influence_set[0][:2]))
-        if self.learns:
-            self._begin_policy(capture, influence_set)
-        if self.sample_settings.any:
-            self._begin_samples(capture, influence_set, data)
-
-    def _begin_policy(self, capture: FeatureCapture, influence_set: tuple[Tensor, Tensor]) -> None:
-        if next(self.policy_training.augnet.parameters()).dtype.itemsize < 4:
-            raise ValueError(
-                f"the policy is learned in float32: set trainer.precision to bf16-mixed, found "
-                f"{self.trainer.precision}."
-            )
-        self.policy_training.begin(
-            self.trainer,
-            capture,
-            influence_set,
-            base=self.base,
-            corruption=cast(Corruption, self.control),  # plain and uniform were left out above
-            label_smoothing=self.loss.label_smoothing,
-        )
-
-    def _begin_samples(self, capture: FeatureCapture, influence_set: tuple[Tensor, Tensor], data: Any) -> None:
-        if not isinstance(data, InfluenceDataModule):
-            raise ValueError(
-                "samples: weights and soft labels need to know which image is which: expected a data module derived "
-                f"from InfluenceDataModule, found {type(data).__name__}."
-            )
-        check_labels(data.training_images.labels, self.num_classes)
-        self.samples = SampleWeights(
-            self.sample_settings,
-            data.training_images.labels,
-            capture,
-            influence_set,
-            self.policy_training.settings,
-            Ranks.everyone(self.trainer.world_size),
-            self.trainer.precision_plugin.forward_context,
-        )
-        if self._resumed_samples is not None:
-            self.samples.load_state_dict(self._resumed_samples)
-            self._resumed_samples = None
-
-    def on_train_start(self) -> None:
-        """Steps of a resumed run count from where it goes on."""
-        super().on_train_start()
-        self.policy_training.start(self.trainer)
-        self._rotate()
-
-    def on_train_epoch_start(self) -> None:
-        """With cross-fitting, another fold may be the influence set; images are drawn by their weights."""
-        self._rotate()
-
-    def _rotate(self) -> None:
-        """Take the influence set of this epoch; where nothing is learned from it any more, none is held back."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        if not isinstance(data, InfluenceDataModule):
-            return
-        users: list[PolicyLearner | SampleWeights] = [] if self.samples is None else [self.samples]
-        if self.learner is not None and not self.learner.finished:
-            users.append(self.learner)
-        if not users:
-            data.release()
-        if data.rotate(self.current_epoch) and users:
-            influence_set = self._prepared(data)
-            for user in users:
-                user.influence.influence_set = influence_set
-        if self.samples is not None and self.samples.settings.weights:
-            self.samples.counts.copy_(data.draw(self.samples.agreed_weights()))
+        return self.learned_augmentation.augmented(images, labels)
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
-        """As that of `Classifier`; weights and labels of the images are learned on the way, where they are."""
-        if self.samples is None:
-            return super().training_step(batch, batch_idx)
-        images, labels, rows = batch
-        with self.samples.capture.recording() as seen:
-            views, targets = self.augment(images, self.samples.labels(rows, labels))
-            logits = self(views)
-        loss: Tensor = self.loss(logits, targets)
-        self._log("train", loss, logits, labels)
-        targets = smoothed(targets, logits, self.loss.label_smoothing)
-        self.samples.learn(self.global_step + 1, rows, seen.features.detach(), logits.detach(), targets)
-        return loss
-
-    def on_train_epoch_end(self) -> None:
-        """Log how far the weights and labels have moved."""
-        if self.samples is not None:
-            self.log_dict(self.samples.metrics())
-
-    def on_train_end(self) -> None:
-        """In the staged schedule, learn the policy against the trained classifier."""
-        if self.staged is not None and self.learner is not None and not self.trainer.interrupted:
-            learn_staged(self.learner, self._batches, self.staged, self._log_update)
-
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The training batches of an epoch, on the device; with weights those that the last epoch drew."""
-        for batch in self.trainer.train_dataloader:  # type: ignore[union-attr]
-            images, labels = self.trainer.precision_plugin.convert_input(batch[:2])
-            yield images.to(self.device), labels.to(self.device)
-
-    def _log_update(self, number: int, update: PolicyUpdate) -> None:
-        """Log an update of the policy stage; Lightning's own logging is closed by then."""
-        staged, learned = cast(StagedSettings, self.staged), cast(AugNet[Any, Any], self.learned)
-        found = self.policy_training.record(self.trainer, update)
-        if number % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            metrics = {key: float(value) for key, value in found.items()}
-            for logger in self.trainer.loggers:
-                logger.log_metrics(metrics, self.global_step + number)
-        if number % max(staged.steps // _PICTURES, 1) == 0:
-            self.staged_strengths[self.global_step + number] = learned.policy.shares(learned.space)
-
-    def _influence_set(self, data: Any) -> tuple[Tensor, Tensor]:
-        if data is None or not hasattr(data, "influence_set"):
-            raise ValueError(
-                "learning a policy needs an influence set: expected a data module with influence_set() -> "
-                f"(images, labels), found {type(data).__name__}."
-            )
-        images, labels = data.influence_set()
-        if len(labels) == 0:
-            raise ValueError("the influence set is empty: give it at least one image of every class.")
-        validate_images(images)
-        check_labels(labels, self.num_classes)
-        warn_of_missing_classes(labels, self.num_classes)
-        if self.control == "wrong_domain":
-            images = wrong_domain(images)
-        return images.to(self.device), labels.to(self.device)
-
-    def _prepared(self, data: Any) -> tuple[Tensor, Tensor]:
-        """The influence set in the precision and the memory format of the network."""
-        images, labels = self.trainer.precision_plugin.convert_input(self._influence_set(data))
-        return images.contiguous(memory_format=self.memory_format), labels
-
-    def configure_callbacks(self) -> list[Callback]:
-        """The policy update comes before any checkpoint of the same step, which a hook of the module would not."""
-        if self.staged is not None:
-            return []
-        return [_PolicyStep()]
-
-    def after_step(self, batch: Any) -> None:
-        """Every few steps, one policy update on the batch that was just trained on."""
-
-        def latest() -> tuple[Tensor, Tensor]:
-            images, labels = batch[:2]
-            return images, labels if self.samples is None else self.samples.labels(batch[2], labels)
-
-        self.policy_training.after_step(self.trainer, self, latest)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the state of the learner and of the tables of weights and labels."""
-        if self.learner is not None:
-            checkpoint[_STATE] = self.policy_training.state_dict()
-        if self.samples is not None:
-            checkpoint[_SAMPLES] = self.samples.state_dict()
+        """Classify a batch and return its loss; `LearnedAugmentation` has augmented the batch."""
+        return self.loss_of(batch[0], batch[1])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep these states until what they belong to is built."""
-        self._resumed_samples = checkpoint.get(_SAMPLES)
-        self.policy_training.load_state_dict(checkpoint.get(_STATE))
-
-
-def _base(name: str) -> Baseline | MixingBaseline | None:
-    """The policy in front of the learned one, None for `none`."""
-    return None if name == "none" else make_baseline(name)
-
-
-def _settings(kind: type[SettingsT], value: Any) -> SettingsT:
-    """The settings, also from the dictionary that a checkpoint holds."""
-    return kind(**value) if isinstance(value, dict) else value
+        """Read checkpoints of version 0.1.0 too, which kept the state of the learner with the module."""
+        modernize(checkpoint)

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
-from lightning_modules.classifier.distinctive import Merge, Penalty, TwinLinear, add_twin, twin_loss
+from lightning_modules.classifier.distinctive import DistinctiveLoss, Merge, Penalty
 from lightning_modules.classifier.models import build_model
 from lightning_modules.classifier.optimization import (
     LearningRateSchedule,
@@ -23,7 +23,7 @@ from lightning_modules.classifier.optimization import (
     parameter_groups,
 )
 from lightning_modules.learner.checks import check_choice, check_labels, validate_images
-from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
+from lightning_modules.learner.targets import as_classes
 
 MOST_CLASSES = 20  # that validation accuracy is logged for one by one
 
@@ -82,8 +82,6 @@ class Classifier(pl.LightningModule):
         distinctive_merge: Merge = "losses",
     ) -> None:
         super().__init__()
-        if not distinctive_weight >= 0:
-            raise ValueError(f"distinctive_weight must be at least 0, found {distinctive_weight}.")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in [0, 1), found {label_smoothing}.")
         check_choice("lr_schedule", lr_schedule, LearningRateSchedule)
@@ -94,9 +92,6 @@ class Classifier(pl.LightningModule):
             raise ValueError(f"pixel_std must be positive, found {pixel_std}.")
         network = build_model(model, num_classes, in_channels, **(model_kwargs or {}))
         self.network = nn.Sequential(Normalize(torch.tensor(mean), torch.tensor(std)), network)
-        self.distinctive_weight = distinctive_weight
-        if distinctive != "none":
-            add_twin(self.network, num_classes, distinctive, distinctive_merge)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network.to(memory_format=self.memory_format)
         self.augmentation = nn.Identity() if augmentation is None else augmentation
@@ -107,6 +102,11 @@ class Classifier(pl.LightningModule):
         self.lr_milestones, self.lr_factor = list(lr_milestones), lr_factor
         self.decay_kernels_only = decay_kernels_only
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        self.distinctive = None
+        if distinctive != "none":
+            self.distinctive = DistinctiveLoss(
+                self.network, num_classes, distinctive, distinctive_merge, distinctive_weight
+            )
         self.train_accuracy, self.val_accuracy, self.test_accuracy = (
             MulticlassAccuracy(num_classes, average="micro") for _ in range(3)
         )
@@ -134,37 +134,31 @@ class Classifier(pl.LightningModule):
             images, labels = batch[:2]
             validate_images(images)
             check_labels(labels, self.num_classes)
-            if self.twin is not None and find_last_linear(self.network, images[:2]) is not self.twin:
-                raise ValueError(
-                    f"distinctive doubled {self.twin}, which is not the last layer of this model: set it to none."
-                )
-
-    @property
-    def twin(self) -> TwinLinear | None:
-        """The doubled classifier layer, if there is one."""
-        return next((module for module in self.network.modules() if isinstance(module, TwinLinear)), None)
+            if self.distinctive is not None:
+                self.distinctive.check(images)
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
-        """Augment, classify, cross-entropy; with a doubled layer also its copy's, and the penalty.
+        """Augment and classify a batch, and return its loss.
 
         Args:
-            batch: Images and labels; what else it has, such as row numbers, is left alone.
+            batch: Images and labels; further parts, such as row numbers, are not used.
             batch_idx: Number of the batch in the epoch.
         """
-        images, labels = batch[:2]
-        twin = self.twin
-        loss: Tensor
-        if twin is None:
-            images, targets = self.augment(images, labels)
+        return self.loss_of(*self.augment(batch[0], batch[1]))
+
+    def loss_of(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Classify the images of a training batch, log loss and accuracy, and return the loss.
+
+        Args:
+            images: `[B, C, H, W]` in [0, 1], augmented.
+            targets: `[B]` int64, or `[B, K]` probabilities.
+        """
+        if self.distinctive is None:
             logits = self(images)
-            loss = self.loss(logits, targets)
+            loss: Tensor = self.loss(logits, targets)
         else:
-            with FeatureCapture(self.network, twin).recording() as seen:
-                images, targets = self.augment(images, labels)
-                logits = self(images)
-            loss = twin_loss(self.loss, logits, twin.copy(seen.features), targets, twin.merge)
-            loss = loss + self.distinctive_weight * twin.penalty()
-        self._log("train", loss, logits, labels)
+            loss, logits = self.distinctive.of(self, self.loss, images, targets)
+        self._log("train", loss, logits, as_classes(targets))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:

@@ -23,6 +23,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.head import find_last_linear
+
 Penalty = Literal["none", "cosine", "rbf", "hinge"]
 Merge = Literal["losses", "logits"]
 _OF_THE_DIFFERENCE = ("rbf", "hinge")
@@ -112,6 +115,8 @@ class TwinLinear(nn.Linear):
         ValueError: If the merge is linear and the penalty depends on the difference of the branches alone.
     """
 
+    linear_in_features = True  # in evaluation it may be the mean of two linear layers
+
     def __init__(self, layer: nn.Linear, penalty: Penalty, merge: Merge = "losses") -> None:
         if penalty not in PENALTIES:
             raise ValueError(f"distinctive must be one of {', '.join(get_args(Penalty))}, found {penalty!r}.")
@@ -183,3 +188,45 @@ def merge_copy(twin: TwinLinear) -> None:
     for own, other in zip(twin.parameters(recurse=False), twin.copy.parameters(), strict=True):
         own.copy_((own + other) / 2)
         other.copy_(own)
+
+
+class DistinctiveLoss:
+    """The training loss of a classifier whose classifier layer is doubled.
+
+    Args:
+        network: The classifier; its classifier layer is replaced by a twin, in place.
+        num_classes: K.
+        penalty: See `TwinLinear`.
+        merge: See `TwinLinear`.
+        weight: Factor of the penalty in the loss, >= 0.
+
+    Raises:
+        ValueError: If the weight is negative, or see `add_twin`.
+    """
+
+    def __init__(self, network: nn.Module, num_classes: int, penalty: Penalty, merge: Merge, weight: float) -> None:
+        if not weight >= 0:
+            raise ValueError(f"distinctive_weight must be at least 0, found {weight}.")
+        twin = add_twin(network, num_classes, penalty, merge)
+        self.capture, self.twin, self.weight = FeatureCapture(network, twin), twin, weight
+
+    def check(self, images: Tensor) -> None:
+        """Raise ValueError if the doubled layer is not the last one of the model; `images` is a batch for it."""
+        if find_last_linear(self.capture.model, images[:2]) is not self.twin:
+            raise ValueError(
+                f"distinctive doubled {self.twin}, which is not the last layer of this model: set it to none."
+            )
+
+    def of(self, model: nn.Module, loss: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss with the penalty, a scalar, and the logits `[B, K]`.
+
+        Args:
+            model: Calls the network.
+            loss: Cross-entropy of logits and targets.
+            images: `[B, C, H, W]`.
+            targets: `[B]` or `[B, K]`.
+        """
+        with self.capture.recording() as seen:
+            logits: Tensor = model(images)
+        value = twin_loss(loss, logits, self.twin.copy(seen.features), targets, self.twin.merge)
+        return value + self.weight * self.twin.penalty(), logits

@@ -17,9 +17,9 @@ from lightning_modules.callbacks import (
     SampleWriter,
     Throughput,
 )
-from lightning_modules.classifier.augmented_classifier import Control
 from lightning_modules.commands.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.commands.own_rank import own_rank
+from lightning_modules.learner.policy_choice import Control
 from lightning_modules.monitoring.metrics_file import AtomicCSVLogger
 from lightning_modules.monitoring.run_files import next_free_folder
 

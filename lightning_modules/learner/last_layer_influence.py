@@ -24,14 +24,14 @@ _UNSOLVED = Solution(torch.zeros(0), math.nan, 0, "none", False)
 
 
 class LastLayerInfluence:
-    """The solution S, and what it is solved from.
+    """The solution S with the rows of the Hessian and the influence set that it is solved from.
 
     Args:
         capture: The classifier with its head, frozen and in evaluation mode at each call.
         influence_set: Images `[M, C, H, W]` in [0, 1] and labels `[M]`; may be replaced between calls.
         settings: Rows, damping, tolerance and iterations.
         curvature: False puts the identity in the place of the Hessian.
-        ranks: Who else has this classifier; all call `gradient` at the same time.
+        ranks: The processes with a copy of this classifier; all call `gradient` at the same time.
         forward_context: Context of every classifier pass, for instance autocast.
     """
 
@@ -50,7 +50,7 @@ class LastLayerInfluence:
         self.solution: Solution | None = None
         self.loss = math.nan
 
-    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features `[B, D]` and logits `[B, K]` of images `[B, C, H, W]`; carry gradient to them."""
         with self.forward_context():
             return self.capture(images)
@@ -62,7 +62,7 @@ class LastLayerInfluence:
         It is the mean over the ranks, whose batch statistics differ, and so the same on all of them, as None is.
         It takes one pass of the network: ask for it while no other pass holds its activations.
         """
-        parts = [self.look(part) for part in self.influence_set[0].split(_CHUNK)]
+        parts = [self.forward(part) for part in self.influence_set[0].split(_CHUNK)]
         features, logits = (torch.cat(column) for column in zip(*parts, strict=True))
         targets = self.influence_set[1]
         loss = nn.functional.cross_entropy(logits.float(), targets)

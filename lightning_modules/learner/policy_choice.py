@@ -1,6 +1,8 @@
-"""The policies that can be asked for by name."""
+"""The policies that can be asked for by name, or read from a file."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from augnet import (
@@ -12,14 +14,93 @@ from augnet import (
     MixturePolicy,
     RangePolicy,
     TransformSpace,
+    load_policy,
 )
 from augnet.classic import classic_space
 from augnet.policies import Policy
+from lightning_modules.learner.checks import check_choice
 
 PolicyName = Literal[
     "ranges", "intervals", "mixture", "trivial_augment_mixture", "conditional", "class_conditional", "field"
 ]
+Control = Literal["none", "plain", "uniform", "shuffled", "flipped", "identity_hessian", "wrong_domain"]
 _MIXTURES: tuple[PolicyName, ...] = ("mixture", "trivial_augment_mixture")
+_NEED_IMAGES: tuple[PolicyName, ...] = ("conditional", "class_conditional", "field")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyChoice:
+    """The policy of a run, as its user asks for it.
+
+    Attributes:
+        name: Which one.
+        ops: Op names, or op names and their bounds.
+        ops_per_image: 1 or 2, for the mixtures.
+        initial_range: Ranges at the start, as a fraction of the bounds.
+        file: A saved policy to take instead, frozen.
+        control: Of the run; `plain` has no policy, `uniform` one that does not learn.
+
+    Raises:
+        ValueError: If a field is not one of its choices, or a file is to be used with a control.
+        FileNotFoundError: If there is no such file.
+    """
+
+    name: PolicyName
+    ops: Sequence[str] | Mapping[str, float]
+    ops_per_image: int = 1
+    initial_range: float = 0.1
+    file: str | None = None
+    control: Control = "none"
+
+    def __post_init__(self) -> None:
+        check_choice("control", self.control, Control)
+        check_choice("policy", self.name, PolicyName)
+        if self.file is not None and self.control != "none":
+            raise ValueError(f"policy_file fixes the policy: control must be none, found {self.control!r}.")
+        if self.file is not None and not Path(self.file).is_file():
+            raise FileNotFoundError(f"policy_file: there is no file {self.file}.")
+
+    @property
+    def learns(self) -> bool:
+        """Whether the policy is learned."""
+        return self.file is None and self.control not in ("plain", "uniform")
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether the channels, the size or the classes of the images must be known to build it."""
+        return self.file is None and self.name in _NEED_IMAGES
+
+    def build(
+        self,
+        in_channels: int | None = None,
+        num_classes: int | None = None,
+        image_size: tuple[int, int] | None = None,
+    ) -> AugNet[Any, Any] | None:
+        """Build the policy, without gradients; None for the control `plain`, after all checks.
+
+        Args:
+            in_channels: Channels of the images; may be None unless the policy `needs_images`, as the others.
+            num_classes: K.
+            image_size: Height and width in pixels.
+
+        Raises:
+            ValueError: If an argument is out of range, or the policy does not fit the images or the classes.
+        """
+        if self.file is not None:
+            augnet = load_policy(self.file)
+        else:
+            augnet = build_policy(
+                self.name,
+                self.ops,
+                initial_range=self.initial_range,
+                ops_per_image=self.ops_per_image,
+                in_channels=in_channels or 0,
+                num_classes=num_classes or 0,
+                image_size=image_size,
+                uniform=self.control == "uniform",
+            )
+        check_fit(augnet, in_channels, num_classes, image_size)
+        return None if self.control == "plain" else augnet.requires_grad_(False)
 
 
 def build_policy(
@@ -82,15 +163,20 @@ def has_uniform(name: PolicyName) -> bool:
 
 
 def check_fit(
-    augnet: AugNet[Any, Any], in_channels: int, num_classes: int, image_size: tuple[int, int] | None = None
+    augnet: AugNet[Any, Any],
+    in_channels: int | None = None,
+    num_classes: int | None = None,
+    image_size: tuple[int, int] | None = None,
 ) -> None:
-    """Raise ValueError if a policy is for other images or classes; a size of None fits."""
-    augnet.space.check_channels(in_channels)
+    """Raise ValueError if a policy is for other images or classes; None is not checked."""
+    if in_channels is not None:
+        augnet.space.check_channels(in_channels)
     if isinstance(augnet.space, FieldSpace) and image_size not in (None, augnet.space.size):
         expected, found = (f"{height}x{width}" for height, width in (augnet.space.size, image_size))
         raise ValueError(f"this policy is for images of {expected} pixels, found {found}: resize them.")
     policy = augnet.policy
-    if isinstance(policy, ConditionalPolicy) and policy.in_channels != in_channels:
+    if isinstance(policy, ConditionalPolicy) and in_channels not in (None, policy.in_channels):
         raise ValueError(f"this policy looks at images with {policy.in_channels} channels, found {in_channels}.")
-    if isinstance(policy, ConditionalPolicy | ClassConditionalPolicy) and policy.num_classes not in (0, num_classes):
+    known = num_classes is not None and isinstance(policy, ConditionalPolicy | ClassConditionalPolicy)
+    if known and policy.num_classes not in (0, num_classes):
         raise ValueError(f"this policy is for {policy.num_classes} classes, found {num_classes}.")

@@ -1,8 +1,8 @@
-"""A global batch that lies in equal parts on several processes (ranks), and what is done with it together.
+"""The ranks (processes) among which a global batch is divided in equal parts.
 
-Every rank gathers the small things (features, labels, draws) and computes them alike, so nothing has to be sent back;
-only the passes through the network are divided. Random numbers are drawn for the global batch on every rank, from the
-same state, and each takes its own: the result is that of one process with the same global batch.
+Every rank gathers the small tensors (features, logits, targets) and computes the same numbers from them; only the
+passes through the network are divided. Random numbers are drawn for the global batch on every rank, from the same
+state, and each rank takes its part: the result is that of one process with the same global batch.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from augnet.network import Draws
 
 
 class Ranks:
-    """The ranks of a process group, or this process alone.
+    """The ranks of a process group, or a single process.
 
     Args:
         group: The process group; None for one process.
@@ -71,19 +71,26 @@ class Ranks:
             for tensor in tensors:
                 tensor.div_(self.count)
 
-    def whole(self, images: Tensor) -> Tensor:
-        """A stand-in for the global batch `[count * B, C, H, W]`, of which only the shape means anything."""
-        return images[:1].expand(self.count * len(images), *images.shape[1:])
+    def join(self, rows: Tensor) -> Tensor:
+        """The rows of all ranks `[count * B, ...]`, of which this rank's own carry gradient.
 
+        A mean over the result, differentiated on every rank and summed over the ranks, has the gradient that one
+        process with the global batch computes.
+        """
+        if self.group is None:
+            return rows
+        parts = list(self.gather(rows).chunk(self.count))
+        parts[self.index] = rows
+        return torch.cat(parts)
 
-def draw(augnet: AugNet[Any, Any], images: Tensor, ranks: Ranks, generator: torch.Generator | None = None) -> Draws:
-    """What an augmentation of this rank's images `[B, C, H, W]` draws, out of what the global batch draws.
+    def draw(self, augnet: AugNet[Any, Any], images: Tensor, generator: torch.Generator | None = None) -> Draws:
+        """Draw an augmentation of this rank's images, out of the draws for the global batch.
 
-    Args:
-        augnet: The policy and its space.
-        images: This rank's part of the batch.
-        ranks: Who has the other parts.
-        generator: In the same state on every rank, and so afterwards; `None` is torch's default generator.
-    """
-    numbers, noise = augnet.draw(ranks.whole(images), generator)
-    return Draws(ranks.own(numbers), {name: ranks.own(field) for name, field in noise.items()})
+        Args:
+            augnet: The policy and its space.
+            images: This rank's part of the batch, `[B, C, H, W]`.
+            generator: In the same state on every rank, before and after; `None` is torch's default generator.
+        """
+        global_shape = images[:1].expand(self.count * len(images), *images.shape[1:])  # only the shape is read
+        numbers, noise = augnet.draw(global_shape, generator)
+        return Draws(self.own(numbers), {name: self.own(field) for name, field in noise.items()})

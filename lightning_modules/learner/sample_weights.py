@@ -28,10 +28,9 @@ import torch
 from torch import Tensor, nn
 
 from influence.last_layer import append_bias
-from lightning_modules.learner.costs import bounded
-from lightning_modules.learner.feature_capture import FeatureCapture
-from lightning_modules.learner.frozen import frozen
+from lightning_modules.learner.feature_capture import FeatureCapture, frozen
 from lightning_modules.learner.last_layer_influence import LastLayerInfluence
+from lightning_modules.learner.objective import bounded
 from lightning_modules.learner.ranks import Ranks
 from lightning_modules.learner.settings import LearnerSettings
 

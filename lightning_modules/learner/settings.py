@@ -1,16 +1,17 @@
-"""How a policy is learned: the settings of a `PolicyLearner`."""
+"""The settings of a `PolicyLearner`."""
 
 import math
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal
 
 Corruption = Literal["none", "shuffled", "flipped", "identity_hessian", "wrong_domain"]
-Estimator = Literal["score_function", "straight_through"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LearnerSettings:
-    """How the policy is learned.
+    """Settings of the learning of a policy.
 
     Args:
         lr: Learning rate of Adam on the policy's parameters (logits of range / bound, or of probabilities);
@@ -28,12 +29,6 @@ class LearnerSettings:
         clip: Bound on each sample's influence, in multiples of the batch's root mean square, > 0.
         radius: How far an augmented image may move in feature space before it costs: a multiple of the spread of the
             batch's features, their root mean square distance from their mean. None lets it move freely.
-        identity: Weight of the mean squared change of a pixel, >= 0, against an influence of typical size 1.
-        label: Weight of the cross-entropy of the augmented images, >= 0: holds what the classifier still recognises.
-        budget: Largest root mean square change of a pixel over a batch, as a fraction of the full range, before
-            strength costs; None for no budget. `policy/pixel_change` shows how much is in use.
-        estimator: How a mixture is learned: `score_function` (unbiased, no backward pass) or `straight_through` (less
-            variance, biased, needs the gradient of the images).
         kl: Weight of a mixture's divergence from its prior, >= 0; 0 lets it forget the prior up to its floor.
         sparsity: What each range costs for its share of its bound, >= 0, against an influence of typical size 1, so
             that one that brings nothing shrinks; 0 lets it drift. For `ranges`, `intervals` and `class_conditional`.
@@ -58,10 +53,6 @@ class LearnerSettings:
     max_iterations: int = 100
     clip: float = 3.0
     radius: float | None = 1.0
-    identity: float = 0.0
-    label: float = 0.0
-    budget: float | None = None
-    estimator: Estimator = "score_function"
     kl: float = 0.02
     sparsity: float = 0.05
     probe: float = 0.0
@@ -70,14 +61,14 @@ class LearnerSettings:
 
     def __post_init__(self) -> None:
         at_least: dict[int, tuple[str, ...]] = {
-            0: ("warmup", "refresh", "kl", "sparsity", "identity", "label", "freeze"),
+            0: ("warmup", "refresh", "kl", "sparsity", "freeze"),
             1: ("interval", "hessian_rows", "max_iterations"),
         }
         for least, names in at_least.items():
             for name in names:
                 if not least <= getattr(self, name) < math.inf:
                     raise ValueError(f"learner.{name} must be at least {least}, found {getattr(self, name)}.")
-        for name in ("lr", "damping", "tol", "clip", "radius", "budget"):
+        for name in ("lr", "damping", "tol", "clip", "radius"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"learner.{name} must be a positive number, found {value}.")
@@ -86,7 +77,38 @@ class LearnerSettings:
         for name in ("probe", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"learner.{name} must lie in [0, 1), found {getattr(self, name)}.")
-        if self.estimator not in get_args(Estimator):
-            raise ValueError(
-                f"learner.estimator must be one of {', '.join(get_args(Estimator))}, found {self.estimator!r}."
-            )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "LearnerSettings":
+        """Build the settings that a checkpoint or a configuration holds, also one of version 0.1.0.
+
+        Args:
+            values: By name. Settings that exist no longer are left out with a DeprecationWarning.
+
+        Raises:
+            ValueError: If a setting that exists no longer had an effect.
+        """
+        return cls(**without_removed(values))
+
+
+_REMOVED = {"identity": 0.0, "label": 0.0, "budget": None, "estimator": "score_function"}  # and their defaults in 0.1.0
+
+
+def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without those that were removed after 0.1.0.
+
+    Raises:
+        ValueError: If one of them is set to another value than its default.
+    """
+    removed = {name: value for name, value in values.items() if name in _REMOVED}
+    for name, value in removed.items():
+        if value != _REMOVED[name]:
+            raise ValueError(f"learner.{name} was removed after version 0.1.0, found {value!r}: leave it out.")
+    if removed:
+        warnings.warn(
+            f"learner.{', learner.'.join(removed)} were removed after version 0.1.0 and had no effect here: leave them "
+            "out.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+    return {name: value for name, value in values.items() if name not in removed}

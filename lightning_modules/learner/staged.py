@@ -20,7 +20,7 @@ from augnet import FieldSpace
 from augnet.network import AugNet
 from augnet.policies import FieldPolicy
 from augnet.pretraining import pretrain_field
-from lightning_modules.learner.frozen import frozen
+from lightning_modules.learner.feature_capture import frozen
 from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
 
 _WARMUP = 0.1  # of the steps
@@ -76,7 +76,7 @@ def learn_staged(
     if settings.pretrain:
         _pretrain(learner, batches, settings.pretrain)
     rows = learner.settings.hessian_rows
-    learner.prime(_until(batches(), -(-rows // learner.ranks.count)))
+    learner.solve_once(_until(batches(), -(-rows // learner.ranks.count)))
     schedule = torch.optim.lr_scheduler.LambdaLR(learner.optimizer, lambda step: _share(step / settings.steps))
     for number, (images, labels) in enumerate(islice(_again(batches), settings.steps), start=1):
         update = learner.update(images, labels)
@@ -99,11 +99,11 @@ def _pretrain(learner: PolicyLearner, batches: Callable[[], Iterator[Batch]], st
 
     def pairs() -> Iterator[Batch]:
         for images, labels in islice(_again(batches), steps):
-            originals, based, _ = learner.views.whole(images, labels)
+            originals, based, _ = learner.augmenter.global_after_base(images, labels)
             yield originals, based
 
     def features(images: Tensor) -> Tensor:
-        return learner.influence.look(images)[0].float()
+        return learner.influence.forward(images)[0].float()
 
     augnet = learner.augnet.requires_grad_(True)
     if not isinstance(augnet.space, FieldSpace):

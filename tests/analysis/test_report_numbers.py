@@ -196,7 +196,7 @@ def _dense_solutions(run: OpenedRun) -> list[torch.Tensor]:
     p = (train @ weights.T).softmax(dim=1)
     curvature = torch.diag_embed(p) - p[:, :, None] * p[:, None]
     hessian = torch.einsum("nij,nk,nl->ikjl", curvature, train, train).reshape(count, count) / len(train)
-    damping = run.model.policy_training.settings.damping * hessian.trace() / count
+    damping = run.model.learned_augmentation.settings.damping * hessian.trace() / count
     hessian += damping * torch.eye(count)
     images, labels = run.data.influence_set()
     held_out = rows(images)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augnet import AugNet, IntervalPolicy, RangePolicy, TransformSpace
-from lightning_modules.learner.costs import policy_cost
+from lightning_modules.learner.objective import policy_cost
 from lightning_modules.learner.settings import LearnerSettings
 
 SPACE = TransformSpace({"rotation": 90.0, "brightness": 0.4, "blur": 0.1})  # the last has no negative magnitudes

@@ -18,7 +18,8 @@ from lightning_modules.classifier.distinctive import (
     rbf_penalty,
     twin_loss,
 )
-from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
+from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.head import find_last_linear
 
 PenaltyFunction = Callable[[Tensor, Tensor], Tensor]
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.classifier.models import SmallConvNet
-from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
+from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.head import find_last_linear
 
 IMAGES = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 from toys import ToyNet, blobs
 
-from lightning_modules.learner.frozen import frozen
+from lightning_modules.learner.feature_capture import frozen
 
 
 def mixed() -> ToyNet:

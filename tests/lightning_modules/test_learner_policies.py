@@ -18,8 +18,7 @@ from toys import OPS, ToyNet, blobs
 
 from augnet import AugNet, MixturePolicy, TransformSpace
 from augnet.classic import classic_space
-from lightning_modules.learner.feature_capture import FeatureCapture
-from lightning_modules.learner.frozen import frozen
+from lightning_modules.learner.feature_capture import FeatureCapture, frozen
 from lightning_modules.learner.policy_choice import PolicyName
 from lightning_modules.learner.policy_learner import PolicyLearner
 from lightning_modules.learner.ranks import draw

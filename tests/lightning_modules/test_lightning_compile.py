@@ -12,7 +12,8 @@ from torch import Tensor
 from toys import ToyNet
 from two_ways import WAYS
 
-from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
+from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.head import find_last_linear
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,8 @@ from torch import nn
 
 from lightning_modules.classifier.models import SmallConvNet, WideResNet, build_model
 from lightning_modules.data import DigitsDataModule
-from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
+from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.head import find_last_linear
 
 FAMILIES: list[tuple[str, int, int, dict[str, Any]]] = [
     ("timm/resnet10t", 3, 32, {}),

@@ -9,8 +9,8 @@ import yaml
 from torch import Tensor, nn
 
 from lightning_modules.classifier.models import build_model
-from lightning_modules.learner.feature_capture import FeatureCapture, find_last_linear
-from lightning_modules.learner.frozen import frozen
+from lightning_modules.learner.feature_capture import FeatureCapture, frozen
+from lightning_modules.learner.head import find_last_linear
 
 FOLDER = Path(__file__).parents[2] / "configs" / "paper"
 MILLIONS = {  # as published by the authors, for ImageNet by timm and torchvision

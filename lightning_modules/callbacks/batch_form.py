@@ -1,0 +1,51 @@
+"""The images and labels of a batch, in the forms that people's data loaders have."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+_IMAGE_KEYS = ("image", "images", "pixel_values", "x")
+_LABEL_KEYS = ("label", "labels", "target", "y")
+
+
+def images_and_labels(batch: Any) -> tuple[Tensor, Tensor]:
+    """Images and labels of a batch.
+
+    Raises:
+        ValueError: If it is neither `(images, labels, ...)` nor a dictionary with both.
+    """
+    if isinstance(batch, Mapping):
+        image, label = _key(batch, _IMAGE_KEYS), _key(batch, _LABEL_KEYS)
+        if image is not None and label is not None:
+            return batch[image], batch[label]
+        raise ValueError(
+            f"expected a batch with an image ({', '.join(_IMAGE_KEYS)}) and a label ({', '.join(_LABEL_KEYS)}), "
+            f"found the keys {', '.join(map(str, batch))}."
+        )
+    if isinstance(batch, Sequence) and len(batch) >= 2 and isinstance(batch[0], Tensor):
+        return batch[0], batch[1]
+    raise ValueError(f"expected batches (images, labels, ...) or dictionaries, found a {type(batch).__name__}.")
+
+
+def row_numbers(batch: Any) -> Tensor:
+    """The number of each image among all training images, the third part of a batch of `InfluenceDataModule`.
+
+    Raises:
+        ValueError: If the batch has none.
+    """
+    if isinstance(batch, Sequence) and len(batch) >= 3 and isinstance(batch[2], Tensor):
+        return batch[2]
+    raise ValueError(f"expected batches (images, labels, rows), found a {type(batch).__name__} of {len(batch)} parts.")
+
+
+def with_images_and_labels(batch: Any, images: Tensor, labels: Tensor) -> Any:
+    """A copy of the batch with other images and labels."""
+    if isinstance(batch, Mapping):
+        return {**batch, _key(batch, _IMAGE_KEYS): images, _key(batch, _LABEL_KEYS): labels}
+    rest = list(batch[2:])
+    return (images, labels, *rest) if isinstance(batch, tuple) else [images, labels, *rest]
+
+
+def _key(batch: Mapping[str, Any], known: Sequence[str]) -> str | None:
+    return next((key for key in known if key in batch), None)

@@ -1,0 +1,111 @@
+"""The head of a classifier: the linear layer that its output comes from."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.learner.feature_capture import input_of, uncompiled
+
+
+def find_last_linear(model: nn.Module, example_images: Tensor) -> nn.Linear:
+    """Find the linear layer whose output is the model's output.
+
+    The model is run once, in evaluation mode and without gradients. Its buffers, the mode of every
+    submodule and the random state are afterwards as they were, bit for bit.
+
+    Args:
+        model: The classifier.
+        example_images: A few images `[B, C, H, W]` on the model's device.
+
+    Returns:
+        The layer; its input are the features.
+
+    Raises:
+        ValueError: When the model does not end in a linear layer on flat features, with what to do.
+    """
+    calls: list[tuple[nn.Linear, Tensor, Tensor]] = []
+
+    def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
+        if isinstance(module, nn.Linear):
+            calls.append((module, input_of(args, kwargs), output.clone()))  # later layers may work in place
+
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    handles = [layer.register_forward_hook(record, with_kwargs=True) for layer in layers]
+    try:
+        with _untouched(model), uncompiled(), torch.no_grad():
+            logits = model(example_images)
+    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+        shape = tuple(example_images.shape)
+        raise ValueError(f"the model cannot take images of shape {shape}: {error}") from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise ValueError(f"the model must return logits [B, K], got {found}: wrap it so that it returns only them.")
+    for layer, features, result in reversed(calls):
+        if result.shape == logits.shape and torch.equal(result, logits):
+            return _checked(layer, features, logits)
+    raise ValueError(_why_none(logits, calls))
+
+
+def _checked(layer: nn.Linear, features: Tensor, logits: Tensor) -> nn.Linear:
+    """The layer, unless it has no bias or is a subclass that does something else than `features @ W.T + b`."""
+    if layer.bias is None:
+        raise ValueError(
+            f"the last layer, {layer}, has no bias, and the influence moves weights and bias together: "
+            "build the model with bias=True in its last layer."
+        )
+    if getattr(layer, "linear_in_features", False):
+        return layer  # a head type that says so itself, see `lightning_modules.classifier.heads`
+    expected = nn.functional.linear(features, layer.weight, layer.bias)
+    if not torch.allclose(expected, logits, rtol=1e-2, atol=1e-3 * float(logits.abs().max())):
+        raise ValueError(
+            f"the last layer, a {type(layer).__name__}, does not compute features @ weight.T + bias: "
+            "replace it by a plain torch.nn.Linear."
+        )
+    return layer
+
+
+def _why_none(logits: Tensor, calls: list[tuple[nn.Linear, Tensor, Tensor]]) -> str:
+    """Why no linear layer gave the logits, and what to do."""
+    if not calls:
+        return "no torch.nn.Linear ran in the model (a final convolution?): end it in pooling and one."
+    _, features, result = calls[-1]
+    ones = torch.ones_like(logits[:, 0])
+    if torch.allclose(logits.sum(dim=1), ones, atol=1e-4) and bool((logits >= 0).all()):
+        return "the model returns probabilities, expected logits: take its final softmax out."
+    if torch.allclose(logits.exp().sum(dim=1), ones, atol=1e-4):
+        return "the model returns log-probabilities, expected logits: take its final log_softmax out."
+    if features.ndim != 2:
+        found = f"the input of the last torch.nn.Linear has shape {tuple(features.shape)}, expected [B, D]"
+        return f"{found}: pool or flatten before it, not after."
+    return (
+        f"the model's output {tuple(logits.shape)} is not the output {tuple(result.shape)} of its last "
+        "torch.nn.Linear: take out what comes after it, or end the model in a torch.nn.Linear."
+    )
+
+
+@contextmanager
+def _untouched(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards buffers, modes and the random state are what they were."""
+    modules = list(model.modules())
+    modes = [module.training for module in modules]
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in modules
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+    gpus = {tensor.device for tensor in model.parameters() if tensor.is_cuda}
+    try:
+        with torch.random.fork_rng(devices=list(gpus)):
+            model.eval()
+            yield
+    finally:
+        for module, name, buffer, value in buffers:
+            setattr(module, name, buffer.copy_(value))
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode

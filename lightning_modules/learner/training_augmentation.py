@@ -1,0 +1,70 @@
+"""The augmentation of the batches that a classifier trains on: base policy, then policy."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from augnet import AugNet
+from augnet.baselines import Baseline, MixingBaseline
+from lightning_modules.learner.ranks import Ranks
+from lightning_modules.learner.targets import after_base, as_probabilities
+
+
+@dataclass
+class TrainingAugmentation:
+    """Base policy, then policy.
+
+    Attributes:
+        base: A fixed policy in front; None for none.
+        augnet: The policy; None for none.
+        probability: Share of the images, in [0, 1], that pass the policy; the others pass the base policy alone.
+        num_classes: K, for images that are mixed; None if no op and no base policy mixes.
+        ranks: Among which the batches are divided; the policy is drawn for the global batch.
+    """
+
+    base: Baseline | MixingBaseline | None
+    augnet: AugNet[Any, Any] | None
+    probability: float = 1.0
+    num_classes: int | None = None
+    ranks: Ranks = field(default_factory=Ranks)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed with each other, and labels become probabilities."""
+        return isinstance(self.base, MixingBaseline) or (self.augnet is not None and self.augnet.space.mixes)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Augment a batch.
+
+        Args:
+            images: `[B, C, H, W]` in [0, 1].
+            labels: `[B]` int64, or `[B, K]` probabilities.
+
+        Returns:
+            Images `[B, C, H, W]` in [0, 1]; the labels, as probabilities `[B, K]` if images were mixed.
+
+        Raises:
+            ValueError: If images are to be mixed and the number of classes is not known.
+        """
+        if self.mixes and self.num_classes is None:
+            raise ValueError("images are mixed and their labels become probabilities [B, K]: give num_classes.")
+        images, targets = after_base(self.base, images, labels, self.num_classes or 0)
+        if self.augnet is None or self.probability == 0:
+            return images, targets
+        if self.augnet.space.mixes:
+            targets = as_probabilities(targets, self.num_classes or 0)
+        draws = self.ranks.draw(self.augnet, images)
+        augmented: tuple[Tensor, Tensor] = self.augnet(images, targets, draws=draws)
+        return augmented if self.probability == 1 else self._chosen(augmented, (images, targets))
+
+    def _chosen(self, augmented: tuple[Tensor, Tensor], originals: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """The augmented ones of `probability` of the pairs of image and target, drawn one by one."""
+        chosen = torch.rand(len(augmented[0]), device=augmented[0].device) < self.probability
+
+        def merged(new: Tensor, old: Tensor) -> Tensor:
+            return torch.where(chosen.view(-1, *[1] * (new.ndim - 1)), new, old)
+
+        return merged(augmented[0], originals[0]), merged(augmented[1], originals[1])
