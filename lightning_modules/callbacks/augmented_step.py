@@ -24,9 +24,9 @@ class AugmentedStep:
         self.augmentation, self.trainer, self.module = augmentation, trainer, module
         self.original = module.training_step
         self.of_instance = vars(module).get("training_step")  # as torch.compile and spies set it
-        module.training_step = self  # type: ignore[method-assign]
+        module.training_step = self.run  # type: ignore[method-assign]
 
-    def __call__(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
+    def run(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """Augment the batch and run the module's own step."""
         images, labels = images_and_labels(batch)
         samples = self.augmentation.samples
@@ -45,8 +45,8 @@ class AugmentedStep:
 
     def remove(self) -> None:
         """Give the module its own step back."""
-        if vars(self.module).get("training_step") is not self:
+        if vars(self.module).get("training_step") != self.run:
             return
         del self.module.training_step
         if self.of_instance is not None:
-            self.module.training_step = self.of_instance
+            self.module.training_step = self.of_instance  # type: ignore[method-assign]

@@ -176,8 +176,8 @@ class LearnedAugmentation(pl.Callback):
         if augnet is not None and "policy" in self._resumed:
             augnet.load_state_dict(self._resumed["policy"])
 
-    def check(self, module: pl.LightningModule, data: Any) -> FeatureCapture:
-        """Find the head of the classifier, and check that a policy can be learned; change nothing else.
+    def check(self, module: pl.LightningModule, data: Any) -> None:
+        """Check that a policy can be learned, before training.
 
         Args:
             module: The module that is to be trained.
@@ -187,10 +187,14 @@ class LearnedAugmentation(pl.Callback):
             ValueError: If the module has no such classifier, it does not end in a linear layer, or the influence set
                 is empty, or not made of images and class numbers.
         """
-        images, labels = read_influence_set(self.influence, data, self.normalization)
+        self._find_head(module, read_influence_set(self.influence, data, self.normalization))
+
+    def _find_head(self, module: pl.LightningModule, influence_set: tuple[Tensor, Tensor]) -> FeatureCapture:
+        """The classifier with its head, once it fits the influence set and the policy."""
+        images, labels = influence_set
         network = _part(module, self.classifier)
         model = network if self.normalization.is_identity else nn.Sequential(self.normalization, network)
-        head = find_last_linear(model, images[:2].to(module.device))
+        head = find_last_linear(model, images[:2])
         check_labels(labels, head.out_features)
         warn_of_missing_classes(labels, head.out_features)
         if self.augnet is None and self.choice.needs_images:
@@ -205,8 +209,8 @@ class LearnedAugmentation(pl.Callback):
         self.normalization.to(pl_module.device)
         self.ranks = self.augmentation.ranks = Ranks.everyone(trainer.world_size)
         if self.uses_influence:
-            capture = self.check(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
             influence_set = self._influence_set(trainer, pl_module)
+            capture = self._find_head(pl_module, influence_set)
             if self.choice.learns:
                 self._begin_policy(trainer, pl_module, capture, influence_set)
             if self.sample_settings.any:

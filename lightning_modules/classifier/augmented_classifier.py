@@ -178,5 +178,7 @@ class AugmentedClassifier(Classifier):
         return self.loss_of(batch[0], batch[1])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Read checkpoints of version 0.1.0 too, which kept the state of the learner with the module."""
+        """Give the callback its state, so that `learned` is known without a trainer; read version 0.1.0 too."""
         modernize(checkpoint)
+        if (state := checkpoint.get("callbacks", {}).get(self.learned_augmentation.state_key)) is not None:
+            self.learned_augmentation.load_state_dict(state)

@@ -53,7 +53,8 @@ class AugmentedBatch:
     def joined(self, ranks: Ranks) -> "AugmentedBatch":
         """The rows of all ranks."""
         rows: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return AugmentedBatch(**{name: None if part is None else ranks.join(part) for name, part in rows.items()})
+        joined: dict[str, Any] = {name: None if part is None else ranks.join(part) for name, part in rows.items()}
+        return AugmentedBatch(**joined)
 
 
 class BatchAugmenter:

@@ -323,15 +323,16 @@ def test_checkpoint_is_plain_and_rebuilds_the_model(tmp_path: Path) -> None:
     model = toy_classifier(learner=settings, optimizer=sgd, label_smoothing=0.1, model_kwargs={"width": 7})
     fit(model).save_checkpoint(tmp_path / "model.ckpt")
     saved = torch.load(tmp_path / "model.ckpt", weights_only=True)
-    assert saved["policy_learner"]["updates"] == 2
+    assert saved["callbacks"]["LearnedAugmentation"]["learner"]["updates"] == 2
     loaded = AugmentedClassifier.load_from_checkpoint(tmp_path / "model.ckpt")
     assert same_weights(loaded, model)
     assert half_widths(loaded) == half_widths(model)
-    assert loaded.policy_training.settings == settings
+    assert loaded.learned_augmentation.settings == settings
     assert loaded.loss.label_smoothing == 0.1
     images = blobs(6, 1, 0)[0]
     assert torch.equal(loaded.eval()(images), model.eval()(images))
-    assert not any(parameter.requires_grad for parameter in loaded.augmentation.parameters())
+    assert loaded.augnet is not None
+    assert not any(parameter.requires_grad for parameter in loaded.augnet.parameters())
 
 
 @pytest.mark.parametrize("control", ["plain", "uniform"])

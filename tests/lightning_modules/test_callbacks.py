@@ -195,5 +195,6 @@ def test_pictures_draw_nothing_from_the_training() -> None:
     pictures = PolicyPictures()
     pictures.images, pictures.labels = ToyData().training[0][:4], ToyData().training[1][:4]
     state = torch.get_rng_state()
-    assert torch.equal(pictures._rows(module), pictures._rows(module))
+    assert module.learned is not None
+    assert torch.equal(pictures._rows(module.learned), pictures._rows(module.learned))
     assert torch.equal(torch.get_rng_state(), state)

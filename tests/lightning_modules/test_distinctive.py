@@ -126,17 +126,22 @@ def test_the_copy_can_be_dropped_or_merged() -> None:
     torch.testing.assert_close(twin(features), (own + other) / 2)
 
 
+def twin_of(model: Classifier) -> TwinLinear:
+    assert model.distinctive is not None
+    return model.distinctive.twin
+
+
 def test_features_are_caught_at_the_twin() -> None:
     model = classifier(distinctive="cosine").eval()
     head = find_last_linear(model.network, torch.rand(2, 1, 12, 12))
-    assert head is model.twin
+    assert head is twin_of(model)
     features, logits = FeatureCapture(model.network, head)(torch.rand(4, 1, 12, 12))
     torch.testing.assert_close(logits, features @ head.weight.T + head.bias)
 
 
 def test_off_by_default_and_the_target_keeps_its_weights() -> None:
     plain, twin = classifier(), classifier(distinctive="cosine")
-    assert plain.twin is None
+    assert plain.distinctive is None
     state = plain.network.state_dict()
     doubled = twin.network.state_dict()
     assert set(doubled) - set(state) == {"1.head.copy.weight", "1.head.copy.bias"}
@@ -149,8 +154,7 @@ def test_the_loss_is_cross_entropy_plus_the_weighted_penalty(beta: float) -> Non
     model.network.eval()  # without dropout
     model.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign]
     images, labels = blobs(8, 1, 0)
-    twin = model.twin
-    assert twin is not None
+    twin = twin_of(model)
     features, _ = FeatureCapture(model.network, twin)(images)
     losses = [F.cross_entropy(layer(features), labels) for layer in (twin, twin.copy)]
     expected = torch.stack(losses).mean() + beta * cosine_penalty(twin.weight, twin.copy.weight)
@@ -162,8 +166,7 @@ def test_the_penalty_keeps_the_layers_apart_in_training() -> None:
     for beta in (0.0, 1.0):
         model = classifier(distinctive="cosine", distinctive_weight=beta)
         toy_trainer(max_epochs=10, limit_val_batches=0).fit(model, datamodule=ToyData())
-        assert model.twin is not None
-        cosines[beta] = float(model.twin.penalty())
+        cosines[beta] = float(twin_of(model).penalty())
     assert cosines[1.0] < 0.5 * cosines[0.0]
 
 

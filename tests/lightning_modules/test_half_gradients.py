@@ -11,17 +11,17 @@ from toys import CLASSES, blobs
 
 from augnet import AugNet
 from lightning_modules.learner.feature_capture import FeatureCapture
-from lightning_modules.learner.half_gradients import gradients_through
+from lightning_modules.learner.objective import backward_through_images
 from lightning_modules.learner.policy_learner import PolicyLearner
 from lightning_modules.learner.settings import LearnerSettings
 
 
 def through_half(factor: float, dtype: torch.dtype) -> tuple[Tensor, float]:
     """The gradient at float32 inputs of `factor` times their mean, behind a conversion to float16; and the true one."""
-    inputs = torch.rand(500, requires_grad=True)
-    mean = (factor * inputs.half().float()).mean()
-    (gradient,) = gradients_through(dtype, mean, len(inputs), [inputs])
-    return gradient, factor / len(inputs)
+    images = torch.rand(500, requires_grad=True)
+    backward_through_images(factor * images.half().float(), dtype, [images])
+    assert images.grad is not None
+    return images.grad, factor / len(images)
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1.0, 1e7, 1e9])

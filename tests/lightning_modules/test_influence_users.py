@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from image_files import hashes
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.callbacks import Checkpoint, LambdaCallback
 from torch import Tensor
 from toys import ToyData, toy_classifier, toy_trainer
 
@@ -55,12 +55,12 @@ def test_no_image_steers_its_own_augmentation_and_every_image_trains() -> None:
             trained.update(batch[2].tolist())
             return super().training_step(batch, batch_idx)  # type: ignore[no-any-return]
 
-        def after_step(self, batch: Any) -> None:
-            super().after_step(batch)
-            seen.append((set(hashes(batch[0])), set(hashes(self.learner.influence.influence_set[0]))))
+    def watch(trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        seen.append((set(hashes(batch[0])), set(hashes(module.learner.influence.influence_set[0]))))
 
     module.__class__ = Watched
-    toy_trainer(max_epochs=5, limit_val_batches=0).fit(module, datamodule=data)
+    watching = LambdaCallback(on_train_batch_end=watch)
+    toy_trainer(max_epochs=5, limit_val_batches=0, callbacks=[watching]).fit(module, datamodule=data)
     assert module.learner is not None
     assert module.learner.updates == len(seen)
     assert all(batch.isdisjoint(held_out) for batch, held_out in seen)

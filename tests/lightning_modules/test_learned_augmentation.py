@@ -66,6 +66,11 @@ def learned(**arguments: Any) -> LearnedAugmentation:
     return LearnedAugmentation(**{**settings, **arguments})
 
 
+def described(callback: LearnedAugmentation) -> Any:
+    assert callback.augnet is not None
+    return callback.augnet.describe()
+
+
 def fit(module: pl.LightningModule, callback: LearnedAugmentation, folder: Path, **arguments: Any) -> pl.Trainer:
     trainer = toy_trainer(callbacks=[callback], default_root_dir=folder, **arguments)
     trainer.fit(module, ToyData())
@@ -76,9 +81,9 @@ def fit(module: pl.LightningModule, callback: LearnedAugmentation, folder: Path,
 def test_batches_are_augmented_and_the_policy_is_learned(kind: Callable[[], Plain], tmp_path: Path) -> None:
     pl.seed_everything(0, verbose=False)
     callback, module = learned(), kind()
-    before = callback.augnet.describe()
+    before = described(callback)
     trainer = fit(module, callback, tmp_path)
-    assert callback.augnet.describe() != before
+    assert described(callback) != before
     assert callback.learner is not None
     steps = 4 * (2 if kind is Manual else 1)
     assert trainer.global_step == steps
@@ -86,6 +91,7 @@ def test_batches_are_augmented_and_the_policy_is_learned(kind: Callable[[], Plai
     originals = ToyData().training[0].flatten(1)
     moved = torch.cat(module.seen).flatten(1)
     assert (torch.cdist(moved, originals).amin(dim=1) > 1e-3).float().mean() > 0.9
+    assert callback.learned is not None
     assert load_policy(tmp_path / "policy.json").describe() == callback.learned.describe()
     assert "training_step" not in vars(module)
 
@@ -94,7 +100,7 @@ def test_the_planted_shift_is_found(tmp_path: Path) -> None:
     pl.seed_everything(0, verbose=False)
     callback = learned(initial_range=0.2)
     fit(Plain(), callback, tmp_path, max_epochs=25)
-    widths = {name: float(facts["half_width"]) for name, facts in callback.augnet.describe().items()}
+    widths = {name: float(facts["half_width"]) for name, facts in described(callback).items()}
     assert widths["translate_y"] > 0.12  # from 0.08; true is 2.5 of 12 pixels
     assert widths["translate_y"] > 1.5 * widths["translate_x"]
 
@@ -151,7 +157,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
         trainer = toy_trainer(callbacks=[callback], default_root_dir=folder, max_epochs=epochs)
         trainer.fit(module, ToyData(), ckpt_path=resume)
         trainer.save_checkpoint(folder / "end.ckpt")
-        return callback.learner, callback.augnet.describe()
+        return callback.learner, described(callback)
 
     first, _ = state(tmp_path / "a", 1)
     resumed, _ = state(tmp_path / "b", 2, tmp_path / "a" / "end.ckpt")
@@ -198,8 +204,20 @@ def test_resuming_repeats_no_update_when_gradients_are_accumulated(batches: int,
     assert updates(2, tmp_path / "1.ckpt") == 8 // batches
 
 
-def test_ops_that_mix_images_are_refused_before_training(tmp_path: Path) -> None:
-    module = Plain()
-    with pytest.raises(ValueError, match="mixup"):
-        fit(module, learned(ops=["mixup", "translate_x"]), tmp_path)
-    assert module.seen == []
+@pytest.mark.parametrize("arguments", [{"ops": ["mixup", "translate_x"]}, {"base_policy": "cutmix"}])
+def test_labels_of_mixed_images_are_probabilities(arguments: dict[str, Any], tmp_path: Path) -> None:
+    targets: list[Tensor] = []
+
+    class Watching(Plain):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            targets.append(batch[1])
+            return super().training_step(batch, batch_idx)
+
+    callback = learned(**arguments)
+    fit(Watching(), callback, tmp_path)
+    assert callback.learner is not None
+    assert callback.learner.updates == 4
+    found = torch.cat(targets)
+    assert found.shape == (96, CLASSES)
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(96))
+    assert (found.amax(dim=1) < 0.99).float().mean() > 0.2

@@ -367,14 +367,10 @@ def test_fresh_state_can_be_restored() -> None:
         ("tol", math.nan, "learner.tol must be a positive number, found nan"),
         ("clip", math.inf, "learner.clip must be a positive number, found inf"),
         ("radius", 0.0, "learner.radius must be a positive number, found 0.0"),
-        ("budget", -0.2, "learner.budget must be a positive number, found -0.2"),
-        ("identity", -1.0, "learner.identity must be at least 0, found -1.0"),
-        ("label", math.nan, "learner.label must be at least 0, found nan"),
         ("freeze", -0.1, "learner.freeze must be at least 0, found -0.1"),
         ("until", 0.0, r"learner.until is a share of the run in \(0, 1\], found 0.0"),
         ("ema", 1.0, r"learner.ema must lie in \[0, 1\), found 1.0"),
         ("kl", -0.1, r"learner.kl must be at least 0, found -0\.1"),
-        ("estimator", "reinforce", "learner.estimator must be one of score_function, straight_through, found 'reinf"),
     ],
 )
 def test_settings_that_make_no_sense(field: str, value: float, message: str) -> None:

@@ -7,22 +7,20 @@ import pytest
 import torch
 from learner_cases import (
     BATCH,
-    INFLUENCE_SET,
     influence_by_double_backward,
     make,
     oracle_network,
     train_with,
 )
 from torch import Tensor
-from toys import OPS, ToyNet, blobs
+from toys import OPS, blobs
 
 from augnet import AugNet, MixturePolicy, TransformSpace
-from augnet.classic import classic_space
-from lightning_modules.learner.feature_capture import FeatureCapture, frozen
+from augnet.batch import Batch
+from lightning_modules.learner.feature_capture import frozen
 from lightning_modules.learner.policy_choice import PolicyName
 from lightning_modules.learner.policy_learner import PolicyLearner
-from lightning_modules.learner.ranks import draw
-from lightning_modules.learner.settings import Corruption, Estimator, LearnerSettings
+from lightning_modules.learner.settings import Corruption, LearnerSettings
 
 
 def gradients(learner: PolicyLearner) -> list[Tensor]:
@@ -52,8 +50,9 @@ def test_score_function_gradient_is_that_of_the_formula(kl: float) -> None:
     generator = torch.Generator()
     generator.set_state(learner.generator.get_state())
     oracle = copy.deepcopy(learner.augnet.policy).requires_grad_(True)
-    draw = oracle.draw(images, generator)
-    augmented = learner.augnet.space.apply(images, draw.magnitudes.detach(), generator=generator)
+    numbers, noise = copy.deepcopy(learner.augnet).draw(images, generator)
+    magnitudes, choices = oracle.choose(images, numbers)
+    augmented = learner.augnet.space.apply_to(Batch(images), magnitudes.detach(), noise).images
 
     update = learner.update(images, labels)
 
@@ -62,7 +61,7 @@ def test_score_function_gradient_is_that_of_the_formula(kl: float) -> None:
     torch.testing.assert_close(update.influence, influence, rtol=1e-8, atol=1e-12)
     cost = 0.7 * torch.tanh(influence / influence.square().mean().sqrt() / 0.7)
     others = (cost.sum() - cost) / (len(cost) - 1)
-    log_probs = torch.stack([oracle.probabilities().flatten()[row].log().sum() for row in draw.choices])
+    log_probs = torch.stack([oracle.probabilities().flatten()[row].log().sum() for row in choices])
     flat = oracle.probabilities()
     divergence = (flat * (flat / oracle.prior()).log()).sum()
     value = ((cost - others) * log_probs).mean() + kl * divergence
@@ -71,10 +70,9 @@ def test_score_function_gradient_is_that_of_the_formula(kl: float) -> None:
         assert theirs.abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("estimator", ["score_function", "straight_through"])
 @pytest.mark.parametrize("policy", ["intervals", "mixture", "conditional", "class_conditional", "field"])
-def test_flipped_is_the_opposite_for_every_policy(policy: PolicyName, estimator: Estimator) -> None:
-    first, second = (make(c, policy=policy, estimator=estimator, kl=0.0) for c in ("none", "flipped"))
+def test_flipped_is_the_opposite_for_every_policy(policy: PolicyName) -> None:
+    first, second = (make(c, policy=policy, kl=0.0) for c in ("none", "flipped"))
     first.update(*BATCH)
     second.update(*BATCH)
     assert any(gradient.abs().max() > 0 for gradient in gradients(first))
@@ -179,14 +177,6 @@ def test_the_gradient_of_a_field_network_is_that_of_the_formula(corruption: Corr
         torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-12)
 
 
-def test_straight_through_needs_the_gradient_of_the_images() -> None:
-    net = AugNet(classic_space(), MixturePolicy.trivial_augment())
-    model = ToyNet()
-    settings = LearnerSettings(estimator="straight_through")
-    with pytest.raises(ValueError, match=r"straight_through needs the gradient of the images.*take score_function"):
-        PolicyLearner(net, FeatureCapture(model, model.head), INFLUENCE_SET, settings)
-
-
 @pytest.mark.parametrize("policy", ["ranges", "intervals", "mixture", "conditional", "class_conditional", "field"])
 def test_the_default_settings_are_for_every_policy(policy: PolicyName) -> None:
     learner = make(policy=policy, sparsity=LearnerSettings().sparsity, radius=LearnerSettings().radius)
@@ -252,31 +242,34 @@ def test_the_probe_is_for_the_learner_alone(policy: PolicyName) -> None:
     """It learns from wider ranges; what is trained on, measured and shown to the guard are the ranges as they are."""
     learner = make(policy=policy, probe=0.5, ops={"brightness": 0.4})
     learner.augnet.policy.theta.fill_(-20.0)  # closed
+    seen: list[Tensor] = []
+    learner.capture.model.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach()))
     state = learner.generator.get_state()
     with frozen(learner.capture.model):
-        seen = learner.views.see(*BATCH, checks=True)
+        batch, _ = learner.augmenter.forward(*BATCH, checks=True)
+    originals, augmented, trained = seen
     learner.generator.set_state(state)
-    draws = draw(learner.augnet, BATCH[0], learner.ranks, learner.generator)
-    assert torch.equal(seen.trained, learner.augnet(*BATCH, draws=draws)[0])
-    torch.testing.assert_close(seen.trained, BATCH[0], rtol=0, atol=1e-6)
+    draws = learner.ranks.draw(learner.augnet, BATCH[0], learner.generator)
+    assert torch.equal(trained, learner.augnet(*BATCH, draws=draws)[0])
+    torch.testing.assert_close(trained, BATCH[0], rtol=0, atol=1e-6)
     with learner.augnet.policy.widened(0.5):
-        assert torch.equal(seen.augmented, learner.augnet(*BATCH, draws=draws)[0])
-    assert 0.05 < (seen.augmented - seen.originals).abs().max() <= 0.2 + 1e-6
-    assert seen.original is not None
-    assert seen.trained_logits is not None
-    torch.testing.assert_close(seen.trained_logits, seen.original[1], rtol=0, atol=1e-4)
+        assert torch.equal(augmented, learner.augnet(*BATCH, draws=draws)[0])
+    assert 0.05 < (augmented - originals).abs().max() <= 0.2 + 1e-6
+    assert batch.original_logits is not None
+    assert batch.trained_logits is not None
+    torch.testing.assert_close(batch.trained_logits, batch.original_logits, rtol=0, atol=1e-4)
     assert learner.update(*BATCH).pixel_change < 1e-6
     torch.testing.assert_close(learner.augnet(*BATCH, draws=draws)[0], BATCH[0], rtol=0, atol=0.01)
 
 
-def test_what_is_seen_by_a_probe_does_not_raise_the_guard() -> None:
+def test_probed_images_do_not_raise_the_guard() -> None:
     """Images that the probe shifts out of sight are not recognised; none of them is trained on."""
     augnet = AugNet.from_ops({"translate_x": 1.0, "translate_y": 1.0}, 0.01).requires_grad_(False)
     learner = train_with(augnet, "none", 0, 100, probe=0.9, radius=None, sparsity=1.0)
     images, labels = blobs(192, 0, 0)
     with frozen(learner.capture.model):
-        seen = learner.views.see(images, labels, checks=True)
-    probed = (seen.logits.argmax(dim=1) == labels).float().mean()
+        batch, _ = learner.augmenter.forward(images, labels, checks=True)
+    probed = (batch.logits.argmax(dim=1) == labels).float().mean()
     assert probed < 0.6
     assert learner.retention > 0.95
     assert learner.guard.rollbacks == 0

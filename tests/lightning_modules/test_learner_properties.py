@@ -52,10 +52,8 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
     policy = draw(st.sampled_from(POLICIES))
     channels = draw(st.sampled_from({"trivial_augment_mixture": [3], "field": [1, 3]}.get(policy, [1, 2, 3, 4])))
     smallest = 2 if policy == "field" else 1
-    estimators = ["score_function"] if policy == "trivial_augment_mixture" else ["score_function", "straight_through"]
     return {
         "policy": policy,
-        "estimator": draw(st.sampled_from(estimators)),
         "shape": (draw(st.integers(1, 9)), channels, draw(st.integers(smallest, 13)), draw(st.integers(smallest, 13))),
         "classes": draw(st.integers(2, 5)),
         "dtype": draw(st.sampled_from([torch.float32, torch.float64, AUTOCAST])),
@@ -87,7 +85,7 @@ def learner_of(case: dict[str, Any]) -> PolicyLearner:
         augnet.to(dtype).requires_grad_(False),
         FeatureCapture(model, model.head),
         influence_set,
-        LearnerSettings(estimator=case["estimator"], refresh=2, hessian_rows=16),
+        LearnerSettings(refresh=2, hessian_rows=16),
         forward_context=context,
         seed=case["seed"],
     )

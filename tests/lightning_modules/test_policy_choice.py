@@ -27,7 +27,6 @@ from lightning_modules.callbacks import PolicyPictures, PolicyWriter
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.commands.cli import main
 from lightning_modules.learner.policy_choice import PolicyName
-from lightning_modules.learner.settings import LearnerSettings
 from lightning_modules.monitoring.run_summary import ArmResult, print_summary
 
 NAMES: tuple[PolicyName, ...] = get_args(PolicyName)
@@ -170,16 +169,6 @@ def test_labels_reach_the_policy() -> None:
 def test_arguments_that_make_no_sense(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         toy_classifier(**arguments)
-
-
-def test_straight_through_over_trivial_augment_is_refused_before_training() -> None:
-    settings = LearnerSettings(estimator="straight_through", interval=1, warmup=0)
-    model = classifier("trivial_augment_mixture", learner=settings)
-    with pytest.raises(ValueError, match="straight_through needs the gradient of the images"):
-        model.check_data(ToyData(channels=3))
-    with pytest.raises(ValueError, match="straight_through needs the gradient of the images"):
-        fit(model)
-    assert model.global_step == 0
 
 
 @pytest.mark.parametrize(

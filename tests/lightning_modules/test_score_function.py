@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from augnet import MixturePolicy, TransformSpace
-from lightning_modules.learner.score_function import score_function
+from lightning_modules.learner.objective import score_function
 
 SPACE = TransformSpace({"rotation": 30.0, "scale": 0.7})
 

@@ -35,7 +35,7 @@ def staged(learner: Any, steps: int, **settings: Any) -> list[PolicyUpdate]:
 def test_one_solve_from_unaugmented_images_that_autograd_confirms() -> None:
     learner = make(double=True, refresh=0, hessian_rows=48, damping=0.05, tol=1e-10, max_iterations=2000)
     double = [(images.double(), labels) for images, labels in batches()]
-    solution = learner.prime(iter(double))
+    solution = learner.solve_once(iter(double))
     model = copy.deepcopy(network(learner)).eval()
     capture = FeatureCapture(model, model.head)
     with torch.no_grad():
@@ -146,7 +146,7 @@ def test_the_classifier_trains_as_plain_does_until_the_policy_is_learned() -> No
     assert trained[0].learner is not None
     assert trained[0].learner.updates == 4
     assert trained[0].learner.finished
-    assert trained[0].staged_strengths.keys() == {9, 10, 11, 12}
+    assert trained[0].learned_augmentation.staged_strengths.keys() == {9, 10, 11, 12}
     assert trained[0].last_update is not None
 
 
@@ -195,7 +195,8 @@ def test_mixed_labels_go_with_their_images() -> None:
 
 def test_learning_ends_at_a_share_of_the_run() -> None:
     module = toy_classifier()
-    module.policy_training.settings = replace(module.policy_training.settings, until=0.5)
+    callback = module.learned_augmentation
+    callback.settings = replace(callback.settings, until=0.5)
     toy_trainer(max_epochs=4).fit(module, ToyData())  # 16 steps
     assert module.learner is not None
     assert module.learner.updates == 8

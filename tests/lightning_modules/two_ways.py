@@ -82,11 +82,10 @@ class Way:
 
     @property
     def augnet(self) -> AugNet[Any, Any]:
-        if self.callback is not None:
-            return self.callback.augnet
-        assert isinstance(self.module, AugmentedClassifier)
-        assert self.module.augnet is not None
-        return self.module.augnet
+        owner: Any = self.callback or self.module
+        assert owner.augnet is not None
+        augnet: AugNet[Any, Any] = owner.augnet
+        return augnet
 
     @property
     def learner(self) -> PolicyLearner:
