@@ -19,7 +19,7 @@ from lightning_modules.callbacks.batch_form import images_and_labels, row_number
 from lightning_modules.callbacks.influence_images import Source, placed, read_influence_set
 from lightning_modules.callbacks.normalization import Normalization
 from lightning_modules.callbacks.policy_stage import learn_after_training
-from lightning_modules.data.base import InfluenceDataModule
+from lightning_modules.data.influence_data_module import InfluenceDataModule
 from lightning_modules.learner.checks import check_choice, check_labels, validate_images, warn_of_missing_classes
 from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.guard import GuardSettings

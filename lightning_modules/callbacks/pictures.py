@@ -10,6 +10,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from augnet import AugNet
+from augnet.ops.renamed import current_names
 from lightning_modules.callbacks.batch_form import images_and_labels
 from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation
 from lightning_modules.monitoring.plots import as_pixels, augmentation_grid, plot_ranges, save_figure
@@ -104,5 +105,9 @@ class PolicyPictures(pl.Callback):
         return {"history": self.history, "images": self.images, "labels": self.labels}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        self.history, self.images, self.labels = (state_dict[name] for name in ("history", "images", "labels"))
+        """Restore the state that `state_dict` returned, also in version 0.1.0, some of whose ops had other names."""
+        self.images, self.labels = state_dict["images"], state_dict["labels"]
+        self.history = {
+            step: dict(zip(current_names(shares), shares.values(), strict=True))
+            for step, shares in state_dict["history"].items()
+        }

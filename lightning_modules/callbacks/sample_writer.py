@@ -9,7 +9,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from augnet.atomic_file import write_atomically
 from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation
-from lightning_modules.data.base import InfluenceDataModule
+from lightning_modules.data.influence_data_module import InfluenceDataModule
 from lightning_modules.learner.sample_weights import SampleWeights
 
 

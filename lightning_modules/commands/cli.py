@@ -57,6 +57,18 @@ class AugfluenceCLI(LightningCLI):
         else:
             super().parse_arguments(parser, with_new_names(args))
 
+    def _parse_ckpt_path(self) -> None:
+        """Take the model's settings from a checkpoint, also from one of version 0.1.0."""
+        command = self.config.get("subcommand")
+        path = command and self.config[command].get("ckpt_path")
+        if not path or not Path(path).is_file():
+            return
+        hparams = torch.load(path, weights_only=True, map_location="cpu").get("hyper_parameters", {})
+        hparams = {name: value for name, value in hparams.items() if not name.startswith("_")}
+        if hparams:
+            hparams = with_new_names({"model": hparams})
+            self.config = self.parser.parse_object({command: hparams}, self.config)
+
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         """Add the arguments of the called command only, which is slow; of all commands if none is called first."""
         if self._called in (None, subcommand):

@@ -1,7 +1,7 @@
-"""Settings of 0.1.0 that have another name now, in configurations and on the command line.
+"""Settings of 0.1.0 that have another name now, or none, in configurations and on the command line.
 
-Their old names are accepted with a DeprecationWarning. A setting is named by its dotted path; `init_args`, and the
-command in front, are not part of it.
+Old names are accepted with a DeprecationWarning, and settings that were removed are left out where they had no effect.
+A setting is named by its dotted path; `init_args`, and the command in front, are not part of it.
 """
 
 import re
@@ -12,8 +12,12 @@ from typing import Any
 from jsonargparse import Namespace, get_loader, set_loader
 from yaml import YAMLError
 
+from lightning_modules.learner.settings import without_removed
+
 RENAMED = {"data.influence_set": "data.influence_source"}
 """Old path of each renamed setting, and its new one, which differs in the last part."""
+
+_LEARNER = ("model", "learner")
 
 RENAMED_MODE = "yaml_with_old_names"
 """Mode of a jsonargparse parser that reads configurations with old names, once this module is imported."""
@@ -47,6 +51,8 @@ def _renamed(value: Any, path: tuple[str, ...]) -> Any:
     if not isinstance(value, Mapping):
         return value
     renamed = {}
+    if tuple(part for part in path if part != "init_args")[-2:] == _LEARNER:
+        value = without_removed(value)
     for name, field in value.items():
         new = _new_name(path, str(name))
         if new != name and new in value:

@@ -12,10 +12,9 @@ from toys import OPS, ToyData, ToyNet, toy_classifier, toy_trainer
 
 from augnet import AugNet
 from lightning_modules.callbacks import LearnedAugmentation
-from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.data import InfluenceDataModule
-from lightning_modules.data.influence_data_module import Splits
 from lightning_modules.data.labelled_images import LabelledImages
+from lightning_modules.data.splits import Splits
 from lightning_modules.data.store import MemoryStore
 from lightning_modules.learner.policy_learner import PolicyLearner
 from lightning_modules.learner.settings import LearnerSettings
