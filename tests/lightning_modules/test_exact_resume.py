@@ -70,9 +70,10 @@ def same(first: Any, second: Any, where: str = "") -> None:
 
 def end_of(folder: Path) -> dict[str, Any]:
     checkpoint: dict[str, Any] = torch.load(folder / "every" / "last.ckpt", weights_only=True)
-    kept = {key: checkpoint[key] for key in ("state_dict", "optimizer_states", "lr_schedulers", "policy_learner")}
-    (random_states,) = [state for name, state in checkpoint["callbacks"].items() if "ExactResume" in name]
-    return {**kept, "random": random_states, "step": checkpoint["global_step"]}
+    kept = {key: checkpoint[key] for key in ("state_dict", "optimizer_states", "lr_schedulers")}
+    states = {name: checkpoint["callbacks"][name] for name in ("ExactResume", "LearnedAugmentation")}
+    assert states["LearnedAugmentation"]["learner"]["updates"] > 0
+    return {**kept, **states, "step": checkpoint["global_step"]}
 
 
 @pytest.mark.slow
