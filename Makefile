@@ -1,14 +1,22 @@
 # Every target sets up its own environment; nothing is needed but Python 3.11 or newer and make.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := -m pytest -n 2 --dist worksteal
+test test-fast test-lowest: export OMP_NUM_THREADS = 1
 
-.PHONY: train test check docs format bench-ihvp clean
+.PHONY: train test test-fast test-lowest check docs format bench-ihvp clean
 
 train: .venv/installed  ## the main job: digits, about two minutes
 	$(BIN)/python train.py fit --config configs/digits.yaml
 
-test: .venv/installed  ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+test-fast: .venv/installed  ## units and properties: all tests not marked slow, under 90 seconds on two cores
+	$(BIN)/python $(PYTEST) -m "not slow"
+
+test: .venv/installed  ## all tests, under 8 minutes on two cores
+	$(BIN)/python $(PYTEST)
+
+test-lowest: .venv-lowest/installed  ## the fast tests with the lowest versions that pyproject.toml allows
+	.venv-lowest/bin/python $(PYTEST) -m "not slow" -W default --ignore=tests/augnet/test_export_onnx.py
 
 check: .venv/installed docs  ## lint, format, types, import rules, documentation
 	$(BIN)/ruff check .
@@ -26,12 +34,20 @@ format: .venv/installed
 bench-ihvp: .venv-bench/installed  ## inverse-Hessian-vector products beside other libraries, about an hour
 	.venv-bench/bin/python -m benchmarks.ihvp
 
-.venv-bench/installed: pyproject.toml
+.venv-bench/installed: pyproject.toml setup.py
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --editable '.[bench]'
 	@touch $@
 
-.venv/installed: pyproject.toml
+# Finds in .venv what tests/lowest.txt does not name: torch would be gigabytes more.
+.venv-lowest/installed: .venv/installed tests/lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> "$$(.venv-lowest/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/newest.pth"
+	.venv-lowest/bin/python -m pip install --quiet --requirement tests/lowest.txt
+	@touch $@
+
+.venv/installed: pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "augfluence needs Python 3.11 or newer; found: $$($(PYTHON) --version). Say PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
@@ -40,4 +56,4 @@ bench-ihvp: .venv-bench/installed  ## inverse-Hessian-vector products beside oth
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-bench site .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-bench .venv-lowest site .pytest_cache .mypy_cache .ruff_cache

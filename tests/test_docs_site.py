@@ -18,6 +18,7 @@ from mkdocs.exceptions import PluginError
 import augfluence
 from docs.hooks import listing, section, table
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 NOT_LOADED = {"canonical", "next", "prev"}  # of links

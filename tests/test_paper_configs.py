@@ -3,6 +3,7 @@
 import re
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from lightning_modules.commands.emulated_precision import bf16_is_emulated
 
 FOLDER = Path(__file__).parents[1] / "configs" / "paper"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
+LARGE = ("pyramidnet272_shakedrop", "shakeshake26_2x96d", "wrn28_10")  # on CIFAR-10 and CIFAR-100
+TRAINED = [config for config in CONFIGS if config.stem not in {f"cifar10_{name}" for name in LARGE}]
 FIGURES = {  # as quoted by the re-implementation, JohnR31N/IF-AugNet, configs/paper_targets.yaml
     "cifar10_resnet56": "5.2 % test error",
     "cifar10_resnet56_10percent": "17.7 % test error",
@@ -92,8 +95,9 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
-def test_every_experiment_runs(
+@pytest.mark.slow
+@pytest.mark.parametrize("config", TRAINED, ids=lambda path: path.stem)
+def test_every_network_runs(
     config: Path, stand_ins: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -118,6 +122,34 @@ def test_every_experiment_runs(
     assert isinstance(policy.policy, FieldPolicy)
     assert all(bool(value.isfinite().all()) for value in policy.state_dict().values())
     policy(torch.rand(2, *cli.datamodule.splits.influence[0][0].shape))
+
+
+def test_the_other_experiments_are_trained_ones_on_other_data() -> None:
+    """Large networks are trained on CIFAR-100; CIFAR-10 changes the fields it changes for the small one, alike."""
+    fields, others = fields_of("cifar10_resnet56"), set(CONFIGS) - set(TRAINED)
+    of_data = changed(fields, fields_of("cifar100_resnet56")) - {"run.name"}
+    assert {config.stem for config in others} == {f"cifar10_{name}" for name in LARGE}
+    for name in LARGE:
+        found, twin = fields_of(f"cifar10_{name}"), fields_of(f"cifar100_{name}")
+        assert changed(found, twin) - {"run.name"} == of_data
+        assert {key: found[key] for key in of_data} == {key: fields[key] for key in of_data}
+
+
+def fields_of(name: str) -> dict[str, Any]:
+    """All fields of a file by their dotted names."""
+
+    def flat(part: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+        for key, value in part.items():
+            if isinstance(value, dict):
+                yield from flat(value, f"{prefix}{key}.")
+            else:
+                yield prefix + key, value
+
+    return dict(flat(settings(FOLDER / f"{name}.yaml")))
+
+
+def changed(first: dict[str, Any], second: dict[str, Any]) -> set[str]:
+    return {key for key in first.keys() | second.keys() if first.get(key) != second.get(key)}
 
 
 def test_every_experiment_of_the_paper_has_a_file() -> None:

@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[AugfluenceCLI, Path]:
     folder = tmp_path_factory.mktemp("staged")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["train.py"])
-        cli = main(["fit", *arguments(folder, *STAGED, "--run.compare=[plain, flipped]")])
+        cli = main(["fit", *arguments(folder, *STAGED, "--run.compare=[plain, flipped]", "--run.wandb=offline")])
     return cli, folder / "digits"
 
 
@@ -75,9 +75,21 @@ def test_a_retrained_classifier_is_resumed_with_its_policy(run: tuple[Augfluence
 
 
 def test_without_a_test_split_the_fresh_classifier_is_trained_all_the_same(tmp_path: Path) -> None:
-    main(["fit", *arguments(tmp_path, *STAGED, "--run.test=false")])
+    main(["fit", *arguments(tmp_path, *STAGED, "--run.test=false", "--run.wandb=offline")])
     assert (tmp_path / "digits" / "retrained" / "checkpoints" / "last.ckpt").is_file()
     assert not (tmp_path / "digits" / "summary.json").exists()
+    check_wandb_runs(tmp_path / "digits")
+
+
+def test_each_classifier_has_a_wandb_run_of_its_own(run: tuple[AugfluenceCLI, Path]) -> None:
+    check_wandb_runs(run[1])
+
+
+def check_wandb_runs(folder: Path) -> None:
+    """One for the stage that learned, one for the classifier that was trained with what it learned, none left open."""
+    assert wandb.run is None
+    for each in (folder, folder / "retrained"):
+        assert len(list(each.glob("wandb/offline-run-*"))) == 1
 
 
 def test_pretraining_without_fields_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,11 +98,3 @@ def test_pretraining_without_fields_is_one_line(tmp_path: Path, capsys: pytest.C
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith("error: staged.pretrain is for policy field, found range: set it to 0.")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("test", ["true", "false"])
-def test_each_classifier_has_a_wandb_run_of_its_own(test: str, tmp_path: Path) -> None:
-    main(["fit", *arguments(tmp_path, *STAGED, f"--run.test={test}", "--run.wandb=offline")])
-    assert wandb.run is None
-    for folder in (tmp_path / "digits", tmp_path / "digits" / "retrained"):
-        assert len(list(folder.glob("wandb/offline-run-*"))) == 1

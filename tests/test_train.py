@@ -121,7 +121,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["train.py"])
         patch.chdir(folder)
-        arguments = digits("--run.compare=[plain]", "--model.learner.warmup=10", folder=folder, epochs=2)
+        more = ("--run.compare=[plain]", "--run.wandb=offline", "--model.learner.warmup=10")
+        arguments = digits(*more, folder=folder, epochs=2)
         main(["fit", *arguments, "--trainer.log_every_n_steps=1"])
     return folder / "digits"
 
@@ -135,10 +136,13 @@ def test_files_of_a_run(run: Path) -> None:
     assert {path.name for path in run.iterdir()} - {"predictions.csv"} == RUN_FILES | PICTURES | {
         "summary.json",
         "plain",
+        "wandb",
     }
-    assert {path.name for path in (run / "plain").iterdir()} == {"checkpoints", "hparams.yaml", "metrics.csv"}
+    assert {path.name for path in (run / "plain").iterdir()} == {"checkpoints", "hparams.yaml", "metrics.csv", "wandb"}
     for folder in (run, run / "plain"):
         assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
+        (logged,) = folder.glob("wandb/offline-run-*/*.wandb")
+        assert logged.stat().st_size > 1000
     policy = load_policy(run / "policy.json")
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert torch.equal(policy.policy.theta, checkpoint["policy_learner"]["average"]["policy"]["theta"])
@@ -207,7 +211,15 @@ def test_predict_reads_the_checkpoint(run: Path, workplace: Path) -> None:
 
 
 def test_saved_configuration_repeats_the_run(run: Path, workplace: Path) -> None:
-    cli = main(["fit", f"--config={run / 'config.yaml'}", f"--run.folder={workplace}", "--run.compare=[]"])
+    cli = main(
+        [
+            "fit",
+            f"--config={run / 'config.yaml'}",
+            f"--run.folder={workplace}",
+            "--run.compare=[]",
+            "--run.wandb=disabled",
+        ]
+    )
     first, second = (json.loads((folder / "summary.json").read_text()) for folder in (run, workplace / "digits"))
     assert second["test_accuracy"]["learned"] == first["test_accuracy"]["learned"]
     assert second["ranges"] == first["ranges"]
@@ -306,6 +318,7 @@ def test_traceback_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
         main(["fit", *digits("--model.ops=[rotatoin]")])
 
 
+@pytest.mark.slow
 def test_the_script_itself(workplace: Path) -> None:
     command = [sys.executable, str(ROOT / "train.py"), "fit", *digits("--model.ops=[rotatoin]")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=workplace, timeout=300, check=False)
@@ -337,13 +350,6 @@ def test_the_policy_finds_the_rotation(workplace: Path, capsys: pytest.CaptureFi
     table = capsys.readouterr().out
     assert f"{100 * summary['test_accuracy']['learned']:.1f} %" in table
     assert "rotation" in table
-
-
-def test_offline_wandb_run_of_each_arm(workplace: Path) -> None:
-    main(["fit", *digits("--run.wandb=offline", "--run.compare=[plain]", folder=workplace)])
-    for folder in (workplace / "digits", workplace / "digits" / "plain"):
-        (logged,) = folder.glob("wandb/offline-run-*/*.wandb")
-        assert logged.stat().st_size > 1000
 
 
 def test_comparison_needs_the_test_split(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:

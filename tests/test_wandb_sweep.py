@@ -102,6 +102,7 @@ def test_every_knob_says_what_it_does_to_cost_and_quality() -> None:
         assert "Cost:" in comment, block
 
 
+@pytest.mark.slow
 def test_a_combination_runs_as_the_agent_would_call_it(tmp_path: Path) -> None:
     """With a shorter training, and what it reports kept on this machine."""
     small = ["--trainer.max_epochs=1", "--data.image_size=8", "--run.wandb=offline", f"--run.folder={tmp_path}"]
