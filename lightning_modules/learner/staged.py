@@ -4,8 +4,9 @@
     2. Solve for S once, from its features of unaugmented images; learn the policy against it.     (this file)
     3. Train a fresh classifier with the base policy followed by the learned one.
 
-Lee, Park, Pham and Yoo, CVPR 2020. Learning rate, warm-up and cosine are those of the one stable re-implementation
-[SECOND]; the literal settings (0.01, 10,000 steps, no warm-up, no term that holds the policy) collapsed there.
+Lee, Park, Pham and Yoo, CVPR 2020; docs/method.md, "Costs". Learning rate, warm-up and cosine are those of a public
+re-implementation of the paper that trained stably; the literal settings (0.01, 10,000 steps, no warm-up, no further
+term of the cost) collapsed there.
 """
 
 import math
@@ -36,7 +37,8 @@ class StagedSettings:
     Args:
         steps: Updates of the policy against the trained classifier.
         pretrain: Steps of adversarial pretraining of a field network's decoder before that, towards what the base
-            policy makes; 0 for none. The paper's is 2,000 for CIFAR [SECOND].
+            policy makes; 0 for none. 2,000 for CIFAR in a public
+            re-implementation of the paper.
     """
 
     steps: int = 1000
