@@ -37,8 +37,7 @@ class StagedSettings:
     Args:
         steps: Updates of the policy against the trained classifier.
         pretrain: Steps of adversarial pretraining of a field network's decoder before that, towards what the base
-            policy makes; 0 for none. 2,000 for CIFAR in a public
-            re-implementation of the paper.
+            policy makes; 0 for none. A public re-implementation of the paper takes 2,000 for CIFAR.
     """
 
     steps: int = 1000
