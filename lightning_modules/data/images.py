@@ -92,15 +92,15 @@ class ImageDataModule(InfluenceDataModule):
         train = opened["train"]
         labels, names = train.labels()
         image_format = probe_format(train.images(), self._side, train.where)
-        tables = self._cut(opened, labels, names)
-        stores = {split: self._store(tables[split], image_format) for split in ("train", "validation")}
+        tables, limit = self._cut(opened, labels, names), self._memory_limit
+        stores = {split: _stored(tables[split], image_format, limit) for split in ("train", "validation")}
         influence = FileStore(tables["influence"].images(), image_format, tables["influence"].where)
         if self._influence_path is not None:
             # Hashing reads the test images, but no test label.
-            check_no_overlap(influence, stores | {"test": self._store(tables["test"], image_format)})
+            check_no_overlap(influence, stores | {"test": _stored(tables["test"], image_format, limit)})
         stores["influence"] = influence.decoded()
 
-        load_test = partial(self._load_test, tables["test"], image_format, names)
+        load_test = partial(_load_test, tables["test"], image_format, names, self._test_size, self.seed, limit)
         loaded = {split: _labelled(tables[split], store, names) for split, store in stores.items()}
         deployment = self._influence_path is not None
         return Splits(**loaded, load_test=load_test, class_names=names, deployment=deployment)
@@ -132,15 +132,24 @@ class ImageDataModule(InfluenceDataModule):
             tables[split] = tables[split].at_most(size, field, names, self.seed)
         return tables
 
-    def _load_test(self, table: ImageTable, image_format: ImageFormat, names: tuple[str, ...]) -> LabelledImages:
-        if self._test_size is not None:
-            table = table.at_most(self._test_size, "test_size", names, self.seed)
-        return _labelled(table, self._store(table, image_format), names)
 
-    def _store(self, table: ImageTable, image_format: ImageFormat) -> ImageStore:
-        """Return the images in memory if they fit, otherwise decoded on the fly."""
-        files = FileStore(table.images(), image_format, table.where)
-        return files.decoded() if files.fits(self._memory_limit) else files
+def _load_test(
+    table: ImageTable, image_format: ImageFormat, names: tuple[str, ...], size: int | None, seed: int, memory_limit: int
+) -> LabelledImages:
+    """Load the test split, or `size` images of it.
+
+    A function and no method: a reference to the data module would close a cycle, and worker processes of a loader that
+    is freed by the garbage collector take five seconds to end.
+    """
+    if size is not None:
+        table = table.at_most(size, "test_size", names, seed)
+    return _labelled(table, _stored(table, image_format, memory_limit), names)
+
+
+def _stored(table: ImageTable, image_format: ImageFormat, memory_limit: int) -> ImageStore:
+    """Return the images in memory if they fit, otherwise decoded on the fly."""
+    files = FileStore(table.images(), image_format, table.where)
+    return files.decoded() if files.fits(memory_limit) else files
 
 
 def _labelled(table: ImageTable, store: ImageStore, names: tuple[str, ...]) -> LabelledImages:
