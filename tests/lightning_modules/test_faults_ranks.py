@@ -1,4 +1,4 @@
-"""Two gloo processes, of which one dies or is asked to stop: the run ends at once, and says why and how to go on."""
+"""Two gloo processes, of which one dies or is asked to stop: the run ends at once, and tells why and how to resume."""
 
 import json
 import os
@@ -18,14 +18,18 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 pytestmark = pytest.mark.slow
 
 
-def finished(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """What a run printed; all its processes must have ended soon after the first one did."""
-    printed = process.communicate(timeout=300)
+def started(folder: Path, *callback: str, launcher: tuple[str, ...] = (sys.executable,)) -> subprocess.Popen[str]:
+    return start(*tiny(folder, *TWO, *callback), launcher=launcher, start_new_session=True)
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Return code and error output of a run; all its processes must have ended soon after the first one."""
+    _, message = process.communicate(timeout=300)
     for _ in range(100):
         try:
             os.killpg(process.pid, 0)
         except ProcessLookupError:
-            return printed
+            return process.returncode, message
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGKILL)
     raise AssertionError("a process of the run is still there")
@@ -35,42 +39,46 @@ def last(run: Path) -> Path:
     return run / "checkpoints" / "last.ckpt"
 
 
-@pytest.mark.parametrize(
-    ("rank", "launcher", "code"),
-    [(1, (sys.executable,), 1), (0, (sys.executable,), -signal.SIGKILL), (1, TORCHRUN, 1)],
-    ids=["second", "first", "torchrun"],
-)
-def test_a_process_that_is_killed_ends_the_run(rank: int, launcher: tuple[str, ...], code: int, tmp_path: Path) -> None:
-    killer = with_callback("KillAt", step=STEPS + 5, rank=rank)
-    process = start(*tiny(tmp_path, *TWO, *killer), launcher=launcher, start_new_session=True)
-    _, message = finished(process)
-    assert process.returncode == code
+def check_killed(message: str, folder: Path, other: int) -> None:
+    """The process that is left names the reason once, and the checkpoint of the first epoch is there."""
     (line,) = [line for line in message.splitlines() if line.startswith("error: ")]
-    assert line.startswith(f"error: Another process of this run has ended, and process {1 - rank} cannot go on")
-    assert [path.name for path in tmp_path.iterdir()] == ["digits"]
-    assert steps_of(last(tmp_path / "digits")) == STEPS
-    if launcher != TORCHRUN:
-        assert "Traceback" not in message
-    if rank == 1 and launcher != TORCHRUN:
-        resume_as_told(message, tmp_path)
+    assert line.startswith(f"error: Another process of this run has ended, and process {other} cannot go on")
+    assert [path.name for path in folder.iterdir()] == ["digits"]
+    assert steps_of(last(folder / "digits")) == STEPS
+
+
+def test_a_process_that_is_killed_or_asked_to_stop_ends_the_run(tmp_path: Path) -> None:
+    """All at a time, two processes each: they wait for one another most of the time."""
+    folders = [tmp_path / name for name in ("second", "first", "torchrun", "signal")]
+    kills = [with_callback("KillAt", step=STEPS + 5, rank=rank) for rank in (1, 0, 1)]
+    stop = with_callback("SignalAt", step=STEPS + 5, rank=1, number=int(signal.SIGTERM))
+    runs = [
+        started(folders[0], *kills[0]),
+        started(folders[1], *kills[1]),
+        started(folders[2], *kills[2], launcher=TORCHRUN),
+        started(folders[3], *stop),
+    ]
+    second, first, torchrun, stopped = (finished(run) for run in runs)
+    assert [code for code, _ in (second, first, torchrun)] == [1, -signal.SIGKILL, 1]
+    for (_, message), folder, other in zip((second, first, torchrun), folders, (0, 1, 0), strict=False):
+        check_killed(message, folder, other)
+    assert "Traceback" not in second[1] + first[1]  # torchrun prints one of its own
+
+    code, message = stopped
+    assert code == 143, message
+    assert "Traceback" not in message
+    assert message.count("Interrupted by SIGTERM") == 1
+    assert steps_of(last(folders[3] / "digits")) == STEPS + 6  # both at the same step
+
+    resume_as_told(second[1], folders[0])
 
 
 def resume_as_told(message: str, folder: Path) -> None:
     """The command in the message, with two processes again, takes the run to its end; here also to a control."""
     process = start(*command_in(message), "--trainer.callbacks=[]", "--run.compare=[plain]", start_new_session=True)
-    _, message = finished(process)
-    assert process.returncode == 0, message
+    code, message = finished(process)
+    assert code == 0, message
     assert sorted(path.name for path in folder.iterdir()) == ["digits", "digits-2"]
     assert steps_of(last(folder / "digits-2")) == 2 * STEPS
     assert {path.name for path in (folder / "digits-2").iterdir() if path.is_dir()} == {"checkpoints", "plain"}
     assert {"learned", "plain"} == set(json.loads((folder / "digits-2" / "summary.json").read_text())["seconds_by_arm"])
-
-
-def test_a_signal_to_one_process_stops_both_at_the_same_step(tmp_path: Path) -> None:
-    killer = with_callback("SignalAt", step=STEPS + 5, rank=1, number=int(signal.SIGTERM))
-    process = start(*tiny(tmp_path, *TWO, *killer), start_new_session=True)
-    _, message = finished(process)
-    assert process.returncode == 143, message
-    assert "Traceback" not in message
-    assert message.count("Interrupted by SIGTERM") == 1
-    assert steps_of(last(tmp_path / "digits")) == STEPS + 6

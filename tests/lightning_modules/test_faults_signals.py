@@ -60,34 +60,6 @@ def end_of(checkpoint: Path) -> dict[str, Any]:
 # The process
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", CODES)
-def test_the_process_stops_cleanly(number: signal.Signals, tmp_path: Path) -> None:
-    killer = with_callback("SignalAt", step=9, number=int(number))
-    process = start(*tiny(tmp_path, "--run.compare=[plain]", *killer))
-    output, message = process.communicate(timeout=300)
-    assert process.returncode == CODES[number]
-    assert "Traceback" not in message
-    assert f"Interrupted by {number.name}. The latest checkpoint is intact: " in message
-    run = tmp_path / "digits"
-    assert steps_of(run / "checkpoints" / "last.ckpt") == 10  # the step under way was finished
-    assert not was_tested(run)
-    assert {"summary.json", "plain"}.isdisjoint(path.name for path in run.iterdir())
-    assert "Test accuracy" not in output
-
-
-@pytest.mark.slow
-def test_ctrl_c_while_the_libraries_load(tmp_path: Path) -> None:
-    process = start(*tiny(tmp_path))
-    loaded = Path(f"/proc/{process.pid}/maps")
-    while "libtorch" not in loaded.read_text():
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=300) == ("", "")
-    assert process.returncode == -signal.SIGINT
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """An image folder of noise."""
@@ -97,20 +69,45 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_a_terminal_reaches_the_workers_of_the_loader_too(tmp_path: Path, photos: Path) -> None:
-    """They ignore it, and the main process ends them."""
-    killer = with_callback("SignalAt", step=3, group="true")
+def test_the_process_stops_cleanly(tmp_path: Path, photos: Path) -> None:
+    """One gets SIGTERM; one SIGINT with the workers of its loader, as from a terminal: they ignore it, and are ended.
+
+    A third gets SIGINT while its libraries load.
+    """
     data = [f"--data.path={photos}", "--data.memory_limit=0", "--data.num_workers=2", "--run.name=digits"]
     sizes = ["--data.influence_size=8", "--data.val_size=4", "--data.batch_size=8", "--run.wandb=offline"]
-    network = ["--model.model=lightning_modules.classifier.models.SmallConvNet"]
-    arguments = tiny(tmp_path, *data, *sizes, *network, *killer, config="cifar10")
-    process = start(*arguments, start_new_session=True)
-    _, message = process.communicate(timeout=300)
-    assert process.returncode == 130, message
-    assert "Interrupted by SIGINT" in message
-    assert steps_of(tmp_path / "digits" / "checkpoints" / "last.ckpt") == 4
+    network = ["--model.model=lightning_modules.classifier.models.SmallConvNet", "--run.compare=[plain]"]
+    group = with_callback("SignalAt", step=3, group="true")
+    terminal = start(
+        *tiny(tmp_path / "terminal", *data, *sizes, *network, *group, config="cifar10"), start_new_session=True
+    )
+    kill = with_callback("SignalAt", step=9, number=int(signal.SIGTERM))
+    alone = start(*tiny(tmp_path / "alone", "--run.compare=[plain]", *kill))
+    early = start(*tiny(tmp_path / "early"))
+
+    loaded = Path(f"/proc/{early.pid}/maps")
+    while "libtorch" not in loaded.read_text():
+        time.sleep(0.01)
+    early.send_signal(signal.SIGINT)
+    assert early.communicate(timeout=300) == ("", "")
+    assert early.returncode == -signal.SIGINT
+    assert not (tmp_path / "early").exists()
+
+    for process, number, name, steps in (
+        (alone, signal.SIGTERM, "alone", 10),  # the step under way was finished
+        (terminal, signal.SIGINT, "terminal", 4),
+    ):
+        output, message = process.communicate(timeout=300)
+        assert process.returncode == CODES[number], message
+        assert "Traceback" not in message
+        assert f"Interrupted by {number.name}. The latest checkpoint is intact: " in message
+        run = tmp_path / name / "digits"
+        assert steps_of(run / "checkpoints" / "last.ckpt") == steps
+        assert not was_tested(run)
+        assert {"summary.json", "plain"}.isdisjoint(path.name for path in run.iterdir())
+        assert "Test accuracy" not in output
     with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)  # nobody of them is left
+        os.killpg(terminal.pid, 0)  # no worker is left
 
 
 # The checkpoint
