@@ -22,8 +22,8 @@ MILLIONS = {  # as published by the authors, for ImageNet by timm and torchvisio
     "imagenet_resnet200": 64.7,
     "mnist_1percent": 0.391,  # ours: 9 (32 + 32 64 + 64 128 + 128 256) + 2 (32 + 64 + 128 + 256) + 10 257
 }
-Case = tuple[str, nn.Module]
 STOCHASTIC = ("cifar10_wrn28_10", "cifar10_shakeshake26_2x96d", "cifar10_pyramidnet272_shakedrop")
+FAST = ("cifar10_resnet56", "mnist_1percent")
 
 
 def shape_of(name: str) -> tuple[int, int, int]:
@@ -37,13 +37,22 @@ def images_for(name: str, count: int, dtype: torch.dtype = torch.float32) -> Ten
     return torch.rand(count, channels, side, side, generator=generator, dtype=torch.float64).to(dtype)
 
 
-@pytest.fixture(scope="module", params=MILLIONS)
-def case(request: pytest.FixtureRequest) -> Case:
-    """The network of a configuration, with the batch statistics of a few images, as if it had seen some training.
+@pytest.mark.parametrize(
+    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in MILLIONS]
+)
+def test_network_of_the_paper(name: str) -> None:
+    """All that is asked of a network, on one that is built once: the largest takes seconds to build."""
+    network = build(name)
+    check_size(name, network)
+    check_evaluation(name, network)
+    check_training(name, network)
+    check_gradient_of_every_weight(name, network)
+    check_gradient_of_images(name, network)
+    check_bfloat16_and_channels_last(name, network)
 
-    All tests of one network come before those of the next: all of them together are a gigabyte.
-    """
-    name: str = request.param
+
+def build(name: str) -> nn.Module:
+    """The network of a configuration, with the batch statistics of a few images, as if it had seen some training."""
     model = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())["model"]
     channels, _, num_classes = shape_of(name)
     torch.manual_seed(0)
@@ -55,51 +64,41 @@ def case(request: pytest.FixtureRequest) -> Case:
                 nn.init.ones_(module.weight)  # timm starts the branches at zero
     with torch.no_grad():
         network.train()(images_for(name, 4))
-    return name, network
+    return network
 
 
 def tensors(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
-def assert_unchanged(network: nn.Module, before: dict[str, Tensor]) -> None:
+def check_unchanged(network: nn.Module, before: dict[str, Tensor]) -> None:
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
-def test_size_is_the_published_one(case: Case) -> None:
+def check_size(name: str, network: nn.Module) -> None:
     """To one per cent: Han et al. state 26.0 million for PyramidNet, pytorchcv's has 26.2."""
-    name, network = case
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     assert millions == pytest.approx(MILLIONS[name], rel=0.01)
 
 
-def test_it_ends_in_a_linear_layer_with_a_bias(case: Case) -> None:
-    name, network = case
-    images = images_for(name, 4)
+def check_evaluation(name: str, network: nn.Module) -> None:
+    """It ends in a linear layer with a bias, draws nothing, and repeats itself."""
+    images, state, before = images_for(name, 2), torch.get_rng_state(), tensors(network)
     head = find_last_linear(network.eval(), images)
     assert type(head) is nn.Linear
     assert head.bias is not None
     with torch.no_grad():
         features, logits = FeatureCapture(network, head)(images)
-        assert logits.shape == (4, shape_of(name)[2])
+        assert logits.shape == (2, shape_of(name)[2])
         torch.testing.assert_close(features @ head.weight.T + head.bias, logits, rtol=1e-4, atol=1e-4)
-
-
-def test_evaluation_draws_nothing_and_repeats_itself(case: Case) -> None:
-    name, network = case
-    images, state, before = images_for(name, 4), torch.get_rng_state(), tensors(network)
-    network.eval()
-    with torch.no_grad():
-        first, second = network(images), network(images)
-    assert torch.equal(first, second)
+        assert torch.equal(network(images), logits)
     assert torch.equal(torch.get_rng_state(), state)
-    assert_unchanged(network, before)
+    check_unchanged(network, before)
 
 
-def test_training_draws_where_it_should(case: Case) -> None:
-    """With fixed batch statistics, so that nothing else changes."""
-    name, network = case
-    images = images_for(name, 4)
+def check_training(name: str, network: nn.Module) -> None:
+    """It draws where it should; with fixed batch statistics, so that nothing else changes."""
+    images = images_for(name, 2)
     network.train()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -109,8 +108,7 @@ def test_training_draws_where_it_should(case: Case) -> None:
     assert torch.equal(first, second) == (name not in STOCHASTIC)
 
 
-def test_every_weight_has_a_gradient(case: Case) -> None:
-    name, network = case
+def check_gradient_of_every_weight(name: str, network: nn.Module) -> None:
     images = images_for(name, 4)
     network.train().zero_grad()
     nn.functional.cross_entropy(network(images), torch.arange(4)).backward()
@@ -121,9 +119,11 @@ def test_every_weight_has_a_gradient(case: Case) -> None:
     network.zero_grad()
 
 
-def test_frozen_the_images_get_the_gradient_and_nothing_else(case: Case) -> None:
-    """As the learner asks for it; against a difference quotient in float64."""
-    name, network = case
+def check_gradient_of_images(name: str, network: nn.Module) -> None:
+    """The frozen network, as the learner asks for it: the images get the gradient and nothing else does.
+
+    Against a difference quotient in float64.
+    """
     network.double()
     images = images_for(name, 1, torch.float64).requires_grad_()
     before, state = tensors(network), torch.get_rng_state()
@@ -145,14 +145,13 @@ def test_frozen_the_images_get_the_gradient_and_nothing_else(case: Case) -> None
     assert float(quotient) != 0
     assert float((gradient * direction).sum()) == pytest.approx(float(quotient), rel=1e-3)
     assert all(parameter.grad is None for parameter in network.parameters())
-    assert_unchanged(network, before)
+    check_unchanged(network, before)
     assert torch.equal(torch.get_rng_state(), state)
     network.float()
 
 
-def test_bfloat16_and_channels_last(case: Case) -> None:
+def check_bfloat16_and_channels_last(name: str, network: nn.Module) -> None:
     """The configurations train this way: forward and backward, in both modes."""
-    name, network = case
     network.float().to(memory_format=torch.channels_last)
     images = images_for(name, 1)
     if name == "cifar10_wrn28_10":  # takes images of any size, and where bfloat16 is emulated it is the slowest
