@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def logged_keys(folder: Path) -> set[str]:
     return {key for key in summary_of(folder)["summary"] if not key.startswith("_")}
 
 
+@cache  # reading a run takes a second; it is read when it has ended
 def _inspect(folder: Path, *options: str) -> str:
     (run,) = folder.glob("wandb/offline-run-*")
     command = [sys.executable, "-m", "wandb", "leet", "inspect", *options, str(run)]

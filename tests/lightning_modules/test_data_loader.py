@@ -51,6 +51,8 @@ def trainer(**arguments: Any) -> pl.Trainer:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        limit_val_batches=0,
+        log_every_n_steps=1,
         **arguments,
     )
 
