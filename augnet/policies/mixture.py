@@ -18,18 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from augnet.classic import classic_space
-from augnet.ops.base import uniform_noise
 from augnet.policies.base import Description, Policy, rounded
 from augnet.space import TransformSpace
 from augnet.strengths import StrengthTable, space_table, trivial_augment_table
 
 
-class Draw(NamedTuple):
+class MixtureSample(NamedTuple):
     """A draw of a mixture.
 
     Attributes:
-        magnitudes: `[B, P]`; where gradients are on, they carry the straight-through gradient to the policy.
-        choices: `[B, N]` int64: the N choices of each image, `op * levels + level`.
+        magnitudes: `[B, P]`, without gradient.
+        choices: `[B, N]` int64, the N choices of each image, `op * levels + level`.
     """
 
     magnitudes: Tensor
@@ -39,9 +38,7 @@ class Draw(NamedTuple):
 class MixturePolicy(Policy):
     """One or two ops per image from a learned categorical distribution over (op, strength level).
 
-    It is learned either by the score function (`log_prob` of the choices drawn, no gradient through the image) or
-    straight-through: the magnitudes carry the gradient that they would have if the one-hot choice were the vector of
-    probabilities, which is biased but has less variance.
+    It is learned by the score function, from the `log_prob` of the drawn choices; the magnitudes carry no gradient.
 
     Args:
         table: The ops and strengths to choose from.
@@ -120,11 +117,8 @@ class MixturePolicy(Policy):
         """Return magnitudes `[B, P]`, see `choose`; labels are not used."""
         return self.choose(images, numbers).magnitudes
 
-    def draw(self, images: Tensor, generator: torch.Generator | None = None) -> Draw:
-        """Draw ops and strengths, one row per image; `None` is the default generator of the images' device."""
-        return self.choose(images, uniform_noise(self.numbers_per_image)(images, generator))
-
-    def choose(self, images: Tensor, numbers: Tensor) -> Draw:
+    @torch.no_grad()
+    def choose(self, images: Tensor, numbers: Tensor) -> MixtureSample:
         """Choose ops and strengths for each image from given random numbers.
 
         Args:
@@ -132,27 +126,17 @@ class MixturePolicy(Policy):
             numbers: `[B, U]`, uniform in [0, 1).
         """
         probabilities = self.probabilities().flatten()
-        count = images.shape[0], self.ops_per_image
-        precise = torch.promote_types(probabilities.dtype, torch.float32)
-        total = probabilities.detach().to(precise).cumsum(dim=0)
-        place, within, sign = numbers.to(total).view(count[0], 3, self.ops_per_image).unbind(dim=1)
-        choices = (place[..., None] * total[-1] >= total).sum(dim=-1).clamp(max=len(total) - 1)  # [B, N]
-        rows = self._rows(images, within, sign)  # [B, N, O * L, P]
-        chosen = rows.gather(2, choices[..., None, None].expand(*count, 1, rows.shape[-1]))[:, :, 0]
-        if torch.is_grad_enabled() and probabilities.requires_grad:
-            mean = torch.einsum("c,bncp->bnp", probabilities, rows)
-            chosen = chosen + (mean - mean.detach())
-        if self.ops_per_image == 2:
-            first, second = (choices // self.levels).unbind(dim=1)
-            chosen = torch.stack([chosen[:, 0], chosen[:, 1] * (first != second)[:, None]], dim=1)
-        return Draw(chosen.sum(dim=1), choices)
-
-    def _rows(self, images: Tensor, within: Tensor, sign: Tensor) -> Tensor:
-        """Return the row of each choice, `[B, N, O * L, P]`, for numbers `[B, N]` of strength in a level and sign."""
+        total = probabilities.to(torch.promote_types(probabilities.dtype, torch.float32)).cumsum(dim=0)
+        place, within, sign = numbers.to(total).view(numbers.shape[0], 3, self.ops_per_image).unbind(dim=1)
+        choices = (place[..., None] * total[-1] >= total).sum(dim=-1).clamp(max=len(total) - 1)
+        op, level = choices // self.levels, choices % self.levels
+        size = self.edges.diff()[level]
+        strength = self.edges[level] + (within * size).long().minimum(size - 1)
         table = self.table.rows(*images.shape[-2:]).to(self.op_logits)  # [O, 2, S, P]
-        strengths = self.edges[:-1] + (within[..., None] * self.edges.diff()).long().clamp(max=self.edges.diff() - 1)
-        rows = table.transpose(0, 1)[(sign < 0.5).long()[..., None], :, strengths]  # [B, N, L, O, P]
-        return rows.transpose(2, 3).flatten(2, 3)
+        magnitudes = table[op, (sign < 0.5).long(), strength]  # [B, N, P]
+        if self.ops_per_image == 2:
+            magnitudes[:, 1] *= (op[:, 0] != op[:, 1])[:, None]
+        return MixtureSample(magnitudes.sum(dim=1), choices)
 
     @torch.no_grad()
     def describe(self, space: TransformSpace) -> Description:

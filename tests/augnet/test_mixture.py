@@ -8,6 +8,7 @@ from torch import Tensor
 
 from augnet import AugNet, MixturePolicy, TransformSpace
 from augnet.classic import classic_space
+from augnet.policies.mixture import MixtureSample
 
 SPACE = TransformSpace({"rotation": 30.0, "scale": 0.7, "grayscale": 0.5})
 IMAGES = torch.zeros(6, 3, 12, 16)
@@ -29,6 +30,10 @@ def mixture(seed: int | None = 0, space: TransformSpace = SPACE, **settings: Any
 def many(count: int) -> Tensor:
     """Images of which only the number and size matter, without their memory."""
     return torch.zeros(()).expand(count, 3, 12, 16)
+
+
+def draw(policy: MixturePolicy, images: Tensor, source: torch.Generator) -> MixtureSample:
+    return policy.choose(images, torch.rand(len(images), policy.numbers_per_image, generator=source))
 
 
 def ops_of(policy: MixturePolicy, magnitudes: Tensor) -> Tensor:
@@ -65,7 +70,7 @@ def test_log_prob_of_every_draw_adds_up_to_one(ops_per_image: int) -> None:
 def test_draws_come_as_often_as_they_should(ops_per_image: int) -> None:
     policy, count = mixture(ops_per_image=ops_per_image), 40_000
     with torch.no_grad():
-        choices = policy.draw(many(count), generator(1)).choices
+        choices = draw(policy, many(count), generator(1)).choices
         expected = policy.probabilities().flatten()
     found = torch.bincount(choices.flatten(), minlength=12) / choices.numel()
     deviation = (expected * (1 - expected) / choices.numel()).sqrt()
@@ -78,7 +83,7 @@ def test_draws_come_as_often_as_they_should(ops_per_image: int) -> None:
 
 def test_magnitudes_are_those_of_the_choices() -> None:
     policy = mixture(ops_per_image=1)
-    magnitudes, choices = policy.draw(many(2000), generator())
+    magnitudes, choices = draw(policy, many(2000), generator())
     rows = policy.table.rows(12, 16)
     for magnitude, choice in zip(magnitudes.detach(), choices[:, 0], strict=True):
         op, level = divmod(int(choice), 3)
@@ -102,7 +107,7 @@ def test_strengths_within_a_level_and_signs_are_uniform() -> None:
 
 def test_two_ops_are_both_done_and_the_same_one_only_once() -> None:
     policy = mixture(ops_per_image=2)
-    magnitudes, choices = policy.draw(many(4000), generator())
+    magnitudes, choices = draw(policy, many(4000), generator())
     ops = choices // 3
     same = ops[:, 0] == ops[:, 1]
     assert same.any()
@@ -144,46 +149,17 @@ def test_the_floor_keeps_every_choice_alive() -> None:
         policy.level_logits[:, 0] = 1000.0
     probabilities = policy.probabilities()
     torch.testing.assert_close(probabilities.amin(dim=0), 0.1 * policy.prior()[0])
-    choices = policy.draw(many(20_000), generator()).choices
+    choices = draw(policy, many(20_000), generator()).choices
     assert len(choices.unique()) == 12
     gradient = torch.autograd.grad(policy.log_prob(choices).sum() + policy.kl(), list(policy.parameters()))
     assert all(part.isfinite().all() for part in gradient)
-
-
-# Gradients
-
-
-def test_straight_through_is_the_gradient_of_the_expected_row() -> None:
-    """For a linear cost it is exact: the mean over many draws is the derivative of the expectation."""
-    policy = mixture(None, levels=2, strengths=5).double()
-    for parameter in policy.parameters():
-        torch.nn.init.normal_(parameter, generator=generator())
-    weights = torch.tensor([0.03, 0.5, 5.0], dtype=torch.float64)
-    magnitudes = policy.sample(many(100_000), None, generator())
-    found = torch.autograd.grad((magnitudes @ weights).mean(), list(policy.parameters()))
-    share = policy.probabilities().flatten()
-    rows = policy.table.rows(12, 16).double()
-    within = torch.stack([rows[:, :, :3].mean(dim=(1, 2)), rows[:, :, 3:].mean(dim=(1, 2))], dim=1)  # signs cancel
-    expected = torch.autograd.grad((share * (within @ weights).flatten()).sum(), list(policy.parameters()))
-    for mine, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=0.05, atol=3e-3)
-        assert theirs.abs().max() > 0.02
-
-
-def test_straight_through_does_not_change_the_draw() -> None:
-    policy = mixture(ops_per_image=2)
-    with torch.no_grad():
-        plain = policy.sample(IMAGES, None, generator())
-    carrying = policy.sample(IMAGES, None, generator())
-    assert carrying.requires_grad
-    assert torch.equal(carrying, plain)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_other_types(dtype: torch.dtype) -> None:
     policy = mixture().to(dtype)
     assert policy.sample(IMAGES, None, generator()).dtype == dtype
-    assert torch.equal(policy.draw(IMAGES, generator()).choices, mixture().draw(IMAGES, generator()).choices)
+    assert torch.equal(draw(policy, IMAGES, generator()).choices, draw(mixture(), IMAGES, generator()).choices)
 
 
 # The rest
@@ -193,6 +169,7 @@ def test_the_generator_alone_decides_the_draw() -> None:
     policy = mixture(ops_per_image=2)
     state = torch.get_rng_state()
     first, same, other = (policy.sample(many(50), None, generator(seed)) for seed in (0, 0, 1))
+    assert not first.requires_grad  # the score function needs none
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
@@ -210,7 +187,7 @@ def test_description() -> None:
     assert facts["probability"] == pytest.approx(0.9 * 0.75 + 0.1 * 0.5, abs=1e-6)
     assert sum(facts["probabilities"]) == pytest.approx(facts["probability"], abs=1e-5)
     draws = policy.sample(many(40_000), None, generator()).detach().abs()
-    choices = policy.draw(many(40_000), generator()).choices[:, 0]
+    choices = draw(policy, many(40_000), generator()).choices[:, 0]
     assert facts["strength"] == pytest.approx(draws[choices >= 3].mean().item(), abs=0.1)
     assert policy.shares(SPACE) == {name: value["probability"] for name, value in described.items()}
     assert described["identity"]["strength"] == 0

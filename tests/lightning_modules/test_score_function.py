@@ -18,6 +18,12 @@ def mixture() -> MixturePolicy:
     return policy
 
 
+def draw(policy: MixturePolicy, count: int, generator: torch.Generator) -> Tensor:
+    """Choices `[count, N]` for images of 4 x 4 pixels."""
+    numbers = torch.rand(count, policy.numbers_per_image, generator=generator)
+    return policy.choose(torch.zeros(count, 1, 4, 4), numbers).choices
+
+
 def gradient(policy: MixturePolicy, value: Tensor) -> Tensor:
     return torch.cat([part.flatten() for part in torch.autograd.grad(value, list(policy.parameters()))])
 
@@ -39,7 +45,7 @@ def test_its_expectation_over_all_batches_is_the_exact_gradient(batch: int) -> N
 
 def test_the_baseline_takes_away_what_all_costs_share() -> None:
     policy = mixture()
-    choices = policy.draw(torch.zeros(8, 1, 4, 4), torch.Generator().manual_seed(0)).choices
+    choices = draw(policy, 8, torch.Generator().manual_seed(0))
     costs = torch.linspace(-1, 1, 8, dtype=torch.float64)
     first, second = (gradient(policy, score_function(policy.log_prob(choices), costs + add)) for add in (0.0, 100.0))
     torch.testing.assert_close(first, second, rtol=1e-9, atol=1e-12)
@@ -60,7 +66,7 @@ def test_the_best_op_of_a_bandit_is_found() -> None:
     costs = torch.zeros(5, 3)
     costs[1, 2] = -1.0
     for _ in range(100):
-        choices = policy.draw(torch.zeros(32, 1, 4, 4), generator).choices
+        choices = draw(policy, 32, generator)
         noisy = costs.flatten()[choices[:, 0]] + torch.randn(32, generator=generator)
         optimizer.zero_grad()
         (score_function(policy.log_prob(choices), noisy) + 0.05 * policy.kl()).backward()
