@@ -11,7 +11,6 @@ from types import CodeType, ModuleType
 
 MOVED = {
     "augmented_classifier": "classifier.augmented_classifier",
-    "classifier": "classifier.classifier",
     "cli": "commands.cli",
     "dashboard": "commands.dashboard",
     "data.checks": "learner.checks",
@@ -30,7 +29,8 @@ MOVED = {
     "targets": "learner.targets",
     "trainer": "commands.trainer",
 }
-"""Old and new path of each module, under `lightning_modules`. The package `learner` has the names of the old module."""
+"""Old and new path of each module, under `lightning_modules`. The packages `learner` and `classifier` have the names
+of the old modules."""
 
 
 class MovedModules(MetaPathFinder):

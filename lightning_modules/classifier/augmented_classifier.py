@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from augnet import AugNet
 from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation, Schedule
 from lightning_modules.classifier.classifier import Classifier
-from lightning_modules.classifier.old_checkpoints import modernize
+from lightning_modules.classifier.old_checkpoints import modernize, modernized_file
 from lightning_modules.learner.guard import GuardSettings
 from lightning_modules.learner.policy_choice import Control, PolicyName
 from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
@@ -80,7 +81,7 @@ class AugmentedClassifier(Classifier):
         control: Control = "none",
         **kwargs: Any,
     ) -> None:
-        learner = LearnerSettings.from_dict(learner) if isinstance(learner, dict) else learner  # of a checkpoint
+        learner = LearnerSettings(**learner) if isinstance(learner, dict) else learner  # of a checkpoint
         guard = GuardSettings(**guard) if isinstance(guard, dict) else guard
         staged = StagedSettings(**staged) if isinstance(staged, dict) else staged
         samples = SampleSettings(**samples) if isinstance(samples, dict) else samples
@@ -157,8 +158,8 @@ class AugmentedClassifier(Classifier):
             self.learned_augmentation.check(self, data)
 
     def configure_callbacks(self) -> list[Callback]:
-        """Install the learned augmentation."""
-        return [self.learned_augmentation]
+        """Install the learned augmentation for training; a trainer keeps it, and may train another module later."""
+        return [self.learned_augmentation] if self.trainer.state.fn == TrainerFn.FITTING else []
 
     @torch.no_grad()
     def augment(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,6 +177,13 @@ class AugmentedClassifier(Classifier):
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """Classify a batch and return its loss; `LearnedAugmentation` has augmented the batch."""
         return self.loss_of(batch[0], batch[1])
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
+        """Build the classifier that a checkpoint holds, also one of version 0.1.0; see `LightningModule`."""
+        if isinstance(checkpoint_path, str | Path) and Path(checkpoint_path).is_file():
+            checkpoint_path = modernized_file(Path(checkpoint_path), kwargs.get("weights_only"))
+        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Give the callback its state, so that `learned` is known without a trainer; read version 0.1.0 too."""

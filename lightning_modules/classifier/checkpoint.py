@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from lightning_modules.classifier.classifier import Classifier
+from lightning_modules.classifier.old_checkpoints import modernize
 
 
 def load_checkpoint(
@@ -35,6 +36,7 @@ def load_checkpoint(
         raise ValueError(f"{path} is no checkpoint of a run, or a damaged one ({type(error).__name__}).") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise ValueError(f"{path} is no checkpoint of a run: expected the weights under 'state_dict'.")
+    modernize(checkpoint)
     found = checkpoint.get("hyper_parameters", {}).get("num_classes", model.num_classes)
     if not found == model.num_classes == data_classes:
         raise ValueError(

@@ -78,18 +78,6 @@ class LearnerSettings:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"learner.{name} must lie in [0, 1), found {getattr(self, name)}.")
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "LearnerSettings":
-        """Build the settings that a checkpoint or a configuration holds, also one of version 0.1.0.
-
-        Args:
-            values: By name. Settings that exist no longer are left out with a DeprecationWarning.
-
-        Raises:
-            ValueError: If a setting that exists no longer had an effect.
-        """
-        return cls(**without_removed(values))
-
 
 _REMOVED = {"identity": 0.0, "label": 0.0, "budget": None, "estimator": "score_function"}  # and their defaults in 0.1.0
 

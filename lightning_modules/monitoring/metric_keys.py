@@ -174,7 +174,7 @@ METRICS: tuple[MetricKey, ...] = (
         "the fact's",
         _UPDATE,
         "Displacement of at most a few pixels; saturation below 0.5.",
-        "Saturation near 1: its gradient has vanished; lower `learner.lr` or set `learner.budget`.",
+        "Saturation near 1: its gradient has vanished; lower `learner.lr`.",
     ),
     MetricKey(
         "influence/loss",
@@ -256,7 +256,7 @@ METRICS: tuple[MetricKey, ...] = (
         "share of the full range",
         _UPDATE,
         "Around 0.1, levelling off.",
-        "Higher, and growing: set `learner.budget` to what is allowed.",
+        "Higher, and growing: lower `learner.radius`, or the bounds of the ops.",
     ),
     MetricKey(
         "policy/feature_move",

@@ -52,9 +52,9 @@ def was_tested(folder: Path) -> bool:
 def end_of(checkpoint: Path) -> dict[str, Any]:
     """All that decides how a run goes on."""
     saved = torch.load(checkpoint, weights_only=True)
-    (random_states,) = [state for name, state in saved["callbacks"].items() if "ExactResume" in name]
-    names = ("state_dict", "optimizer_states", "lr_schedulers", "policy_learner", "global_step")
-    return {**{name: saved[name] for name in names}, "random": random_states}
+    names = ("state_dict", "optimizer_states", "lr_schedulers", "global_step")
+    states = {name: saved["callbacks"][name] for name in ("ExactResume", "LearnedAugmentation")}
+    return {**{name: saved[name] for name in names}, **states}
 
 
 # The process

@@ -178,14 +178,15 @@ def test_images_are_drawn_by_the_weights_of_the_last_epoch() -> None:
     data = digits_of([90] * 10)
     module = digit_classifier(samples=SampleSettings(weights=True, warmup=10**6), control="plain")
     heavy = torch.arange(50)
-    start_epoch = module.on_train_epoch_start
+    callback: Any = module.learned_augmentation
+    start_epoch = callback.on_train_epoch_start
 
-    def on_train_epoch_start() -> None:
-        if module.current_epoch == 1:
-            module.samples.log_weights[heavy] += 3.0  # type: ignore[union-attr]
-        start_epoch()
+    def on_train_epoch_start(trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.current_epoch == 1:
+            callback.samples.log_weights[heavy] += 3.0
+        start_epoch(trainer, pl_module)
 
-    module.on_train_epoch_start = on_train_epoch_start  # type: ignore[method-assign]
+    callback.on_train_epoch_start = on_train_epoch_start
     before, after = rows_of_epochs(module, data, max_epochs=2)
     assert sum(row < 50 for row in before) == 50
     weight = 20.1 * 50 / (20.1 * 50 + 850)
