@@ -105,6 +105,8 @@ def analyse(words: list[str]) -> None:
 def module(words: list[str]) -> None:
     """It exists; benchmarks take minutes to hours."""
     assert importlib.util.find_spec(words[2]) is not None
+    if words[2] == "studies" and words[3] != "NAME":
+        assert (ROOT / "studies" / f"{words[3]}.yaml").is_file()
 
 
 def study(words: list[str]) -> None:

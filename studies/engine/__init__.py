@@ -21,6 +21,9 @@ overlaid with what it says for the task and for the arm. To add a kind of study,
 
     KIND = Kind(Sweep, SweepReport)           # in studies/kinds/sweep.py: `kind: sweep` in a YAML file finds it
 
+A page that is one table a task, a row an arm and a column a number needs no class: `TableReport` has its columns from
+the YAML file.
+
 Inside `run`, `cache.files(self)` is an empty folder for what the run leaves beside its result (weights, a run of
 `train.py fit`), and `cache.obtain(other)` is the result of another setting, of this kind or another one, which is
 trained first if it is missing: a run that needs other runs asks for them.
@@ -42,12 +45,14 @@ from studies.engine.results import read_results, write_results
 from studies.engine.runner import train
 from studies.engine.setting import Result, Setting
 from studies.engine.study import Arm, Cell, Kind, Results, Study, by_arm
+from studies.engine.table_report import Column, TableReport
 from studies.engine.yaml_file import read_study
 
 __all__ = [
     "Arm",
     "Cache",
     "Cell",
+    "Column",
     "Kind",
     "Page",
     "Report",
@@ -55,6 +60,7 @@ __all__ = [
     "Results",
     "Setting",
     "Study",
+    "TableReport",
     "by_arm",
     "read_results",
     "read_study",

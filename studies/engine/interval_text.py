@@ -17,7 +17,7 @@ def interval_text(found: Interval | None, digits: int = 1) -> str:
     return f"{found.value:.{digits}f} ± {(found.high - found.low) / 2:.{digits}f}"
 
 
-def difference_text(found: Interval | None) -> str:
+def difference_text(found: Interval | None, digits: int = 1) -> str:
     """Return mean and interval with their signs.
 
     Example:
@@ -26,6 +26,5 @@ def difference_text(found: Interval | None) -> str:
     """
     if found is None:
         return "-"
-    if found.low is None or found.high is None:
-        return f"{found.value:+.1f}"
-    return f"{found.value:+.1f} ({found.low:+.1f} to {found.high:+.1f})"
+    value, low, high = ("" if end is None else f"{end:+.{digits}f}" for end in found)
+    return f"{value} ({low} to {high})" if low and high else value

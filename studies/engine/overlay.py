@@ -1,6 +1,7 @@
 """Fields of a setting from several mappings, and a checked dataclass from them."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -38,7 +39,7 @@ def build(kind: type[T], fields: Mapping[str, Any], where: str) -> T:
     """
     parser = _parser_of(kind)  # type: ignore[arg-type]
     try:
-        values = parser.instantiate(parser.parse_object(dict(fields)))
+        values = parser.instantiate(parser.parse_object(deepcopy(dict(fields))))
     except ArgumentError as error:
         raise ValueError(f"{where}: {error}") from error
     return kind(**values.as_dict())

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,12 @@ def write_results(study: Study, results: Results, folder: Path) -> None:
     page = study.report.page(study, results)
     settings = study.settings()
     runs = [{**cell._asdict(), "key": settings[cell].key, "result": result} for cell, result in results.items()]
-    content = {"study": study.source, **({"facts": page.facts} if page.facts else {}), "runs": runs}
     for part, figure in page.pictures.items():
         drawn = io.BytesIO()
         figure.savefig(drawn, dpi=_DOTS, format="png")
         write_atomically(folder / f"{'_'.join(filter(None, (study.name, part)))}.png", drawn.getvalue())
     write_atomically(folder / f"{study.name}.md", markdown(study, results, page))
-    write_atomically(folder / f"{study.name}.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_atomically(folder / f"{study.name}.json", _json(study, page, runs))
 
 
 def markdown(study: Study, results: Results, page: Page) -> str:
@@ -65,6 +65,14 @@ def markdown(study: Study, results: Results, page: Page) -> str:
         f"{'; and with '.join(made)}. Intervals are Student's t at 95 % over the seeds; differences are paired by seed."
     )
     return "\n\n".join([f"# {study.question}", head, *page.parts]) + "\n"
+
+
+def _json(study: Study, page: Page, runs: Sequence[Mapping[str, Any]]) -> str:
+    """Return the study, the facts of its page and the runs, each part and each run on a line of its own."""
+    parts = {"study": study.source, **({"facts": page.facts} if page.facts else {})}
+    lines = [f'"{name}": {json.dumps(part, allow_nan=False)},' for name, part in parts.items()]
+    texts = ",\n".join(json.dumps(run, allow_nan=False) for run in runs)
+    return "\n".join(["{", *lines, f'"runs": [\n{texts}\n]', "}", ""])
 
 
 def _runs(study: Study, folder: Path) -> list[dict[str, Any]]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from benchmarks.label_noise import flip_labels
 from lightning_modules.data import DigitsDataModule, LabelledImages, Splits
+from studies.label_noise import flip_labels
 
 
 class FlippedDigits(DigitsDataModule):

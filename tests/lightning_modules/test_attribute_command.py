@@ -13,12 +13,11 @@ from image_files import CIFAR10, write_image_folder, write_parquet
 from mislabelled_data import FlippedDigits
 from torch import Tensor, nn
 
-from benchmarks.label_noise import FlippedImages
-from benchmarks.mislabelled import measure
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.commands.cli import main
 from lightning_modules.commands.trainer import AugfluenceTrainer
 from lightning_modules.data import DigitsDataModule, ImageDataModule
+from studies.label_noise import FlippedImages, ranking_quality
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["index", "source", "label", "label_name", "predicted", "suggested"]
@@ -100,9 +99,9 @@ def test_digits_end_to_end(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
         assert name in printed
 
     flipped, truth = data.flipped(), data.true_splits.train.labels
-    found = measure(column(rows, "mislabel"), flipped)["recall"]
+    found = ranking_quality(column(rows, "mislabel"), flipped)["recall"]
     assert found >= 0.8
-    assert found >= measure(column(rows, "loss"), flipped)["recall"]
+    assert found >= ranking_quality(column(rows, "loss"), flipped)["recall"]
     names = [row["suggested"] for row in rows]
     assert sum(names[i] == str(int(truth[i])) for i in flipped.nonzero().flatten().tolist()) > 0.8 * int(flipped.sum())
 
@@ -222,10 +221,10 @@ def test_one_device_only(run: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not CIFAR10.is_dir(), reason=f"needs the CIFAR-10 parquet files in {CIFAR10}")
 def test_flipped_labels_of_cifar10_are_found(tmp_path: Path) -> None:
-    """Six epochs of 2,000 images; `benchmarks.mislabelled` trains longer, and finds over 60 %."""
+    """Six epochs of 2,000 images; the study `mislabelled` trains longer, and finds over 60 %."""
     settings = {
         "config": ROOT / "configs" / "cifar10.yaml",
-        "data": "benchmarks.label_noise.FlippedImages",
+        "data": "studies.label_noise.FlippedImages",
         "data.path": CIFAR10,
         "data.train_size": 2000,
         "data.val_size": 100,
@@ -244,7 +243,7 @@ def test_flipped_labels_of_cifar10_are_found(tmp_path: Path) -> None:
     rows = rows_of(tmp_path / "cifar10" / "attribution")
     flipped = FlippedImages(str(CIFAR10), train_size=2000, val_size=100, influence_size=400).flipped()
     assert int(flipped.sum()) == 100
-    mislabel, loss = (measure(column(rows, name), flipped) for name in ("mislabel", "loss"))
+    mislabel, loss = (ranking_quality(column(rows, name), flipped) for name in ("mislabel", "loss"))
     assert mislabel["recall"] >= 0.35  # of 100; chance finds 5
     assert mislabel["recall"] >= loss["recall"] - 0.02  # 2 of 100: at this size the two differ by a few images
     assert mislabel["average_precision"] > loss["average_precision"]

@@ -1,4 +1,4 @@
-"""Training labels flipped at random: the truth that a search for mislabelled samples is measured against."""
+"""Training labels flipped at random, and the quality of a ranking that should find them."""
 
 from dataclasses import replace
 from functools import cached_property
@@ -9,9 +9,12 @@ from torch import Tensor
 
 from lightning_modules.data import ImageDataModule, LabelledImages, Splits
 
+CHECKED = 0.05  # share of the images that are checked, those ranked worst
+_CURVE_POINTS = 100
+
 
 def flip_labels(labels: Tensor, num_classes: int, share: float, seed: int) -> Tensor:
-    """Give a share of the labels another class, drawn uniformly.
+    """Return labels of which a share has another class, drawn uniformly.
 
     Args:
         labels: `[N]` int64.
@@ -63,5 +66,34 @@ class FlippedImages(ImageDataModule):
         return replace(self._true_splits, train=LabelledImages(train.store, labels, train.sources))
 
     def flipped(self) -> Tensor:
-        """Which training labels are wrong, `[N]` bool."""
+        """Return whether each training label is wrong, `[N]` bool."""
         return self.splits.train.labels != self._true_splits.train.labels
+
+
+def ranking_quality(score: Tensor, flipped: Tensor) -> dict[str, Any]:
+    """Return the quality of a ranking, worst first.
+
+    Args:
+        score: `[N]`, high is suspect.
+        flipped: `[N]` bool.
+
+    Returns:
+        `recall`: share of the flipped labels in the first 5 % (`CHECKED`); `average_precision`; `curve`:
+        `[share checked, precision, recall]` at 100 shares.
+
+    Example:
+        >>> quality = ranking_quality(torch.arange(100.0), torch.arange(100) >= 96)
+        >>> quality["recall"], round(quality["average_precision"], 6)
+        (1.0, 1.0)
+    """
+    found = flipped[score.argsort(descending=True, stable=True)].double()
+    checked = torch.arange(1, len(found) + 1)
+    precision = found.cumsum(0) / checked
+    recall = found.cumsum(0) / found.sum()
+    points = torch.linspace(0, 1, _CURVE_POINTS + 1)[1:].square() * len(found)  # denser where few are checked
+    curve = [[k / len(found), float(precision[k - 1]), float(recall[k - 1])] for k in points.ceil().int().tolist()]
+    return {
+        "recall": float(recall[round(CHECKED * len(found)) - 1]),
+        "average_precision": float((precision * found).sum() / found.sum()),
+        "curve": [[round(value, 5) for value in point] for point in curve],
+    }
