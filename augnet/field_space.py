@@ -14,6 +14,8 @@ from augnet.field import Composition, as_fields, map_count, transform
 from augnet.fused import Noise
 from augnet.space_base import Space
 
+_ARGUMENTS = ("channels", "height", "width", "composition", "appearance")
+
 
 class FieldSpace(Space):
     """Fields for images of one size, applied by `augnet.field.transform` and clamped to [0, 1].
@@ -119,15 +121,9 @@ class FieldSpace(Space):
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {
-            "channels": self.channels,
-            "height": self.height,
-            "width": self.width,
-            "composition": self.composition,
-            "appearance": self.appearance,
-        }
+        return {name: getattr(self, name) for name in _ARGUMENTS}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Build the space of a config, see `Space.from_config`."""
-        return cls(**{name: config[name] for name in ("channels", "height", "width", "composition", "appearance")})
+        return cls(**{name: config[name] for name in _ARGUMENTS})

@@ -6,7 +6,7 @@ Axes: B images, C channels. `columns` holds the magnitudes `[B]` of each op by n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 
 import torch
 from torch import Tensor
@@ -47,16 +47,12 @@ def move(
     """Mirror without interpolation, then resample once by the product of all other matrices."""
     for op in ops:
         if isinstance(op, MirrorOp):
-            images = on_active(_mirror(op), images, columns[op.name], *drawn(op, noise))
+            images = on_active(partial(mirror, dim=op.dim), images, columns[op.name], *drawn(op, noise))
     matrix, affine = geometry(ops, columns, noise, mirrors=False)
     if matrix is None:
         return images
     active = torch.stack([columns[op.name] for op in ops if isinstance(op, SpatialOp)]).abs().amax(dim=0)
     return on_active(lambda rows, _, maps: warp(rows, maps, affine, interpolation), images, active, matrix)
-
-
-def _mirror(op: MirrorOp) -> Callable[..., Tensor]:
-    return lambda images, probability, chance: mirror(images, probability, chance, op.dim)
 
 
 def mix_channels(images: Tensor, ops: Sequence[Op], columns: Columns, noise: Noise) -> Tensor:

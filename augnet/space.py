@@ -32,6 +32,13 @@ class TransformSpace(Space):
         interpolation: Of the resampling; torchvision's automatic policies use `nearest`, which carries no gradient to
             spatial magnitudes.
 
+    Attributes:
+        ops: The ops in the order of application, that of the magnitudes.
+        names: Name of each op.
+        units: Unit of each magnitude.
+        signed: True for each op with negative magnitudes.
+        bounds: Largest absolute magnitude of each op.
+
     Raises:
         ValueError: If there is no op, a name is unknown or given twice, or a bound is not a positive number within
             the op's limit.
@@ -61,27 +68,15 @@ class TransformSpace(Space):
                     f"{'' if op.limit == float('inf') else f' and at most {op.limit:g}'}, found {bound}; {op.bound} "
                     "is the default. Leave the op out to switch it off."
                 )
+        self.names = tuple(op.name for op in self.ops)
+        self.units = tuple(op.unit for op in self.ops)
+        self.signed = tuple(op.signed for op in self.ops)
         self.bounds = tuple(float(bound) for bound in bounds)
         self.interpolation = interpolation
 
     def __reduce__(self) -> tuple[type[TransformSpace], tuple[dict[str, float], Interpolation]]:
         """Pickle by name, since some ops hold closures, which cannot be pickled."""
         return TransformSpace, (dict(zip(self.names, self.bounds, strict=True)), self.interpolation)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Op names in the order of application, that of the magnitudes."""
-        return tuple(op.name for op in self.ops)
-
-    @property
-    def units(self) -> tuple[str, ...]:
-        """Unit of each magnitude."""
-        return tuple(op.unit for op in self.ops)
-
-    @property
-    def signed(self) -> tuple[bool, ...]:
-        """True for each op with negative magnitudes."""
-        return tuple(op.signed for op in self.ops)
 
     @property
     def mixes(self) -> bool:

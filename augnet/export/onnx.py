@@ -92,7 +92,8 @@ class _Graph(nn.Module):
     def input_names(self, arguments: dict[str, Any]) -> list[str]:
         """Return the names of the inputs in the order of the arguments."""
         ops = self.augnet.space.ops if isinstance(self.augnet.space, TransformSpace) else ()  # fields have no noise
-        drawn = [f"{op.name}_{_distribution(op.noise)}" for op in ops if op.noise is not None]
+        kinds = {op.name: "normal" if op.noise is gaussian_noise else "uniform" for op in ops if op.noise is not None}
+        drawn = [f"{name}_{kind}" for name, kind in kinds.items()]
         return ["images", "policy_uniform", *drawn, *(["labels"] if "labels" in arguments else [])]
 
     def metadata(self, names: list[str]) -> str:
@@ -105,10 +106,6 @@ class _Graph(nn.Module):
             "inputs": {name: meanings[name.rsplit("_", 1)[-1]] for name in names},
         }
         return json.dumps(facts)
-
-
-def _distribution(noise: Any) -> str:
-    return "normal" if noise is gaussian_noise else "uniform"
 
 
 def _to_onnx(graph: _Graph, arguments: dict[str, Any]) -> Any:

@@ -157,9 +157,10 @@ COLOR_OPS = (
     ColorOp(
         "grayscale", _SHARE, 1.0, "blend with gray by m", signed=False, limit=1.0, needs_rgb=True, matrix=grayscale
     ),
-    ColorOp("red", "stops", 0.5, "red times 2^m", limit=6.0, needs_rgb=True, matrix=_gain_of(0)),
-    ColorOp("green", "stops", 0.5, "green times 2^m", limit=6.0, needs_rgb=True, matrix=_gain_of(1)),
-    ColorOp("blue", "stops", 0.5, "blue times 2^m", limit=6.0, needs_rgb=True, matrix=_gain_of(2)),
+    *(
+        ColorOp(name, "stops", 0.5, f"{name} times 2^m", limit=6.0, needs_rgb=True, matrix=_gain_of(channel))
+        for channel, name in enumerate(("red", "green", "blue"))
+    ),
     ColorOp(
         "channel_gain",
         "stops",

@@ -164,29 +164,19 @@ def _grid(backwards: Tensor, height: int, width: int, affine: bool) -> Tensor:
 
 
 _SIDE = "fraction of the shorter side"
-MIRROR_OPS = (
+MIRROR_OPS = tuple(
     MirrorOp(
-        "horizontal_flip",
+        name,
         "probability",
         1.0,
-        "mirror left and right with probability m",
+        f"mirror {sides} with probability m",
         signed=False,
         limit=1.0,
         gradient="straight-through",
         noise=uniform_noise(1),
-        dim=-1,
-    ),
-    MirrorOp(
-        "vertical_flip",
-        "probability",
-        1.0,
-        "mirror top and bottom with probability m",
-        signed=False,
-        limit=1.0,
-        gradient="straight-through",
-        noise=uniform_noise(1),
-        dim=-2,
-    ),
+        dim=dim,
+    )
+    for name, sides, dim in (("horizontal_flip", "left and right", -1), ("vertical_flip", "top and bottom", -2))
 )
 SPATIAL_OPS = (
     SpatialOp(
@@ -206,22 +196,13 @@ SPATIAL_OPS = (
     SpatialOp("aspect", "octaves", 0.7, "width : height times 2^m, same area", limit=6.0, matrix=aspect),
     SpatialOp("shear_x", "degrees", 30.0, "lean vertical lines counter-clockwise by m", limit=80.0, matrix=shear_x),
     SpatialOp("shear_y", "degrees", 30.0, "lean horizontal lines clockwise by m", limit=80.0, matrix=shear_y),
-    SpatialOp(
-        "perspective_x",
-        "depth per shorter side",
-        0.8,
-        "tilt the right side away by m",
-        limit=1.8,
-        affine=False,
-        matrix=perspective_x,
-    ),
-    SpatialOp(
-        "perspective_y",
-        "depth per shorter side",
-        0.8,
-        "tilt the bottom away by m",
-        limit=1.8,
-        affine=False,
-        matrix=perspective_y,
+    *(
+        SpatialOp(
+            name, "depth per shorter side", 0.8, f"tilt the {side} away by m", limit=1.8, affine=False, matrix=tilt
+        )
+        for name, side, tilt in (
+            ("perspective_x", "right side", perspective_x),
+            ("perspective_y", "bottom", perspective_y),
+        )
     ),
 )

@@ -85,8 +85,8 @@ class Policy(nn.Module, ABC):
         """Return the weights of networks, which need a smaller learning rate than logits; none by default."""
         return []
 
-    def hold_open(self, least: float) -> None:
-        """Clamp the ranges, see `RangeTable.hold_open`; nothing for policies that are no table of ranges."""
+    def clamp_half_widths(self, least: float) -> None:
+        """Clamp the ranges, see `RangeTable.clamp_half_widths`; nothing for policies that are no table of ranges."""
 
     def widened(self, probe: float) -> AbstractContextManager[None]:
         """Widen narrow ranges, see `RangeTable.widened`; nothing for policies that are no table of ranges."""
@@ -174,9 +174,7 @@ class RangeTable(BoundedPolicy):
 
     def __init__(self, bounds: Sequence[float], signed: Sequence[bool], initial: float, *rows: int) -> None:
         super().__init__(bounds, signed)
-        self.theta = nn.Parameter(
-            initial_logits(initial, *rows, len(bounds))
-        )  # 40 at 1: exactly the bounds, no gradient
+        self.theta = nn.Parameter(initial_logits(initial, *rows, len(bounds)))
 
     def half_widths(self) -> Tensor:
         """Return the table `[..., P]` in the ops' units, carrying gradient to the policy."""
@@ -190,7 +188,7 @@ class RangeTable(BoundedPolicy):
         return torch.sigmoid(self.theta).reshape(-1, self.theta.shape[-1]).mean(dim=0).sum()
 
     @torch.no_grad()
-    def hold_open(self, least: float) -> None:
+    def clamp_half_widths(self, least: float) -> None:
         """Clamp every range to at least this share of its bound, in [0, 1), where its gradient is not 0."""
         self.theta.clamp_(min=math.log(least / (1 - least)) if least else -math.inf)
 

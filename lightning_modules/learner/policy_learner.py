@@ -265,7 +265,7 @@ class PolicyLearner:
 
     def _hold_open(self) -> None:
         """Keep narrow ranges that are probed wide enough to open again."""
-        self.augnet.policy.hold_open(min(_NEARLY_CLOSED, self.settings.probe))
+        self.augnet.policy.clamp_half_widths(min(_NEARLY_CLOSED, self.settings.probe))
 
     def _settle(self) -> str | None:
         """Finish if the average has stopped moving."""

@@ -83,7 +83,7 @@ def test_an_interval_pays_for_its_length() -> None:
 def test_ranges_are_held_open(least: float) -> None:
     for made in (policy([0.2, 0.01, 0.2], [0.001, 0.9, 0.2]), RangePolicy([1.0, 2.0], 0.2)):
         before = torch.sigmoid(made.theta.detach().clone())
-        made.hold_open(least)
+        made.clamp_half_widths(least)
         torch.testing.assert_close(torch.sigmoid(made.theta.detach()), before.clamp(min=least))
 
 
@@ -106,7 +106,7 @@ def test_a_widened_interval_is_at_least_as_wide_as_the_probe_and_its_gradient_is
 def test_other_policies_have_nothing_to_hold_or_to_widen() -> None:
     net, images = AugNet.from_fields(1, 8, 8), torch.rand(2, 1, 8, 8)
     before = {name: value.clone() for name, value in net.policy.state_dict().items()}
-    net.policy.hold_open(0.5)
+    net.policy.clamp_half_widths(0.5)
     assert all(torch.equal(before[name], value) for name, value in net.policy.state_dict().items())
     draws = net.draw(images)
     unwidened = net(images, draws=draws)
