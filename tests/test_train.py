@@ -131,6 +131,12 @@ def accuracy(cli: AugfluenceCLI, key: str) -> float:
     return float(cli.trainer.callback_metrics[key])
 
 
+def learned(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint keeps of the learner."""
+    state: dict[str, Any] = checkpoint["callbacks"]["LearnedAugmentation"]["learner"]
+    return state
+
+
 def test_files_of_a_run(run: Path) -> None:
     assert [path.name for path in run.parent.iterdir()] == ["digits"]
     assert {path.name for path in run.iterdir()} - {"predictions.csv"} == RUN_FILES | PICTURES | {
@@ -145,7 +151,7 @@ def test_files_of_a_run(run: Path) -> None:
         assert logged.stat().st_size > 1000
     policy = load_policy(run / "policy.json")
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    assert torch.equal(policy.policy.theta, checkpoint["policy_learner"]["average"]["policy"]["theta"])
+    assert torch.equal(policy.policy.theta, learned(checkpoint)["average"]["policy"]["theta"])
 
 
 def test_summary_of_a_run(run: Path) -> None:
@@ -245,7 +251,7 @@ def test_a_comparison_is_the_run_it_stands_for(run: Path) -> None:
 
 def test_interrupted_run_is_taken_up(run: Path, workplace: Path) -> None:
     checkpoint = run / "checkpoints" / "last.ckpt"
-    before = torch.load(checkpoint, weights_only=True)["policy_learner"]["updates"]
+    before = learned(torch.load(checkpoint, weights_only=True))["updates"]
     cli = main(["fit", *digits(f"--ckpt_path={checkpoint}", "--run.compare=[]", epochs=2)])
     assert before == 5
     assert cli.model.learner is not None
