@@ -10,9 +10,11 @@ from importlib.util import find_spec, spec_from_loader
 from types import CodeType, ModuleType
 
 MOVED = {
+    "adapting": "adaptation.change",
     "augmented_classifier": "classifier.augmented_classifier",
     "cli": "commands.cli",
     "dashboard": "commands.dashboard",
+    "data.base": "data.influence_data_module",
     "data.checks": "learner.checks",
     "data.wrong_domain": "learner.wrong_domain",
     "distinctive": "classifier.distinctive",

@@ -91,6 +91,7 @@ def test_weight_decay_shrinks_the_network_and_is_on_the_record(run: Path) -> Non
     assert torch.load(checkpoint, weights_only=True)["optimizer_states"][0]["param_groups"][0]["weight_decay"] == 0.02
 
 
+@pytest.mark.slow
 def test_added_folder_teaches_what_it_shows(run: Path) -> None:
     """Digits upside down: adapting helps on them, and the upright ones are not forgotten."""
     data = DigitsDataModule(image_size=16, deployment_rotation=0)
@@ -108,6 +109,7 @@ def test_added_folder_teaches_what_it_shows(run: Path) -> None:
     assert summary["change"] == {"add": "flipped"}
 
 
+@pytest.mark.slow
 def test_distillation_into_another_network_and_policy(run: Path, workplace: Path) -> None:
     main(
         [

@@ -90,6 +90,7 @@ def fit(model: AugmentedClassifier, logger: WandbLogger, epochs: int = 2) -> lis
     return [str(one.message) for one in caught if "rolled back" in str(one.message)]
 
 
+@pytest.mark.slow
 def test_each_event_of_an_offline_run_is_one_alert(tmp_path: Path, offline: WandbLogger) -> None:
     warned = fit(sick(rollbacks=2), offline)
     wandb.finish()

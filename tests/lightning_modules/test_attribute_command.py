@@ -123,18 +123,16 @@ def test_it_is_the_same_every_time_and_leaves_the_model_alone(run: Path, tmp_pat
     model = trained(run).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     data = FlippedDigits(image_size=16)
-    tables = [silent_trainer().attribute(model, data, folder=tmp_path / str(n), top=1, views=2) for n in range(2)]
-    assert (tmp_path / "0" / "attribution.csv").read_bytes() == (tmp_path / "1" / "attribution.csv").read_bytes()
+    default = silent_trainer(default_root_dir=tmp_path)  # without a checkpoint: the weights that the model has
+    tables = [default.attribute(model, data, top=1, views=2)]
+    tables.append(silent_trainer().attribute(model, data, folder=tmp_path / "again", top=1, views=2))
+    files = [tmp_path / name / "attribution.csv" for name in ("attribution", "again")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert (tmp_path / "attribution" / "mislabelled.png").exists()
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert model.training
     assert all(parameter.requires_grad for parameter in model.network.parameters())
     assert tables[0].sources[0].startswith("row ")
-
-
-def test_without_a_checkpoint_the_weights_are_those_of_the_model(run: Path, tmp_path: Path) -> None:
-    trainer = silent_trainer(default_root_dir=tmp_path)
-    trainer.attribute(trained(run), FlippedDigits(image_size=16), top=1, views=0)
-    assert (tmp_path / "attribution" / "mislabelled.png").exists()
 
 
 def test_precision_of_the_trainer_is_used(run: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from image_files import write_image_folder
 from killer import SignalAt
 from pytorch_lightning.callbacks import ModelCheckpoint
 from test_exact_resume import same
-from tiny_runs import STEPS, command_in, start, steps_of, tiny, with_callback
+from tiny_runs import STEPS, command_in, end_of, start, steps_of, tiny, with_callback
 from two_ways import WAYS
 
 from lightning_modules.callbacks import ExactResume, SafeStop
@@ -47,14 +47,6 @@ def interrupted(arguments: list[str], capsys: pytest.CaptureFixture[str], code: 
 def was_tested(folder: Path) -> bool:
     metrics = folder / "metrics.csv"
     return metrics.exists() and "test/acc" in metrics.read_text()
-
-
-def end_of(checkpoint: Path) -> dict[str, Any]:
-    """All that decides how a run goes on."""
-    saved = torch.load(checkpoint, weights_only=True)
-    names = ("state_dict", "optimizer_states", "lr_schedulers", "global_step")
-    states = {name: saved["callbacks"][name] for name in ("ExactResume", "LearnedAugmentation")}
-    return {**{name: saved[name] for name in names}, **states}
 
 
 # The process
@@ -113,14 +105,6 @@ def test_the_process_stops_cleanly(tmp_path: Path, photos: Path) -> None:
 # The checkpoint
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The end of a run that nothing interrupts."""
-    folder = tmp_path_factory.mktemp("whole")
-    main(tiny(folder, "--run.test=false"))
-    return end_of(folder / "digits" / "checkpoints" / "last.ckpt")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("hook", "step", "saved"),
@@ -133,7 +117,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     ],
 )
 def test_a_resumed_run_ends_like_one_that_was_not_interrupted(
-    hook: str, step: int, saved: int, whole: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    hook: str, step: int, saved: int, uninterrupted: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     killer = with_callback("SignalAt", step=step, hook=hook)
     message = interrupted(tiny(tmp_path, "--run.test=false", *killer), capsys)
@@ -144,7 +128,7 @@ def test_a_resumed_run_ends_like_one_that_was_not_interrupted(
     again = command_in(message)
     main([*again, f"--trainer.callbacks={[]}"])  # as told, without what interrupted it
     end = tmp_path / "digits-2" / "checkpoints" / "last.ckpt"
-    same(end_of(end if end.exists() else last), whole)
+    same(end_of(end if end.exists() else last), uninterrupted)
 
 
 @pytest.mark.slow

@@ -225,6 +225,7 @@ class SaveAt(Checkpoint):
         self.on_train_batch_end(trainer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [9, 14], ids=["within an epoch", "between two epochs"])
 def test_a_resumed_table_is_the_uninterrupted_one(steps: int, tmp_path: Path) -> None:
     from lightning_modules.callbacks import ExactResume
@@ -351,7 +352,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["train.py"])
         main(["fit", *arguments(folder, "--run.compare=[]", "--model.samples.weights=true", "--run.test=false")])
-        main(["fit", *arguments(folder, "--run.name=plain", "--model.control=plain", "--run.compare=[]")])
     return folder / "digits"
 
 

@@ -16,6 +16,7 @@ from lightning_modules.commands.dashboard import views
 from lightning_modules.learner.policy_choice import PolicyName
 from lightning_modules.monitoring.metric_keys import METRICS
 
+pytestmark = pytest.mark.slow  # a run of each policy
 pytest.importorskip("wandb_workspaces", reason="dashboards are an extra: pip install 'augfluence[dashboard]'")
 
 POLICIES: tuple[PolicyName, ...] = get_args(PolicyName)

@@ -61,6 +61,14 @@ def steps_of(checkpoint: Path) -> int:
     return int(torch.load(checkpoint, weights_only=True)["global_step"])
 
 
+def end_of(checkpoint: Path) -> dict[str, Any]:
+    """All that decides how a run goes on."""
+    saved = torch.load(checkpoint, weights_only=True)
+    names = ("state_dict", "optimizer_states", "lr_schedulers", "global_step")
+    states = {name: saved["callbacks"][name] for name in ("ExactResume", "LearnedAugmentation")}
+    return {**{name: saved[name] for name in names}, **states}
+
+
 def command_in(message: str) -> list[str]:
     """The arguments of the command that a message tells to go on with."""
     found = re.search(r"To go on from there: python train\.py (.*)", message)
