@@ -27,6 +27,7 @@ CASES: dict[str, dict[str, Any]] = {
     "class_conditional": {"policy": "class_conditional"},
     "intervals": {"policy": "intervals"},
     "flipped": {"corruption": "flipped"},
+    "shuffled": {"corruption": "shuffled"},
     "sparse": {"sparsity": 0.5},
     "probed": {"probe": 0.5},
     "mixing in front": {"base": Mixup(before=FlipCrop())},

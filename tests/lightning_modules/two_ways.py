@@ -29,10 +29,11 @@ class ToySplits(InfluenceDataModule):
         batch_size: Images a batch.
         train: Makes other training images and labels of them.
         influence: Makes another influence set of it.
+        **arguments: See `InfluenceDataModule`.
     """
 
-    def __init__(self, batch_size: int = 24, train: Any = None, influence: Any = None) -> None:
-        super().__init__(batch_size)
+    def __init__(self, batch_size: int = 24, train: Any = None, influence: Any = None, **arguments: Any) -> None:
+        super().__init__(batch_size, **arguments)
         self.changes = {"training": train, "influence": influence}
 
     def load_splits(self) -> Splits:
