@@ -63,7 +63,7 @@ def run_python(block: Block, names: dict[str, Any], replace: dict[str, str]) -> 
 
 
 def saved_policy(path: str) -> None:
-    """A policy for grey images."""
+    """A policy for gray images."""
     save_policy(AugNet.from_ops(["rotation", "brightness"], initial=0.9), path)
 
 
@@ -79,7 +79,7 @@ def image_folder(path: str, size: int = 32) -> None:
 
 
 class OwnModule(pl.LightningModule):
-    """A classifier of grey images that knows nothing of augmentation."""
+    """A classifier of gray images without augmentation."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -67,7 +67,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def workplace(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the pages say is in the folder where their commands are typed."""
+    """The folder in which the commands of the pages are typed, with the files that the pages presume."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py"])
     for folder in ("configs", "examples"):
@@ -82,7 +82,7 @@ def workplace(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return tmp_path
 
 
-# What becomes of a command
+# Rules for commands
 
 
 def train(words: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""What the documentation names exists, and the numbers that it gives are those that were measured."""
+"""Options and settings that the documentation names exist; its numbers are those that were measured."""
 
 import dataclasses
 import json

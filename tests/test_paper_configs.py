@@ -175,7 +175,7 @@ def settings(config: Path) -> dict[str, Any]:
 
 
 def keys(part: dict[str, Any], prefix: str = "") -> list[str]:
-    """The names of all fields in the order of the file; what differs between networks and optimisers counts as one."""
+    """The names of all fields in the order of the file; what differs between networks and optimizers counts as one."""
     found = []
     for key, value in part.items():
         found.append(prefix + key)

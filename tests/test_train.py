@@ -105,13 +105,13 @@ def test_print_config_shows_what_would_run(config: Path, workplace: Path, capsys
 
 
 def contains(whole: Any, part: Any) -> bool:
-    """Whether every value of `part` is in `whole`; class names may have got their module."""
+    """True if every value of `part` is in `whole`; class names may have got their module."""
     if isinstance(part, dict):
         return all(key in whole and contains(whole[key], value) for key, value in part.items())
     return bool(whole == part or (isinstance(part, str) and str(whole).endswith(f".{part}")))
 
 
-# A run and what can be done with it
+# A run, and the commands that read it
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def accuracy(cli: AugfluenceCLI, key: str) -> float:
 
 
 def learned(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint keeps of the learner."""
+    """The state of the learner in a checkpoint."""
     state: dict[str, Any] = checkpoint["callbacks"]["LearnedAugmentation"]["learner"]
     return state
 
@@ -242,7 +242,7 @@ def test_training_anew_with_the_policy_file(run: Path) -> None:
 
 
 def test_a_comparison_is_the_run_it_stands_for(run: Path) -> None:
-    """And a run is not compared with itself."""
+    """The accuracy is the same; a run is not compared with itself."""
     cli = main(["fit", *digits("--model.control=plain", "--run.compare=[plain]", epochs=2)])
     assert [arm.name for arm in cli.arms] == ["plain"]
     compared = json.loads((run / "summary.json").read_text())["test_accuracy"]["plain"]
@@ -335,7 +335,7 @@ def test_the_script_itself(workplace: Path) -> None:
     assert list(workplace.iterdir()) == []
 
 
-# What it is all for
+# The purpose
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ def choices(parameter: dict[str, Any]) -> list[Any]:
 
 
 def command(chosen: dict[str, Any]) -> list[str]:
-    """What the agent runs for a combination, put together by W&B's own code, as its agent calls it."""
+    """The words that the agent runs for a combination, put together by W&B's own code."""
     arguments = create_sweep_command_args({"args": {name: {"value": value} for name, value in chosen.items()}})
     words = create_sweep_command(SWEEP["command"])
     whole: list[str] = []

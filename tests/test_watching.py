@@ -1,4 +1,4 @@
-"""A run as its user watches it without an account: TensorBoard, the offline run in W&B's own reader, the last words."""
+"""Monitoring without an account: TensorBoard, the offline run in W&B's own reader, the commands printed at the end."""
 
 import csv
 import shlex
@@ -37,8 +37,8 @@ def fit(folder: Path, *more: str) -> list[str]:
     return ["fit", *(f"--{key}={value}" for key, value in settings.items()), *more]
 
 
-def last_words(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
-    """What is printed after the line that names the folder."""
+def printed_commands(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """The lines that are printed after the one that names the folder."""
     lines = capsys.readouterr().out.split("Files of this run: ")[1].splitlines()[1:]
     return dict(line.strip().split(": ", 1) for line in lines)
 
@@ -52,7 +52,7 @@ def test_tensorboard_has_what_the_table_has_and_the_pictures(
     pictures = ["--trainer.callbacks+=PolicyPictures", "--trainer.callbacks.every_n_epochs=1"]
     main(fit(tmp_path, "--run.tensorboard=true", "--run.compare=[plain]", *pictures))
     run = tmp_path / "digits"
-    assert last_words(capsys) == {
+    assert printed_commands(capsys) == {
         "metrics": f"{run}/metrics.csv",
         "learned policy": f"{run}/policy.json",
         "in the browser": f"tensorboard --logdir {run}",
@@ -83,15 +83,15 @@ def test_without_tensorboard(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_commands_of_the_last_words_find_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_printed_commands_find_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(fit(tmp_path, "--run.wandb=offline", "--run.test=false"))
-    words = last_words(capsys)
-    assert list(words) == ["metrics", "learned policy", "in the terminal", "upload to W&B"]
-    assert Path(words["metrics"]).is_file()
-    *_, leet, run = shlex.split(words["in the terminal"])
+    printed = printed_commands(capsys)
+    assert list(printed) == ["metrics", "learned policy", "in the terminal", "upload to W&B"]
+    assert Path(printed["metrics"]).is_file()
+    *_, leet, run = shlex.split(printed["in the terminal"])
     assert leet == "leet"
     for command in (["beta", leet, "inspect", "--summary", run], ["sync", "--help"]):
         done = subprocess.run([sys.executable, "-m", "wandb", *command], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert "digits" in done.stdout or command[0] == "sync"
-    assert shlex.split(words["upload to W&B"]) == ["wandb", "sync", run]
+    assert shlex.split(printed["upload to W&B"]) == ["wandb", "sync", run]
