@@ -11,6 +11,7 @@ from influence.k_priors import Memory, Selection, select_memory
 from lightning_modules.adaptation.adaptation_module import Adaptation
 from lightning_modules.adaptation.change import Change, ChangedImages
 from lightning_modules.adaptation.points import Method, Plan, Points, make_plan
+from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation
 from lightning_modules.classifier.classifier import Classifier
 from lightning_modules.data import InfluenceDataModule
 from lightning_modules.data.labelled_images import make_loader
@@ -100,6 +101,8 @@ def adapt_classifier(
         fresh=fresh,
         original=change.policy_file is not None,
     )
+    if (augmentation := LearnedAugmentation.of(trainer)) is not None:  # installed by the validation of the old model
+        trainer.callbacks.remove(augmentation)  # type: ignore[attr-defined]
     with frozen(teacher):
         trainer.fit(module, make_loader(points, data.batch_size, data.num_workers, shuffle, drop_last))
     return Adapted(student, plan, time.perf_counter() - started)
