@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from lightning_modules.commands.cli import build_cli
+from lightning_modules.commands.terminal import quieten
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -23,6 +24,7 @@ def call(command: str, config: Path, options: Mapping[str, Any]) -> None:
     Raises:
         ValueError: If an option makes no sense.
     """
+    quieten()
     shared = {"run.threads": torch.get_num_threads(), "trainer.enable_progress_bar": False}
     words = [f"--{name}={_word(value)}" for name, value in {**shared, **options}.items()]
     build_cli([command, f"--config={config}", *words])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from lightning_modules.commands.terminal import quieten
 from lightning_modules.commands.trainer import AugfluenceTrainer
 from lightning_modules.data import InfluenceDataModule, LabelledImages
 from lightning_modules.data.labelled_images import make_loader
@@ -84,6 +85,7 @@ def classifier_of(training: Training, data: InfluenceDataModule, **arguments: An
 
 def trainer_of(training: Training) -> AugfluenceTrainer:
     """Return a trainer that trains and leaves nothing on disk."""
+    quieten()
     return AugfluenceTrainer(
         accelerator=training.accelerator,
         devices=1,

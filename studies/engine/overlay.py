@@ -39,7 +39,8 @@ def build(kind: type[T], fields: Mapping[str, Any], where: str) -> T:
     """
     parser = _parser_of(kind)  # type: ignore[arg-type]
     try:
-        values = parser.instantiate(parser.parse_object(deepcopy(dict(fields))))
+        instantiate = getattr(parser, "instantiate", parser.instantiate_classes)  # before jsonargparse 4.49
+        values = instantiate(parser.parse_object(deepcopy(dict(fields))))
     except ArgumentError as error:
         raise ValueError(f"{where}: {error}") from error
     return kind(**values.as_dict())

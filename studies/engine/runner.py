@@ -9,7 +9,6 @@ from contextlib import contextmanager
 import torch
 from filelock import Timeout
 
-from lightning_modules.commands.terminal import quieten
 from lightning_modules.monitoring.progress import progress_bar
 from studies.engine.cache import Cache
 from studies.engine.setting import Result, Setting
@@ -56,22 +55,17 @@ def train(
 def _workers(cache: Cache, workers: int, threads: int) -> Iterator[Attempts]:
     """Give a function that tries runs, in this process or in several."""
     if workers == 1:
-        _prepare(threads)
+        torch.set_num_threads(threads)
         yield lambda settings: (_attempt(setting, cache) for setting in settings)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _prepare, (threads,))
+    pool = ProcessPoolExecutor(workers, context, torch.set_num_threads, (threads,))
     try:
         yield lambda settings: (
             done.result() for done in as_completed([pool.submit(_attempt, setting, cache) for setting in settings])
         )
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _prepare(threads: int) -> None:
-    quieten()
-    torch.set_num_threads(threads)
 
 
 def _attempt(setting: Setting, cache: Cache) -> bool:

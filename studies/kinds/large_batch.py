@@ -9,6 +9,7 @@ import torch
 from augnet.baselines import FlipCrop
 from lightning_modules.classifier.classifier import Classifier
 from lightning_modules.classifier.distinctive import merge_copy
+from lightning_modules.commands.terminal import quieten
 from lightning_modules.data import ImageDataModule
 from studies.data_location import data_path
 from studies.engine import Cache, Kind, Result, Setting, TableReport
@@ -67,10 +68,11 @@ class LargeBatchRun(Setting):
             "parameters": sum(parameter.numel() for parameter in model.network.parameters()),
             "train_loss": float(trainer.callback_metrics["train/loss"]),
         }
-        if model.twin is None:
+        if model.distinctive is None:
             return {**result, "dropped": _test(trainer, model, data)}
-        result |= {"squared_cosine": float(model.twin.penalty().detach()), "dropped": _test(trainer, model, data)}
-        merge_copy(model.twin)
+        twin = model.distinctive.twin
+        result |= {"squared_cosine": float(twin.penalty().detach()), "dropped": _test(trainer, model, data)}
+        merge_copy(twin)
         return {**result, "merged": _test(trainer, model, data)}
 
     def _classifier(self, data: ImageDataModule) -> Classifier:
@@ -90,6 +92,7 @@ class LargeBatchRun(Setting):
         )
 
     def _trainer(self) -> pl.Trainer:
+        quieten()
         return pl.Trainer(
             accelerator="cpu",
             precision="bf16-mixed",
