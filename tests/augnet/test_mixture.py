@@ -116,7 +116,7 @@ def test_two_ops_are_both_done_and_the_same_one_only_once() -> None:
     assert (magnitudes.abs() <= torch.tensor(SPACE.bounds)).all()
 
 
-def test_the_uniform_mixture_is_trivial_augment() -> None:
+def test_the_initial_mixture_is_trivial_augment() -> None:
     """14 ops with 31 strengths and two signs, all as likely."""
     policy, count, images = MixturePolicy.trivial_augment(), 40_000, torch.zeros(()).expand(40_000, 3, 32, 32)
     torch.testing.assert_close(policy.probabilities(), policy.prior())

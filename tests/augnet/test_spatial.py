@@ -241,7 +241,7 @@ def test_perspective_equals_torchvision_given_the_moved_corners() -> None:
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-4)  # torchvision solves for its coefficients
 
 
-def test_what_lies_behind_the_viewer_is_not_seen() -> None:
+def test_points_behind_the_viewer_are_invisible() -> None:
     """Along a row, the content at x goes to x / (1 + 1.8 x): all of the left edge is pushed out to the left."""
     ramp = torch.linspace(0.1, 1, 40, dtype=torch.float64).expand(1, 1, 10, 40)
     result = TransformSpace({"perspective_x": 1.8}).apply(ramp, torch.full((1, 1), 1.8).double())

@@ -211,7 +211,7 @@ def test_video_is_refused() -> None:
         to_torchvision(AugNet.from_ops(["rotation"]))(image, video)
 
 
-def test_policies_that_look_at_classes_are_refused() -> None:
+def test_policies_conditioned_on_classes_are_refused() -> None:
     space = TransformSpace(["rotation"])
     with pytest.raises(ValueError, match="conditioned on classes, which a transform is not given"):
         to_torchvision(AugNet(space, ClassConditionalPolicy(space, 3)))
