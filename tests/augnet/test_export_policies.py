@@ -15,8 +15,7 @@ from augnet.export import export_onnx, to_torchvision
 SPACE = TransformSpace(["rotation", "noise"])
 CLASSES = 4
 NETS: dict[str, Callable[[], AugNet[Any, Any]]] = {
-    "mixture": lambda: AugNet(SPACE, MixturePolicy.over(SPACE, ops_per_image=2)),
-    "trivial_augment": lambda: AugNet(classic_space(), MixturePolicy.trivial_augment()),
+    "mixture": lambda: AugNet(classic_space(), MixturePolicy.trivial_augment(ops_per_image=2)),
     "conditional": lambda: AugNet(SPACE, ConditionalPolicy(SPACE, 3)),
     "interval": lambda: AugNet(SPACE, IntervalPolicy(SPACE)),
     "class_conditional": lambda: AugNet(SPACE, ClassConditionalPolicy(SPACE, CLASSES)),
