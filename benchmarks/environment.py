@@ -5,16 +5,27 @@ import platform
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
 PACKAGES = ("torch", "torchvision", "kornia", "pytorch-lightning")
 
 
-def environment(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """Return the processor, the graphics card if there is one, and the versions of Python and of packages."""
+def environment(packages: Iterable[str] = PACKAGES, **asked: Any) -> dict[str, Any]:
+    """Return what a measurement depends on beside its code, as plain values.
+
+    Args:
+        packages: Names of packages; one that is missing is said to be not installed.
+        **asked: Further entries, such as the number of threads.
+
+    Returns:
+        `machine` (processor and cores), `graphics` (the card, if there is one), `python`, and the version of each
+        package.
+    """
     card = {"graphics": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
-    return {"processor": processor(), **card, "python": platform.python_version(), **versions(packages)}
+    machine = f"{processor()}, {os.cpu_count()} cores"
+    return {"machine": machine, **card, "python": platform.python_version(), **versions(packages), **asked}
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
@@ -28,17 +39,12 @@ def one_thread() -> str:
 
 
 def processor() -> str:
-    """Return the name of the processor: it decides about the seconds more than anything else."""
+    """Return the name of the processor."""
     names = Path("/proc/cpuinfo")
     for line in names.read_text().splitlines() if names.exists() else []:
         if line.startswith("model name"):
             return line.split(":")[1].strip()
     return platform.machine()
-
-
-def device_name(device: torch.device) -> str:
-    """Return the name of the processor or graphics card that a device is."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
 
 
 def _version(package: str) -> str:

@@ -4,14 +4,12 @@ Writes `benchmarks/results/augment.json` and `augment.md`. A library that is mis
 (`pip install '.[bench]'`).
 """
 
-import argparse
 import json
-import os
-import platform
 from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse import auto_cli
 
 from augnet.atomic_file import write_atomically
 from benchmarks.augment.cases import CASES, QUICK, Case
@@ -19,20 +17,14 @@ from benchmarks.augment.ours import LEARNABLE, STEP, training_step
 from benchmarks.augment.ours import ROWS as OURS
 from benchmarks.augment.peers import ROWS as PEERS
 from benchmarks.augment.timing import seconds
-from benchmarks.environment import versions
+from benchmarks.environment import environment
 
 PACKAGES = ("torch", "torchvision", "kornia", "albumentations")
 _SHARES = ("trivial_augment", "flip_crop+trivial_augment", "ranges, forward")
 
 
-def environment(threads: int) -> dict[str, Any]:
-    """Machine, threads and packages."""
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, shared with other work"
-    return {"machine": machine, "threads": threads, **versions(PACKAGES)}
-
-
 def measure(case: Case, rounds: int, limit: float) -> list[dict[str, Any]]:
-    """One row a method: seconds for the batch, images per second, how many times faster our like row is."""
+    """Return one row for each method: seconds for the batch, images per second, the factor by which ours is faster."""
     makers = OURS | {name: make for name, (_, make) in PEERS.items()}
     if case.side == 32:
         makers = makers | {STEP: training_step}
@@ -55,13 +47,13 @@ def measure(case: Case, rounds: int, limit: float) -> list[dict[str, Any]]:
 
 
 def markdown(setting: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    """The tables as text."""
+    """Return the tables in Markdown."""
     lines = [
         "# Augmentation, images per CPU second",
         "",
         "`python -m benchmarks.augment`. CPU seconds, medians of calls in turn; "
         + ", ".join(f"{k} {v}" for k, v in setting.items()),
-        f"`ranges` is the learnable policy with all {len(LEARNABLE)} spatial and colour ops: {', '.join(LEARNABLE)}.",
+        f"`ranges` is the learnable policy with all {len(LEARNABLE)} spatial and color ops: {', '.join(LEARNABLE)}.",
     ]
     for case in dict.fromkeys(row["case"] for row in rows):
         lines += ["", f"## {case}", "", "| method | ms | images/s | ours is faster by | share of a step |"]
@@ -77,26 +69,37 @@ def markdown(setting: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure, print the tables, write both files."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one small batch, two calls, to see that it works")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch; with more, seconds are added up")
-    parser.add_argument("--rounds", type=int, default=31, help="calls of each row")
-    parser.add_argument("--cases", type=int, default=len(CASES), help="how many batches, smallest first")
-    parser.add_argument("--limit", type=float, default=20.0, help="seconds for a row, after which it has fewer calls")
-    parser.add_argument(
-        "--output", type=Path, default=Path("benchmarks/results/augment.json"), help="JSON; beside it .md"
-    )
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    setting, rows = environment(options.threads), []
-    for case in QUICK if options.quick else CASES[: options.cases]:
-        rows += measure(case, 2 if options.quick else options.rounds, options.limit)
+def augment(
+    quick: bool = False,
+    threads: int = 1,
+    rounds: int = 31,
+    cases: int = len(CASES),
+    limit: float = 20.0,
+    output: Path = Path("benchmarks/results/augment.json"),
+) -> None:
+    """Measure images per second of every row, print the tables, and write them.
+
+    Args:
+        quick: Measure one small batch with two calls, to see that it works.
+        threads: CPU threads of torch; with more, seconds are added up.
+        rounds: Calls of each row.
+        cases: Number of batches, smallest first.
+        limit: Seconds for a row, after which it has fewer calls.
+        output: JSON file; the tables go beside it, as .md.
+    """
+    torch.set_num_threads(threads)
+    setting, rows = environment(PACKAGES, threads=threads), []
+    for case in QUICK if quick else CASES[:cases]:
+        rows += measure(case, 2 if quick else rounds, limit)
     text = markdown(setting, rows)
-    write_atomically(options.output, json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n")
-    write_atomically(options.output.with_suffix(".md"), text)
+    write_atomically(output, json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n")
+    write_atomically(output.with_suffix(".md"), text)
     print(text)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command."""
+    auto_cli(augment, args=args, prog="python -m benchmarks.augment")
 
 
 if __name__ == "__main__":

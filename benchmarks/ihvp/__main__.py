@@ -5,18 +5,16 @@ that is missing, fails or takes too long is listed as such. Two more tables: wha
 loop, and the path from a solution to the pixels. Writes `ihvp.json` and `ihvp.md` into `--output`.
 """
 
-import argparse
 import json
-import os
-import platform
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import auto_cli
 from rich.console import Console
 
 from augnet.atomic_file import write_atomically
-from benchmarks.environment import processor, versions
+from benchmarks.environment import environment
 from benchmarks.ihvp import tables
 from benchmarks.ihvp.cases import MODES, QUICK, SHAPES, Shape
 from benchmarks.ihvp.image import ROWS as IMAGE_ROWS
@@ -29,21 +27,15 @@ from benchmarks.ihvp.tables import AUTO, Result
 PACKAGES = ("torch", "curvlinops-for-pytorch", "pyDVL", "captum", "dattri")
 
 
-def environment() -> dict[str, str]:
-    """Machine and packages."""
-    machine = f"{processor()}, {os.cpu_count()} cores, 1 thread used"
-    return {"machine": machine, "python": platform.python_version(), **versions(PACKAGES)}
-
-
 def specs(kind: str, rows: list[str], shape: Shape, mode: str, limit: float) -> list[dict[str, Any]]:
-    """What the worker is asked for, one a row."""
+    """Return the specifications for the worker, one a row."""
     shared = {"kind": kind, "shape": asdict(shape), "mode": mode, "limit": limit}
     return [shared | {"row": row} for row in rows]
 
 
 def write(folder: Path, groups: list[list[Result]], loops: list[Result], images: list[Result]) -> None:
-    """The JSON, and the same in Markdown."""
-    setting = environment()
+    """Write the JSON, and the same in Markdown."""
+    setting = environment(PACKAGES, threads=1)
     everything = {
         "setting": setting,
         "rows": [row for rows in groups for row in rows],
@@ -59,33 +51,45 @@ def write(folder: Path, groups: list[list[Result]], loops: list[Result], images:
     write_atomically(folder / "ihvp.md", "\n".join(parts))
 
 
-def main() -> None:
-    """Measure what is missing, print the tables, write the files."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one tiny shape in one process, to see that it works")
-    parser.add_argument("--shapes", type=int, default=len(SHAPES), help="how many shapes, smallest first")
-    parser.add_argument("--limit", type=float, default=300.0, help="CPU seconds for a row")
-    parser.add_argument("--rounds", type=int, default=1, help="rounds of all rows, medians are shown")
-    parser.add_argument("--folder", type=Path, default=Path("runs/benchmark-ihvp"), help="where rows are kept")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"), help="folder of JSON and Markdown")
-    options = parser.parse_args()
-    console, shapes = Console(width=140), (QUICK,) if options.quick else SHAPES[: options.shapes]
+def ihvp(
+    quick: bool = False,
+    shapes: int = len(SHAPES),
+    limit: float = 300.0,
+    rounds: int = 1,
+    folder: Path = Path("runs/benchmark-ihvp"),
+    output: Path = Path("benchmarks/results"),
+) -> None:
+    """Measure the rows that are missing, print the tables, and write them.
+
+    Args:
+        quick: Measure one tiny shape in one process, to see that it works.
+        shapes: Number of shapes, smallest first.
+        limit: CPU seconds for a row.
+        rounds: Rounds of all rows; medians are shown.
+        folder: Keeps the rows.
+        output: Folder of JSON and Markdown.
+    """
+    console, chosen, apart = Console(width=140), (QUICK,) if quick else SHAPES[:shapes], not quick
     groups: list[list[Result]] = []
     loops: list[Result] = []
-    apart = not options.quick
-    for shape in shapes:
+    for shape in chosen:
         for mode in MODES:
-            asked = specs("solve", [*OURS, *PEERS], shape, mode, options.limit)
-            groups.append(in_rounds(asked, options.folder, options.rounds, apart))
+            asked = specs("solve", [*OURS, *PEERS], shape, mode, limit)
+            groups.append(in_rounds(asked, folder, rounds, apart))
             tables.show(console, tables.solves(groups[-1]))
             if mode == "relative" and shape.unknowns > LARGE:
                 continue  # eight solves of hundreds of products each
-            loops += in_rounds(specs("loop", [AUTO], shape, mode, options.limit), options.folder, 1, apart)
-    asked = [{"kind": "image", "row": row, "limit": options.limit} for row in IMAGE_ROWS]
-    images = in_rounds(asked, options.folder, options.rounds, apart)
+            loops += in_rounds(specs("loop", [AUTO], shape, mode, limit), folder, 1, apart)
+    asked = [{"kind": "image", "row": row, "limit": limit} for row in IMAGE_ROWS]
+    images = in_rounds(asked, folder, rounds, apart)
     for grid in (tables.loops(loops), tables.images(images), tables.summary(groups)):
         tables.show(console, grid)
-    write(options.output, groups, loops, images)
+    write(output, groups, loops, images)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command."""
+    auto_cli(ihvp, args=args, prog="python -m benchmarks.ihvp")
 
 
 _PREFACE = """{setting}.

@@ -1,4 +1,4 @@
-"""The arms: what is trained, on which data, with which callbacks."""
+"""The arms: modules to train, their data and their callbacks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,20 +30,20 @@ _OPS: dict[str, float] = yaml.safe_load((Path(__file__).parents[2] / "configs/ci
 
 
 class Run(NamedTuple):
-    """What `Trainer.fit` takes."""
+    """Arguments of `Trainer.fit`."""
 
     module: pl.LightningModule
     data: Any
     callbacks: list[pl.Callback]
 
 
-class Arm(NamedTuple):
+class Setup(NamedTuple):
     """A way to train.
 
     Attributes:
-        text: What it is, for the tables.
-        build: Makes it.
-        reference: The arm that it is compared with.
+        text: Its name in the tables.
+        build: Returns what is trained.
+        reference: Name of the arm that it is compared with.
     """
 
     text: str
@@ -52,13 +52,13 @@ class Arm(NamedTuple):
 
 
 def network(task: Task) -> dict[str, Any]:
-    """The arguments of a module that say what network it has."""
+    """Return the arguments of a module that define its network."""
     model, arguments = (_WIDE, {"features": task.features}) if task.features else MODELS[task.model]
     return {"model": model, "model_kwargs": arguments, "num_classes": task.classes}
 
 
 def fixed(make: Callable[[], nn.Module] | None) -> Callable[[Task], Run]:
-    """A policy on each batch that does not learn, or none."""
+    """Return a builder of a policy on each batch that does not learn, or of none."""
 
     def build(task: Task) -> Run:
         return Run(Classifier(augmentation=make() if make else None, **network(task)), RandomImages(task), [])
@@ -67,7 +67,7 @@ def fixed(make: Callable[[], nn.Module] | None) -> Callable[[Task], Run]:
 
 
 def in_loader(workers: int, *transforms: Callable[[Any], Any]) -> Callable[[Task], Run]:
-    """Transforms of single PIL images in torch's loader."""
+    """Return a builder of transforms of single PIL images in torch's loader."""
 
     def build(task: Task) -> Run:
         transform = T.Compose([*transforms, T.ToImage(), T.ToDtype(torch.float32, scale=True)])
@@ -77,7 +77,7 @@ def in_loader(workers: int, *transforms: Callable[[Any], Any]) -> Callable[[Task
 
 
 def learned(policy: PolicyName = "ranges", base: str = "none") -> Callable[[Task], Run]:
-    """This project's module."""
+    """Return a builder of this project's module."""
 
     def build(task: Task) -> Run:
         module = AugmentedClassifier(
@@ -89,29 +89,31 @@ def learned(policy: PolicyName = "ranges", base: str = "none") -> Callable[[Task
 
 
 def foreign(task: Task) -> Run:
-    """Somebody else's module."""
+    """Return a module of another project."""
     return Run(Foreign(**network(task)), RandomImages(task), [])
 
 
 def callback(task: Task) -> Run:
-    """The same, and this project's callback."""
+    """Return a module of another project with this project's callback."""
     run = foreign(task)
     return run._replace(callbacks=[LearnedAugmentation(_OPS, run.data.influence_set(), learner=task.learner)])
 
 
-ARMS: dict[str, Arm] = {
-    "plain": Arm("no augmentation", fixed(None)),
-    "flip_crop": Arm("flip + crop, batched", fixed(lambda: make_baseline("flip_crop"))),
-    "trivial_augment": Arm("TrivialAugment, batched", fixed(lambda: make_baseline("trivial_augment"))),
-    "kornia": Arm("kornia TrivialAugment, one op a batch", fixed(lambda: KorniaTrivialAugment(per_sample=False))),
-    "kornia_per_sample": Arm("kornia TrivialAugment, per sample", fixed(lambda: KorniaTrivialAugment(per_sample=True))),
-    "loader_2": Arm("torchvision, no augmentation, 2 workers", in_loader(2)),
-    "loader_0": Arm("torchvision, no augmentation, 0 workers", in_loader(0)),
-    "torchvision_2": Arm("torchvision TrivialAugmentWide, 2 workers", in_loader(2, T.TrivialAugmentWide())),
-    "torchvision_0": Arm("torchvision TrivialAugmentWide, 0 workers", in_loader(0, T.TrivialAugmentWide())),
-    "learned": Arm("**learned** ranges", learned()),
-    "flip_crop+learned": Arm("flip + crop, then learned ranges", learned(base="flip_crop")),
-    "learned_mixture": Arm("learned mixture from TrivialAugment", learned("trivial_augment_mixture")),
-    "foreign": Arm("a foreign module, no augmentation", foreign, "foreign"),
-    "callback": Arm("the same and the callback `LearnedAugmentation`", callback, "foreign"),
+ARMS: dict[str, Setup] = {
+    "plain": Setup("no augmentation", fixed(None)),
+    "flip_crop": Setup("flip + crop, batched", fixed(lambda: make_baseline("flip_crop"))),
+    "trivial_augment": Setup("TrivialAugment, batched", fixed(lambda: make_baseline("trivial_augment"))),
+    "kornia": Setup("kornia TrivialAugment, one op a batch", fixed(lambda: KorniaTrivialAugment(per_sample=False))),
+    "kornia_per_sample": Setup(
+        "kornia TrivialAugment, per sample", fixed(lambda: KorniaTrivialAugment(per_sample=True))
+    ),
+    "loader_2": Setup("torchvision, no augmentation, 2 workers", in_loader(2)),
+    "loader_0": Setup("torchvision, no augmentation, 0 workers", in_loader(0)),
+    "torchvision_2": Setup("torchvision TrivialAugmentWide, 2 workers", in_loader(2, T.TrivialAugmentWide())),
+    "torchvision_0": Setup("torchvision TrivialAugmentWide, 0 workers", in_loader(0, T.TrivialAugmentWide())),
+    "learned": Setup("**learned** ranges", learned()),
+    "flip_crop+learned": Setup("flip + crop, then learned ranges", learned(base="flip_crop")),
+    "learned_mixture": Setup("learned mixture from TrivialAugment", learned("trivial_augment_mixture")),
+    "foreign": Setup("a foreign module, no augmentation", foreign, "foreign"),
+    "callback": Setup("the same and the callback `LearnedAugmentation`", callback, "foreign"),
 }

@@ -17,7 +17,7 @@ from benchmarks.augment.timing import seconds
 def test_quick_run_measures_every_row(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     try:
-        main(["--quick", "--threads", "1", "--output", str(tmp_path / "augment.json")])
+        main(["--quick=true", "--threads=1", f"--output={tmp_path / 'augment.json'}"])
     finally:
         torch.set_num_threads(threads)
     written = json.loads((tmp_path / "augment.json").read_text())

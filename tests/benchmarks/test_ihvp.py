@@ -27,7 +27,14 @@ PACKAGES = {"curvlinops": "curvlinops", "pyDVL": "pydvl", "captum": "captum", "d
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ihvp")
-    command = [sys.executable, "-m", "benchmarks.ihvp", "--quick", f"--folder={folder / 'rows'}", f"--output={folder}"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.ihvp",
+        "--quick=true",
+        f"--folder={folder / 'rows'}",
+        f"--output={folder}",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     (folder / "shown.txt").write_text(done.stdout)

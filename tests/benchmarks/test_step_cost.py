@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import runpy
 import sys
 from pathlib import Path
 from statistics import median
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.step_cost import tables
-from benchmarks.step_cost.__main__ import FACTORS, growth, markdown
+from benchmarks.step_cost.__main__ import FACTORS, growth, main, markdown
 from benchmarks.step_cost.arms import ARMS, MODELS
 from benchmarks.step_cost.modules import WideFeatures
 from benchmarks.step_cost.rounds import Worker
@@ -33,16 +32,16 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the command writes for two arms on small batches."""
     folder = tmp_path_factory.mktemp("step_cost")
     size = ["--batch=32", "--influence=10", "--threads=1", "--rounds=3", "--steps=2", "--interval=1"]
-    command = ["--models=WRN-16-1", *size, "--precision=32-true", f"--out={folder}", "--factors", "--arms"]
+    command = ["--models=[WRN-16-1]", "--arms=[learned, plain]", "--factors=[]", *size, "--precision=32-true"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        patch.setattr(sys, "argv", ["step_cost", *command, "learned", "plain"])
-        runpy.run_module("benchmarks.step_cost", run_name="__main__")
+        main([*command, f"--out={folder}"])
     loaded: dict[str, Any] = json.loads((folder / "step_cost.json").read_text())
     assert (folder / "step_cost.md").read_text() == markdown(loaded["setting"], loaded["rows"])
     return loaded
 
 
+@pytest.mark.slow
 def test_ratios_follow_from_the_blocks(results: dict[str, Any]) -> None:
     learned, plain = results["rows"]
     assert (learned["arm"], plain["arm"]) == ("learned", "plain")
@@ -193,8 +192,16 @@ def test_a_process_does_not_outlive_its_parent(monkeypatch: pytest.MonkeyPatch) 
         blocks.on_train_batch_start(trainer, module, None, 0)
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_early_says_why() -> None:
     with Worker(tiny("nothing")) as worker:
         assert worker.receive() == {"ready": True}
         with pytest.raises(RuntimeError, match=r"nothing ended early[\s\S]*KeyError"):
             worker.ask()
+
+
+@pytest.mark.parametrize("field", ["models", "arms", "factors"])
+def test_names_that_do_not_exist_are_one_line(field: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([f"--{field}=[nothing]"])
+    assert f"error: {field}: there is no 'nothing'; known are " in capsys.readouterr().err
