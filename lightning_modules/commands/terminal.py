@@ -23,6 +23,7 @@ def quieten() -> None:
         ".*LeafSpec.*",
         ".*does not have many workers.*",
         ".*callbacks used to create the checkpoint.*",  # a run's callbacks have nothing to do in a test
+        r".*module\(s\) in eval mode.*",  # `adapt` keeps the old batch statistics
         ".*dirpath has changed.*",  # a resumed run has a folder of its own
         ".*torch.jit.script.*",  # of a dependency
         ".*LightningCLI's args parameter.*",  # a run is opened by a program that has arguments of its own

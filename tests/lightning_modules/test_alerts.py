@@ -129,7 +129,7 @@ def test_values_that_are_not_finite_are_an_alert() -> None:
         def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
             next(model.network.parameters()).fill_(float("nan"))
 
-    trainer = toy_trainer(logger=logger_of_fit(run), callbacks=[Diverge()])
+    trainer = toy_trainer(logger=logger_of_fit(run), callbacks=[Diverge()], log_every_n_steps=1)
     with pytest.warns(UserWarning, match="not finite"):
         trainer.fit(model, datamodule=ToyData())
     assert "not finite" in run.sent[0]["text"]

@@ -36,6 +36,9 @@ class Recorder(pl.LightningModule):
         self.seen += hashes(batch[0])
         return torch.nn.functional.cross_entropy(self.network(batch[0]), batch[1])
 
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Lightning warns of validation images without it."""
+
     def on_train_end(self) -> None:
         if self.folder is not None:
             torch.save(self.seen, self.folder / f"{self.global_rank}.pt")

@@ -136,6 +136,7 @@ def knows_nothing(learner: PolicyLearner) -> None:
     network(learner).scale.data.zero_()
 
 
+@pytest.mark.filterwarnings("ignore:.* stopped after .* iterations")  # the Hessian cannot be inverted
 @pytest.mark.parametrize("policy", ["ranges", "intervals", "mixture", "conditional", "class_conditional", "field"])
 @pytest.mark.parametrize("spoil", [certain, outgrown, of_many_sizes, knows_nothing])
 def test_hessians_that_cannot_be_inverted(spoil: Callable[[PolicyLearner], None], policy: Any) -> None:
@@ -155,6 +156,7 @@ def test_hessians_that_cannot_be_inverted(spoil: Callable[[PolicyLearner], None]
         assert not set(moved) - {name for name, _ in learner.augnet.named_buffers()}  # those only describe
 
 
+@pytest.mark.filterwarnings("ignore:.* stopped after .* iterations")  # the Hessian cannot be inverted
 def test_a_classifier_that_becomes_less_certain_is_learned_from_again() -> None:
     learner = make()
     certain(learner)

@@ -302,6 +302,7 @@ def test_a_run_that_goes_on_with_other_data_is_refused(drawn: Path) -> None:
         resumed(drawn, digits(influence_source="train"))
 
 
+@pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint")  # a test needs none of them
 def test_what_was_tested_is_not_what_a_later_training_goes_on_with(drawn: Path) -> None:
     data = digits()
     toy_trainer().test(digit_classifier(control="plain"), datamodule=data, ckpt_path=str(drawn), verbose=False)
