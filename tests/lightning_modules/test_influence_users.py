@@ -265,7 +265,12 @@ def test_two_ranks_draw_the_same_images(tmp_path: Path) -> None:
     settings = SampleSettings(weights=True, soft_labels=True, warmup=1, refresh=1, lr=0.3)
     module, data = digit_classifier(samples=settings, control="plain"), digits(batch_size=60)
     trainer = toy_trainer(
-        max_epochs=3, devices=2, strategy="ddp_fork", default_root_dir=tmp_path, callbacks=[LeaveTables()]
+        max_epochs=3,
+        devices=2,
+        strategy="ddp_fork",
+        default_root_dir=tmp_path,
+        callbacks=[LeaveTables()],
+        limit_val_batches=0,
     )
     trainer.fit(module, datamodule=data)
     one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))

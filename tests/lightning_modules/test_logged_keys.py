@@ -102,6 +102,7 @@ def test_adapt_logs_its_loss(runs: Path, tmp_path: Path) -> None:
             "--model.control=plain",
             "--test=false",
             "--folder=adapted",
+            "--trainer.log_every_n_steps=1",
         )
         main(["adapt", *settings, *change, *logger, f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"])
     (file,) = tmp_path.glob("logs/*/metrics.csv")
