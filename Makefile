@@ -16,7 +16,7 @@ test: .venv/installed  ## all tests, under 8 minutes on two cores
 	$(BIN)/python $(PYTEST)
 
 test-lowest: .venv-lowest/installed  ## the fast tests with the lowest versions that pyproject.toml allows
-	.venv-lowest/bin/python $(PYTEST) -m "not slow" -W default --ignore=tests/augnet/test_export_onnx.py
+	.venv-lowest/bin/python $(PYTEST) -m "not slow" -W default
 
 check: .venv/installed docs  ## lint, format, types, import rules, documentation
 	$(BIN)/ruff check .

@@ -83,6 +83,7 @@ def test_without_tensorboard(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow  # and `inspect` is younger than the lowest version of wandb
 def test_the_printed_commands_find_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(fit(tmp_path, "--run.wandb=offline", "--run.test=false"))
     printed = printed_commands(capsys)

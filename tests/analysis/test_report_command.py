@@ -235,7 +235,7 @@ def test_damaged_files_are_one_line(
     ("arguments", "message"),
     [
         (["nowhere"], "there is no run nowhere"),
-        ([], "are required"),
+        ([], "required"),
         (["nowhere", "--images=-1"], "images must be at least 0"),
         (["nowhere", "--studies=[nothing]"], "there is no result in nothing/analysis"),
         (["nowhere", "--out=."], "out: . is a folder"),
