@@ -2,9 +2,12 @@
 
 import re
 import shlex
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -131,11 +134,37 @@ def _analysis() -> dict[str, Any]:
     }
 
 
+class FakeRay(ModuleType):
+    """Ray, which is not installed: it keeps what would run elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__("ray")
+        self.asked: list[str] = []
+
+    def init(self, **_: Any) -> None:
+        """Connect to nothing."""
+
+    def remote(self, **_: Any) -> Callable[[Any], Any]:
+        """Return a decorator of functions that keep the keys of their settings."""
+        return lambda function: SimpleNamespace(remote=lambda setting: self.asked.append(setting.key))
+
+    def get(self, tasks: list[Any]) -> None:
+        """Wait for nothing."""
+
+
+def _studies() -> dict[str, Any]:
+    Path("studies").mkdir()
+    shutil.copy(ROOT / "studies" / "shift.yaml", "studies")
+    sys.modules["ray"] = FakeRay()
+    return {}
+
+
 NEEDS: dict[str, Callable[[], dict[str, Any]]] = {
     "README.md": _readme,
     "docs/analysis.md": _analysis,
     "docs/influence.md": _influence,
     "docs/own_module.md": _own_module,
+    "docs/studies.md": _studies,
 }
 
 

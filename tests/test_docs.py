@@ -23,6 +23,7 @@ import analysis.__main__ as analyses
 from augnet import load_policy
 from lightning_modules.commands.cli import main
 from lightning_modules.commands.emulated_precision import bf16_is_emulated
+from studies.engine import read_study
 
 QUIET = ["--trainer.enable_progress_bar=false"]
 SHORT = [
@@ -105,8 +106,6 @@ def analyse(words: list[str]) -> None:
 def module(words: list[str]) -> None:
     """It exists; benchmarks take minutes to hours."""
     assert importlib.util.find_spec(words[2]) is not None
-    if words[2] == "studies" and words[3] != "NAME":
-        assert (ROOT / "studies" / f"{words[3]}.yaml").is_file()
 
 
 def study(words: list[str]) -> None:
@@ -223,12 +222,21 @@ def tutorial(names: dict[str, Any]) -> None:
     assert torch.isfinite(names["loss"])
 
 
+def studies(names: dict[str, Any]) -> None:
+    """The study of the page can be built; every run of the other one is a Ray task; the kind has a run."""
+    for setting in read_study(Path("studies/noise.yaml")).settings().values():
+        setting.check()
+    assert len(set(sys.modules.pop("ray").asked)) == len(names["study"].settings()) > 100
+    assert names["KIND"].setting(seed=0, size=2).run(names["cache"]) == {"test": 0.95}
+
+
 CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "docs/analysis.md": analysis_page,
     "docs/guard.md": guard,
     "docs/influence.md": influence,
     "docs/own_module.md": own_module,
     "docs/policies.md": policies,
+    "docs/studies.md": studies,
     "docs/tutorial.md": tutorial,
 }
 
