@@ -15,14 +15,14 @@ from rich.console import Console
 
 from augnet.atomic_file import write_atomically
 from benchmarks.environment import environment
-from benchmarks.ihvp import tables
+from benchmarks.ihvp import solve_tables as tables
 from benchmarks.ihvp.cases import MODES, QUICK, SHAPES, Shape
 from benchmarks.ihvp.image import ROWS as IMAGE_ROWS
 from benchmarks.ihvp.ours import ROWS as OURS
 from benchmarks.ihvp.peers import ROWS as PEERS
 from benchmarks.ihvp.reference import LARGE
 from benchmarks.ihvp.rows import in_rounds
-from benchmarks.ihvp.tables import AUTO, Result
+from benchmarks.ihvp.solve_tables import AUTO, Result
 
 PACKAGES = ("torch", "curvlinops-for-pytorch", "pyDVL", "captum", "dattri")
 

@@ -17,8 +17,8 @@ from rich.markdown import Markdown
 from augnet.atomic_file import write_atomically
 from benchmarks.environment import environment
 from benchmarks.step_cost.arms import ARMS, MODELS
+from benchmarks.step_cost.cost_tables import caption, goals, summarised, table
 from benchmarks.step_cost.rounds import Row, measure
-from benchmarks.step_cost.tables import caption, goals, summarised, table
 from benchmarks.step_cost.task import Task
 from lightning_modules.commands.terminal import mistakes_in_one_line
 from lightning_modules.learner.settings import LearnerSettings

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.ihvp import tables
+from benchmarks.ihvp import solve_tables as tables
 from benchmarks.ihvp.cases import MODES, QUICK, TARGET, load
 from benchmarks.ihvp.rows import measure
 

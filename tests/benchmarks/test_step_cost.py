@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from benchmarks.step_cost import tables
+from benchmarks.step_cost import cost_tables as tables
 from benchmarks.step_cost.__main__ import FACTORS, growth, main, markdown
 from benchmarks.step_cost.arms import ARMS, MODELS
 from benchmarks.step_cost.modules import WideFeatures

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from studies.engine.results import published_seeds, read_results
 from studies.engine.study import Arm, Results
 from studies.kinds.classifier import KIND, ClassifierReport, ClassifierRun
 from studies.kinds.classifier.comparison import TaskTable, compare, paired
+from studies.kinds.classifier.comparison_tables import verdicts
 from studies.kinds.classifier.data import Data
-from studies.kinds.classifier.tables import verdicts
 from studies.training import Training
 
 ROOT = Path(__file__).parents[2]
@@ -230,6 +231,7 @@ SHOWN = {
 FOUND = ["learned ranges", "learned ranges, probed", "learned class ranges, probed", "learned ranges, sparsity 0"]
 
 
+@cache
 def measured(name: str) -> tuple[Study, Results]:
     study = read_study(ROOT / "studies" / f"{name}.yaml")
     study = replace(study, seeds=max(study.seeds, published_seeds(study, RESULTS)))

@@ -84,7 +84,7 @@ def test_a_second_call_makes_nothing(tmp_path: Path) -> None:
     asked, cache = runs(tmp_path / "log"), Cache(tmp_path / "runs")
     first = train(asked, cache, show_progress=False)
     assert [result["test"] for result in first] == [0.0, 1.0, 2.0]
-    assert set(first[0]["made"]) >= {"processor", "python", "torch"}
+    assert set(first[0]["made"]) >= {"machine", "python", "torch"}
     assert train(asked[::-1], cache, show_progress=False) == first[::-1]
     assert set(made(tmp_path / "log").values()) == {1}
 
@@ -204,7 +204,7 @@ def test_the_command_publishes_and_a_fresh_copy_makes_nothing_again(
     written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     assert set(written) == {"toy.json", "toy.md", "toy.png", "toy_curves.png"}
     page = written["toy.md"].decode()
-    assert page.startswith("# Toy?\n\n`python -m studies toy`. 6 of 6 runs, made with processor ")
+    assert page.startswith("# Toy?\n\n`python -m studies toy`. 6 of 6 runs, made with machine ")
     assert page.endswith("double, a: [2.0, 4.0]\n\ndouble, b: [4.0, 6.0]\n\nsame, a: [1.0, 2.0]\n")
     assert json.loads(written["toy.json"])["facts"] == {"lines": 3}
     assert len(made(tmp_path / "log")) == 6

@@ -6,11 +6,11 @@ from typing import cast
 
 from studies.engine import Page, Report, Results, Study
 from studies.kinds.classifier.comparison import TaskTable, compare
+from studies.kinds.classifier.comparison_tables import grid, recovery_grid, verdicts
 from studies.kinds.classifier.picture import picture
 from studies.kinds.classifier.recovery import Recovery, recoveries
 from studies.kinds.classifier.run import ClassifierRun
 from studies.kinds.classifier.selection import Selections
-from studies.kinds.classifier.tables import grid, recovery_grid, verdicts
 
 
 @dataclass(frozen=True)
