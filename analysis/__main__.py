@@ -10,17 +10,16 @@ from jsonargparse import ArgumentParser, auto_cli
 from lightning_modules.commands.terminal import mistakes_in_one_line, quieten
 
 from . import PROGRAM
-from .class_effects.command import class_effects
 from .commands.landscape import landscape
 from .commands.moments import moments
+from .commands.moved import class_effects, exchange_rate
 from .commands.report import report
-from .exchange_rate.command import exchange_rate_study
 
 Analysis = Callable[..., None]
 
 ANALYSES: dict[str, Analysis] = {
     "class_effects": class_effects,
-    "exchange_rate": exchange_rate_study,
+    "exchange_rate": exchange_rate,
     "landscape": landscape,
     "moments": moments,
     "report": report,

@@ -67,8 +67,14 @@ def write_result(
     return [*(target / picture for picture in pictures), target / f"{name}.json"]
 
 
+def find_result(folder: str | Path, name: str) -> Path | None:
+    """Return the JSON file of a result, FOLDER/analysis/NAME.json or FOLDER/NAME.json; None if there is none."""
+    places = (Path(folder) / "analysis" / f"{name}.json", Path(folder) / f"{name}.json")
+    return next((place for place in places if place.is_file()), None)
+
+
 def read_result(folder: str | Path, name: str) -> dict[str, Any] | None:
-    """Read a result that `write_result` wrote.
+    """Read a result that `write_result` or a study (`python -m studies`) wrote.
 
     Args:
         folder: The run's folder, or that of a study.
@@ -81,8 +87,8 @@ def read_result(folder: str | Path, name: str) -> dict[str, Any] | None:
     Raises:
         ValueError: If the file is damaged, or of another version.
     """
-    path = Path(folder) / "analysis" / f"{name}.json"
-    if not path.is_file():
+    path = find_result(folder, name)
+    if path is None:
         return None
     try:
         content = json.loads(path.read_text())
@@ -90,6 +96,22 @@ def read_result(folder: str | Path, name: str) -> dict[str, Any] | None:
         raise ValueError(
             f"{path}: no result of an analysis, it is no JSON ({error}); run the analysis again."
         ) from error
+    if isinstance(content, dict) and "study" in content:
+        return _of_study(content, path)
     if not isinstance(content, dict) or (content.get("format"), content.get("version")) != (FORMAT, VERSION):
         raise ValueError(f"{path}: expected a result in {FORMAT} version {VERSION}; run the analysis again.")
     return content
+
+
+def _of_study(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the facts of a study in the form of a result."""
+    runs = content.get("runs") or [{}]
+    pictures = [path.with_suffix(".png"), *sorted(path.parent.glob(f"{path.stem}_*.png"))]
+    return {
+        "name": path.stem,
+        "versions": (runs[0].get("result") or {}).get("made"),
+        "settings": {"runs": len(runs), **(content["study"] or {}).get("common", {})},
+        "seed": 0,
+        "pictures": [picture.name for picture in pictures if picture.is_file()],
+        "result": content.get("facts", {}),
+    }

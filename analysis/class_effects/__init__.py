@@ -1,7 +1,14 @@
-"""Effects of an augmentation on single classes (Kirichenko et al., 2023; docs/method.md, "Class effects")."""
+"""Effects of an augmentation on single classes (Kirichenko et al., 2023; `docs/method.md`, "Class effects").
+
+Reads predictions and trained classifiers; `python -m studies class_effects` trains them.
+"""
+
+import warnings
+from typing import Any
 
 from .changes import Change, changes_against_best
 from .metrics import (
+    ClassErrors,
     Truth,
     class_accuracy,
     confusion_counts,
@@ -10,21 +17,21 @@ from .metrics import (
     false_negatives,
     false_positives,
 )
-from .pairs import Pair, categorise, co_occurrence, growing_pairs
-from .policies import conditional_policy
+from .pairs import Pair, categorize, co_occurrence, growing_pairs
 from .prediction import RankAgreement, predicted_harm, rank_agreement
+from .recipe import Recipe, find_recipe
 from .reference import Reference, class_similarity
-from .study import Recipe, Study, find_recipe
+from .strength_policies import conditional_policy
 
 __all__ = [
     "Change",
+    "ClassErrors",
     "Pair",
     "RankAgreement",
     "Recipe",
     "Reference",
-    "Study",
     "Truth",
-    "categorise",
+    "categorize",
     "changes_against_best",
     "class_accuracy",
     "class_similarity",
@@ -40,3 +47,11 @@ __all__ = [
     "predicted_harm",
     "rank_agreement",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return what a former name stands for, with a DeprecationWarning."""
+    if name != "categorise":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn("categorise is categorize now", DeprecationWarning, stacklevel=2)
+    return categorize

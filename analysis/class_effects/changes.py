@@ -1,14 +1,15 @@
-"""Which classes a strong augmentation changes, against the best strength of each class, with significance over seeds.
+"""Changes of classes under a strong augmentation against their best strength, with significance over seeds.
 
     Delta_k = a_k(s_strong) - max_s a_k(s) <= 0
 
 Runs of one seed share data and initial weights, so differences are paired. Of a class, every weaker strength is
 compared with the strongest one by a one-sided paired t-test; the smallest p-value times the number of weaker strengths
-(Bonferroni) is that of the class, since the best strength is chosen after looking; over the classes they are corrected
-for the rate of false discoveries (Benjamini and Hochberg, 1995). Delta itself is a maximum over noisy means, and so a
-little too large; the p-value is not.
+(Bonferroni) is that of the class, since the best strength is chosen from the data; over the classes they are corrected
+for the rate of false discoveries (Benjamini and Hochberg, 1995). Delta is a maximum over noisy means and
+therefore biased; the p-value is not.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,15 +17,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import false_discovery_control, t
 
+from ..statistics import over_seeds
 from .metrics import Floats
 
 
 @dataclass(frozen=True)
 class Change:
-    """What a strong augmentation does to one class.
+    """Change of one class under a strong augmentation.
 
     Attributes:
-        best: Index of the strength at which the class is best.
+        best: Index of the best strength of the class.
         change: Value at the strongest minus value at the best, means over the seeds; at most 0.
         p_value: Of "no weaker strength is better", corrected.
         significant: Whether it is at most the level asked for.
@@ -66,11 +68,11 @@ def changes_against_best(values: Floats, resolution: ArrayLike, level: float) ->
 
 
 def most_changed(values: Floats, count: int) -> dict[int, int]:
-    """The classes that lose most against their best strength, and that strength.
+    """Return the classes that lose most against their best strength, and that strength.
 
     Args:
         values: As for `changes_against_best`.
-        count: How many at most.
+        count: Number of classes at most.
 
     Returns:
         Class -> index of its best strength, the worst class first; classes that lose nothing are left out.
@@ -81,25 +83,22 @@ def most_changed(values: Floats, count: int) -> dict[int, int]:
     return {int(k): int(means[:, k].argmax()) for k in worst if loss[k] > 0}
 
 
-def mean_change(before: Sequence[float], after: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Mean paired change over seeds, and the half-width of its t-interval.
+def mean_change(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
+    """Return the mean paired change over seeds, and the half-width of its 95 % t-interval.
 
     Args:
         before: One value a seed, two or more.
         after: As many, of the same seeds.
-        confidence: In (0, 1).
     """
-    differences = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
-    count = len(differences)
-    spread = differences.std(ddof=1) / np.sqrt(count)
-    return float(differences.mean()), float(t.ppf((1 + confidence) / 2, count - 1) * spread)
+    found = over_seeds([new - old for old, new in zip(before, after, strict=True)])
+    return found.value, math.nan if found.high is None else found.high - found.value
 
 
 def _p_values(differences: Floats, resolution: ArrayLike) -> Floats:
-    """One-sided p-values `[K]` of paired differences `[R, K]` that would be positive.
+    """Return one-sided p-values `[K]` of positive paired differences `[R, K]`.
 
-    A few values that happen to be equal have no spread; they have been rounded to the resolution, and the difference
-    of two roundings varies by a sixth of its square.
+    Equal differences have no spread; values are rounded to the resolution, and the difference of two rounding errors
+    has a variance of a sixth of its square, which is added.
     """
     seeds = len(differences)
     variance = differences.var(axis=0, ddof=1) + np.square(resolution) / 6

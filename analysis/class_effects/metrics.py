@@ -7,7 +7,7 @@ With l(x) the set of labels of image x, and X_k the images whose own label is k 
     false positives   FP_l = |{x : f(x) = l, l not in l(x)}|
     false negatives   FN_k = |{x in X_k : f(x) not in l(x)}|
 
-`l(x) = {k}` gives the usual single-label numbers. Images with an empty set count nowhere. The formula of FN is this
+`l(x) = {k}` gives the usual single-label numbers. Images with an empty set are not counted. The formula of FN is this
 project's reading of its description.
 """
 
@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -26,7 +28,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Truth:
-    """What images of N show, of K classes.
+    """The right answers of N images of K classes.
 
     Attributes:
         labels: The class of each image, `[N]`.
@@ -50,7 +52,7 @@ class Truth:
 
     @classmethod
     def single(cls, labels: Any, num_classes: int) -> Truth:
-        """Every image shows its own label alone.
+        """Return the truth in which every image has its own label as its only right answer.
 
         Args:
             labels: Class numbers, `[N]`.
@@ -61,11 +63,11 @@ class Truth:
 
     @classmethod
     def from_votes(cls, labels: Any, votes: Any, threshold: float) -> Truth:
-        """A class is a right answer where its share of the votes is at least a threshold.
+        """Return the truth in which a class is a right answer if its share of the votes reaches a threshold.
 
         Args:
             labels: Class numbers, `[N]`.
-            votes: How many people named each class, `[N, K]`, for instance CIFAR-10H (Peterson et al., 2019).
+            votes: Number of people who named each class, `[N, K]`, for instance CIFAR-10H (Peterson et al., 2019).
             threshold: In (0, 1].
 
         Raises:
@@ -100,15 +102,60 @@ class Truth:
         return np.bincount(self.labels[self.counted], minlength=self.num_classes)
 
 
-def confusion_counts(labels: Any, predicted: Any, num_classes: int) -> Integers:
-    """How often images of each class are taken for each class, `[K, K]`: label, then prediction."""
-    counts = np.zeros((num_classes, num_classes), dtype=np.int64)
-    np.add.at(counts, (np.asarray(labels), np.asarray(predicted)), 1)
+@dataclass(frozen=True)
+class ClassErrors:
+    """Counted errors of one or several predictions, and the metrics that follow from them.
+
+    Attributes:
+        counts: `[..., K, K]`: images of each class that are wrongly taken for each class.
+        sizes: `[..., K]`: images of each class.
+    """
+
+    counts: Integers
+    sizes: Integers
+
+    @classmethod
+    def of(cls, truth: Truth, predicted: ArrayLike) -> ClassErrors:
+        """Count the errors of predictions `[N]`, see `error_counts`."""
+        return cls(error_counts(truth, predicted), truth.sizes)
+
+    @property
+    def rates(self) -> Floats:
+        """CR `[..., K, K]`."""
+        rates: Floats = self.counts / self.sizes[..., None]
+        return rates
+
+    @property
+    def accuracy(self) -> Floats:
+        """Accuracy of each class, `[..., K]`."""
+        accuracy: Floats = 1 - self.false_negatives / self.sizes
+        return accuracy
+
+    @property
+    def false_positives(self) -> Integers:
+        """FP `[..., K]`."""
+        return np.asarray(self.counts.sum(axis=-2))
+
+    @property
+    def false_negatives(self) -> Integers:
+        """FN `[..., K]`."""
+        return np.asarray(self.counts.sum(axis=-1))
+
+    @property
+    def mean_accuracy(self) -> Floats:
+        """Accuracy over all images, `[...]`."""
+        return np.asarray(1 - self.counts.sum(axis=(-2, -1)) / self.sizes.sum(axis=-1))
+
+
+def confusion_counts(labels: ArrayLike, predicted: ArrayLike, num_classes: int) -> Integers:
+    """Count how often images of each class are taken for each class, `[K, K]`: label, then prediction."""
+    target, preds = (torch.as_tensor(np.asarray(values, dtype=np.int64)) for values in (labels, predicted))
+    counts: Integers = multiclass_confusion_matrix(preds, target, num_classes, validate_args=False).numpy()
     return counts
 
 
-def error_counts(truth: Truth, predicted: Any) -> Integers:
-    """How often images of each class are wrongly taken for each class, `[K, K]`: label, then prediction.
+def error_counts(truth: Truth, predicted: ArrayLike) -> Integers:
+    """Count how often images of each class are wrongly taken for each class, `[K, K]`: label, then prediction.
 
     The diagonal is 0 unless people disagree with the label of an image.
 
@@ -126,29 +173,21 @@ def error_counts(truth: Truth, predicted: Any) -> Integers:
     return confusion_counts(truth.labels[wrong], predicted[wrong], truth.num_classes)
 
 
-def error_rates(truth: Truth, predicted: Any) -> Floats:
-    """CR `[K, K]`: share of the images of each class that are wrongly taken for each class."""
-    return error_counts(truth, predicted) / truth.sizes[:, None]
+def error_rates(truth: Truth, predicted: ArrayLike) -> Floats:
+    """Return CR `[K, K]`: the share of the images of each class that are wrongly taken for each class."""
+    return ClassErrors.of(truth, predicted).rates
 
 
-def class_accuracy(truth: Truth, predicted: Any) -> Floats:
-    """A `[K]`: share of the images of each class whose prediction is a right answer."""
-    accuracy: Floats = 1 - error_counts(truth, predicted).sum(axis=1) / truth.sizes
-    return accuracy
+def class_accuracy(truth: Truth, predicted: ArrayLike) -> Floats:
+    """Return a `[K]`: the share of the images of each class whose prediction is a right answer."""
+    return ClassErrors.of(truth, predicted).accuracy
 
 
-def false_positives(truth: Truth, predicted: Any) -> Integers:
-    """FP `[K]`: images that are wrongly taken for each class."""
-    counts: Integers = error_counts(truth, predicted).sum(axis=0)
-    return counts
+def false_positives(truth: Truth, predicted: ArrayLike) -> Integers:
+    """Return FP `[K]`: images that are wrongly taken for each class."""
+    return ClassErrors.of(truth, predicted).false_positives
 
 
-def false_negatives(truth: Truth, predicted: Any) -> Integers:
-    """FN `[K]`: images of each class whose prediction is no right answer."""
-    counts: Integers = error_counts(truth, predicted).sum(axis=1)
-    return counts
-
-
-def mean_accuracy(truth: Truth, predicted: Any) -> float:
-    """Share of all counted images whose prediction is a right answer."""
-    return float(1 - error_counts(truth, predicted).sum() / truth.counted.sum())
+def false_negatives(truth: Truth, predicted: ArrayLike) -> Integers:
+    """Return FN `[K]`: images of each class whose prediction is no right answer."""
+    return ClassErrors.of(truth, predicted).false_negatives

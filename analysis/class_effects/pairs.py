@@ -1,4 +1,4 @@
-"""Confusion pairs that grow under a strong augmentation, and why, in four categories (Kirichenko et al., 2023).
+"""Confusion pairs that grow under a strong augmentation, in four categories (Kirichenko et al., 2023).
 
 | category | labels co-occur | similar |
 | --- | --- | --- |
@@ -7,8 +7,8 @@
 | fine-grained | rarely | yes |
 | unrelated | rarely | no |
 
-The thresholds of the paper are not known; those here are arguments. Similarity of meaning is read from a file or, by
-default, stood in for by the class means of a trained network (`Reference.similarity`), which is this project's choice.
+The thresholds of the paper are not published; those here are arguments. Semantic similarity is read from a file or, by
+default, replaced by the class means of a trained network (`class_similarity`), which is a choice of this project.
 """
 
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ class Pair:
         label: Class of the images.
         prediction: Class they are taken for.
         rate: Share of the class at the strongest augmentation, errors alone.
-        growth: Against the strength at which the class is best.
-        reverse: Growth of the opposite confusion; negative where the bias between the two has moved.
-        co_occurrence: How often the two are right answers of one image; None without votes.
+        growth: Against the best strength of the class.
+        reverse: Growth of the opposite confusion; negative if the bias between the two has moved.
+        co_occurrence: Share of images for which both are right answers; None without votes.
         similarity: Of the two classes.
         category: Of the pair; None without votes.
     """
@@ -47,9 +47,9 @@ class Pair:
 
 
 def co_occurrence(truth: Truth) -> Floats:
-    """Share of the images of a class for which another is a right answer too, `[K, K]`.
+    """Return the share of the images of a class for which another is a right answer too, `[K, K]`.
 
-    The mean of the shares both ways round, so that it is symmetric; the diagonal is 1.
+    The mean of the shares in both directions, hence symmetric; the diagonal is 1.
     """
     counted = truth.counted
     own = truth.labels[counted, None] == np.arange(truth.num_classes)
@@ -59,8 +59,8 @@ def co_occurrence(truth: Truth) -> Floats:
     return symmetric
 
 
-def categorise(often: bool, similar: bool) -> Category:
-    """The category of a pair."""
+def categorize(often: bool, similar: bool) -> Category:
+    """Return the category of a pair."""
     if often:
         return "ambiguous" if similar else "co-occurring"
     return "fine-grained" if similar else "unrelated"
@@ -84,7 +84,7 @@ def growing_pairs(
     often_from: float = 0.0,
     count: int = 20,
 ) -> list[Pair]:
-    """The confusions that grow most.
+    """Return the confusions that grow most.
 
     Args:
         rates: Error rates `[S, K, K]`, means over the seeds, the strongest augmentation last.
@@ -93,7 +93,7 @@ def growing_pairs(
         similar_from: Similarity from which on two classes are similar.
         together: From `co_occurrence`; None without votes.
         often_from: Share from which on two classes co-occur often.
-        count: How many at most.
+        count: Number of pairs at most.
 
     Returns:
         Ordered pairs with growth > 0, the fastest growing first.
@@ -117,7 +117,7 @@ def growing_pairs(
             reverse=float(growth[l, k]),
             co_occurrence=None if together is None else float(together[k, l]),
             similarity=float(similarity[k, l]),
-            category=None if often is None else categorise(bool(often[k, l]), bool(similarity[k, l] >= similar_from)),
+            category=None if often is None else categorize(bool(often[k, l]), bool(similarity[k, l] >= similar_from)),
         )
         for k, l in places  # noqa: E741 - the letters of the paper
         if growth[k, l] > 0

@@ -1,4 +1,4 @@
-"""Predicted harm of a policy to each class, before anything is trained with it (docs/method.md, "Class effects").
+"""Predicted harm of a policy to classes, before anything is trained with it (`docs/method.md`, "Class effects").
 
     S_k = (H + damping)^-1 grad L_val,k          I^(k) = mean_i [ I_up(T x_i; S_k) - I_up(T_0 x_i; S_k) ]
 
@@ -11,6 +11,7 @@ sum over the classes weighted by their frequencies is the influence on the whole
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,19 +23,19 @@ from torch import Tensor
 from influence import LastLayerHessian, class_gradients, replacement_influence
 
 from ..class_solutions import class_solutions
-from ..exchange_rate.frozen_views import Augment
 from ..sampling import draw_rows
 from .reference import Reference, Rows
 
+Augment = Callable[[Tensor, Tensor], Tensor]  # images [B, C, H, W] and labels [B] -> images
 _LEAST = 4  # classes
 
 
 def solutions_of(train: Rows, validation: Rows, damping: float) -> Tensor:
-    """S_k of every class, `[K, K, D+1]`.
+    """Solve for S_k of every class, `[K, K, D+1]`.
 
     Args:
-        train: Behind the Hessian.
-        validation: Behind the gradients.
+        train: Rows of the Hessian.
+        validation: Rows of the gradients.
         damping: Of the Hessian, times its mean eigenvalue, > 0.
     """
     hessian = LastLayerHessian(train.features, train.logits, damping=damping)
@@ -43,12 +44,12 @@ def solutions_of(train: Rows, validation: Rows, damping: float) -> Tensor:
 
 
 def mean_influence(solutions: Tensor, before: Rows, after: Rows) -> Tensor:
-    """Mean influence of replacing rows, on the loss behind each solution.
+    """Return the mean influence of replacing rows, on the loss of each solution.
 
     Args:
         solutions: `[M, K, D+1]`.
         before: N rows.
-        after: What takes their place.
+        after: Their replacements.
 
     Returns:
         `[M]` in float64: the predicted change of each loss; negative is good.
@@ -66,14 +67,14 @@ def predicted_harm(
     draws: int = 2,
     seed: int = 0,
 ) -> Tensor:
-    """I^(k) of a policy on a trained reference classifier.
+    """Predict I^(k) of a policy on a trained reference classifier.
 
     Args:
         reference: The classifier.
         before: The augmentation it was trained with.
-        after: The policy that is asked about.
+        after: The policy whose harm is predicted.
         damping: See `solutions_of`.
-        images: Training images that are augmented at most.
+        images: Upper bound of the training images that are augmented.
         draws: Views of each.
         seed: Of the choice of images and of the draws; torch's own generator is left as it was.
 
@@ -89,10 +90,10 @@ def predicted_harm(
 
 @dataclass(frozen=True)
 class RankAgreement:
-    """How well a prediction ranks the classes.
+    """Agreement of a prediction with a measurement in the ranks of the classes.
 
     Attributes:
-        spearman: Rank correlation in [-1, 1]; None where one side is constant, or there are fewer than four classes.
+        spearman: Rank correlation in [-1, 1]; None if one side is constant, or there are fewer than four classes.
         low: Lower end of its bootstrap interval over the classes; None with `spearman`.
         high: Upper end.
     """
@@ -105,9 +106,7 @@ class RankAgreement:
 def rank_agreement(
     predicted: ArrayLike, measured: ArrayLike, confidence: float = 0.95, draws: int = 2000, seed: int = 0
 ) -> RankAgreement:
-    """Spearman's correlation over the classes, with a percentile bootstrap interval.
-
-    Classes are drawn with replacement; with ten of them the interval is wide, and rightly so.
+    """Return Spearman's correlation over the classes, with a percentile bootstrap interval over the classes.
 
     Args:
         predicted: `[K]`.
@@ -134,7 +133,7 @@ def rank_agreement(
 
 
 def _spearman(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The correlation of the ranks along the last axis, ties at their mean rank; NaN where all of one are equal."""
+    """Return the correlation of the ranks along the last axis, ties at their mean rank; NaN for constant input."""
     ranks = [rankdata(values, axis=-1) for values in (left, right)]
     first, second = (rank - rank.mean(axis=-1, keepdims=True) for rank in ranks)
     sizes = (first**2).sum(axis=-1) * (second**2).sum(axis=-1)
@@ -142,7 +141,7 @@ def _spearman(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[
 
 
 def _views(reference: Reference, augment: Augment, images: Tensor, labels: Tensor, draws: int, seed: int) -> Rows:
-    """Views of images under an augmentation; every augmentation gets the same random numbers."""
+    """Draw views of images under an augmentation; every augmentation gets the same random numbers."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         views = torch.cat([augment(images, labels) for _ in range(draws)])

@@ -1,31 +1,27 @@
-"""A trained classifier of a sweep, opened again: its features, and how near its classes are to each other."""
+"""A trained classifier with its data: its features, and the similarity of its classes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.data import InfluenceDataModule
 from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.head import find_last_linear
 
-from ..exchange_rate.setting import Setting
-from ..exchange_rate.training import data_of, model_of
 from ..moments.policy_influence import read_rows
 from .metrics import Floats
-from .observation import weights_file
 
 _BATCH = 500
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Images as the last layer sees them: features `[N, D]`, logits `[N, K]` and class numbers `[N]`."""
+    """Inputs and outputs of the last layer: features `[N, D]`, logits `[N, K]` and class numbers `[N]`."""
 
     features: Tensor
     logits: Tensor
@@ -40,22 +36,8 @@ class Reference:
     data: InfluenceDataModule
 
     @classmethod
-    def load(cls, setting: Setting, weights: Path) -> Reference:
-        """Open a run of a sweep.
-
-        Args:
-            setting: The run.
-            weights: The folder that `train_and_observe` was given.
-
-        Raises:
-            FileNotFoundError: If its weights are gone.
-        """
-        file = weights_file(weights, setting)
-        if not file.is_file():
-            raise FileNotFoundError(f"there is no {file}: delete the run's result, {setting.key}.json, to repeat it.")
-        data = data_of(setting)
-        model = model_of(setting, data)
-        model.network.load_state_dict(load_file(file))
+    def of(cls, model: AugmentedClassifier, data: InfluenceDataModule) -> Reference:
+        """Freeze a trained classifier, on a GPU if there is one, and capture its features."""
         model.to("cuda" if torch.cuda.is_available() else "cpu").eval().requires_grad_(False)
         images, _ = data.splits.validation.__getitems__([0, 1])
         return cls(FeatureCapture(model, find_last_linear(model.network, images.to(model.device))), data)
@@ -65,17 +47,28 @@ class Reference:
         return Rows(*read_rows(self.capture, images, _BATCH), labels.to(self.capture.head.weight.device))
 
     def validation(self) -> Rows:
-        """The validation images."""
+        """Pass the validation images through the network."""
         return self.rows(*self.data.splits.validation.everything())
 
 
 def class_similarity(rows: Rows) -> Floats:
-    """Cosine between the mean features of two classes, seen from the mean of all class means: `[K, K]` in [-1, 1].
+    """Return the cosine between the mean features of two classes, centered at the mean of all: `[K, K]` in [-1, 1].
 
-    A stand-in for similarity of meaning: near classes are those that the network's features hardly tell apart.
+    A substitute for semantic similarity: classes are similar if the features of the network hardly separate them.
     """
     classes = rows.logits.shape[1]
     features = rows.features.double()
     means = torch.stack([features[rows.labels == k].mean(dim=0) for k in range(classes)])
     directions = torch.nn.functional.normalize(means - means.mean(dim=0), dim=1)
     return np.asarray((directions @ directions.T).cpu().numpy(), dtype=np.float64)
+
+
+def class_losses(log_probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy `[K]` of the images of each class, in float64.
+
+    Args:
+        log_probabilities: `[N, K]`.
+        labels: Class numbers `[N]`; every class has some.
+    """
+    own = -log_probabilities.double().gather(1, labels[:, None]).squeeze(1)
+    return torch.stack([own[labels == k].mean() for k in range(log_probabilities.shape[1])])

@@ -39,7 +39,7 @@ def report(
     Args:
         runs: Folders of runs that `train.py fit` wrote, runs/NAME.
         out: The file of the page; by default RUN/report.html, or ./report.html for several runs.
-        studies: Folders of results that belong to no single run, such as that of exchange_rate.
+        studies: Folders of results that belong to no single run, such as studies/results.
         images: Training images behind the influence of ops and, unless `train.py attribute` has run, of images; 0
             leaves both out.
         seed: Of the choice of images, and of draws.
@@ -72,10 +72,9 @@ def _check_places(target: Path, studies: Sequence[Path]) -> None:
     if target.is_dir():
         raise ValueError(f"out: {target} is a folder; give the name of a file, such as {target / 'report.html'}.")
     for study in studies:
-        if not any((study / "analysis").glob("*.json")):
+        if not any([*(study / "analysis").glob("*.json"), *study.glob("*.json")]):
             raise FileNotFoundError(
-                f"studies: there is no result in {study / 'analysis'}; give the folder that an analysis wrote "
-                "into, such as runs/exchange_rate."
+                f"studies: there is no result in {study}; give a folder of results, such as studies/results."
             )
 
 

@@ -1,4 +1,4 @@
-"""Measured accuracies of one policy against the number of training images, and how well a power law describes them."""
+"""Measured accuracies of one policy against the number of training images, and their fit by a power law."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -40,27 +40,27 @@ class LearningCurve:
         return len(next(iter(self.accuracies.values())))
 
     def values(self) -> Array:
-        """The accuracies `[n, R]`, a row for each of `sizes`."""
+        """Return the accuracies `[n, R]`, a row for each of `sizes`."""
         return np.array([self.accuracies[size] for size in self.sizes], dtype=np.float64)
 
     def means(self) -> Array:
-        """The means over the seeds `[n]`."""
+        """Return the means over the seeds `[n]`."""
         means: Array = self.values().mean(axis=1)
         return means
 
     def fit(self) -> Fit:
-        """The power law through the means over the seeds; the residual is that of the means."""
+        """Fit a power law to the means over the seeds; the residual is that of the means."""
         return fit_power_law(self.sizes, self.means())
 
     def lack_of_fit(self) -> float | None:
-        """How probable so large distances of the means from the power law are, were it true: the F test of lack of fit.
+        """Return the p value of the F test of lack of fit to the power law.
 
-        Compares the distances, `R sum (mean - f)^2 / (n - 3)`, with the variance between seeds. Seeds are taken to
-        scatter alike at every size, and the law to be linear around its optimum.
+        Compares the distances, `R sum (mean - f)^2 / (n - 3)`, with the variance between seeds. Assumes the same
+        variance at every size, and a law that is linear around its optimum.
 
         Returns:
-            The p value: below 0.05 the curve is no power law, and exchange rates that rest on it are off by more than
-            their intervals say. None with a single seed or fewer than four sizes.
+            Below 0.05 the curve is no power law, and exchange rates err by more than their intervals. None with a
+            single seed or fewer than four sizes.
         """
         count, seeds = len(self.sizes), self.seeds
         if seeds == 1 or count <= _PARAMETERS:
@@ -72,7 +72,7 @@ class LearningCurve:
         return float(f_distribution.sf(distances / variance, count - _PARAMETERS, count * (seeds - 1)))
 
     def interpolated_size(self, accuracy: float) -> float | None:
-        """The smallest size at which straight lines between the means, in log x, reach an accuracy.
+        """Return the smallest size at which straight lines between the means, in log x, reach an accuracy.
 
         Args:
             accuracy: In [0, 1].
@@ -85,7 +85,7 @@ class LearningCurve:
         if math.isclose(accuracy, lowest, rel_tol=1e-12):
             return float(first)
         if accuracy < lowest:
-            return None  # also where the curve dips below it later on
+            return None  # also if the curve falls below it at a larger size
         for (left, below), (right, above) in pairwise(points):
             if below < accuracy <= above:
                 return float(left * (right / left) ** ((accuracy - below) / (above - below)))

@@ -35,7 +35,7 @@ class PowerLaw:
             raise ValueError(f"expected a <= 0, c > 0 and b <= 1, found a={self.a}, c={self.c}, b={self.b}.")
 
     def accuracy(self, sizes: ArrayLike) -> Array:
-        """The accuracy of `sizes` images, of their shape.
+        """Return the accuracy of `sizes` images, of their shape.
 
         Args:
             sizes: Numbers of training images, > 0.
@@ -44,7 +44,7 @@ class PowerLaw:
         return self.a * x**-self.c + self.b
 
     def size(self, accuracy: float) -> float:
-        """The inverse, `((y - b) / a)^(-1/c)`: how many images reach an accuracy.
+        """Return the inverse, `((y - b) / a)^(-1/c)`: the number of images that reach an accuracy.
 
         Args:
             accuracy: y.
@@ -83,14 +83,14 @@ def fit_power_law(sizes: ArrayLike, accuracies: ArrayLike) -> Fit:
 
     For a fixed exponent the law is linear in `(a, b)`, and its constrained optimum is known in closed form. What is
     left is a search over the exponent alone: the best of 33, then Brent's method between its neighbours. `a <= 0` is
-    this project's: the paper has `c > 0` and `b <= 1` alone, which lets noise turn a curve over.
+    an addition of this project: under the bounds of the paper, `c > 0` and `b <= 1`, noise can make a curve fall.
 
     Args:
         sizes: `[n]` numbers of training images, > 0, at least three different ones.
         accuracies: `[n]` accuracies in [0, 1].
 
     Returns:
-        The law and how far the points are from it.
+        The law and the distance of the points from it.
 
     Raises:
         ValueError: If there are fewer than three sizes, or an input is out of range.
@@ -114,7 +114,7 @@ def fit_power_law(sizes: ArrayLike, accuracies: ArrayLike) -> Fit:
 
 
 def _best_line(power: Array, y: Array) -> tuple[Array, Array, Array]:
-    """The best `a power + b` under `a <= 0` and `b <= 1`: a, b and the sum of squares.
+    """Return the best `a power + b` under `a <= 0` and `b <= 1`: a, b and the sum of squares.
 
     The problem is convex: the optimum is the free one, or lies on one bound or on both.
 
@@ -122,8 +122,8 @@ def _best_line(power: Array, y: Array) -> tuple[Array, Array, Array]:
         power: `[..., n]`.
         y: `[n]`.
     """
-    centred = power - power.mean(axis=-1, keepdims=True)
-    free_a = centred @ y / np.maximum((centred**2).sum(axis=-1), 1e-300)
+    centered = power - power.mean(axis=-1, keepdims=True)
+    free_a = centered @ y / np.maximum((centered**2).sum(axis=-1), 1e-300)
     free_b = y.mean() - free_a * power.mean(axis=-1)
     a = np.stack([free_a, power @ (y - 1) / (power**2).sum(axis=-1), np.zeros_like(free_a)])
     b = np.stack([free_b, np.ones_like(free_b), np.full_like(free_b, min(y.mean(), 1.0))])

@@ -1,7 +1,7 @@
-"""The exchange rate: how many more real images the unaugmented model would need (Geiping et al., 2023, eq. 1).
+"""The exchange rate: the number of extra real images that the unaugmented model needs (Geiping et al., 2023, eq. 1).
 
-`v(x) = f_ref^-1(f_aug(x)) - x`, with both curves fitted by power laws. It is infinite where the augmented accuracy
-lies above what the reference curve can reach, and negative where augmentation hurts.
+`v(x) = f_ref^-1(f_aug(x)) - x`, with both curves fitted by power laws. It is infinite if the augmented accuracy
+exceeds the limit of the reference curve, and negative if augmentation hurts.
 """
 
 import math
@@ -23,13 +23,14 @@ class Rate:
 
     Attributes:
         size: x, images that the augmented model is trained with.
-        value: v(x) in images, infinite where no number of images would do.
+        value: v(x) in images, infinite if no number of images is enough.
         low: Lower end of its interval; None with a single seed.
         high: Upper end, may be infinite; None with a single seed.
         extrapolated: Whether `f_aug(x)` lies above the largest measured accuracy of the reference, so that the value
-            rests on how the reference curve goes on where nobody has looked.
-        interpolated: The same without power laws: where straight lines (in log x) between the measured means of the
-            reference first reach the measured mean of the augmented model, minus x. None outside of what was measured.
+            rests on an extrapolation of the reference curve.
+        interpolated: The same without power laws: the size at which straight lines (in log x) between the measured
+            means of the reference first reach the measured mean of the augmented model, minus x. None outside of the
+            measured range.
     """
 
     size: int
@@ -41,7 +42,7 @@ class Rate:
 
 
 def exchange_rate(reference: PowerLaw, augmented: PowerLaw, size: float) -> float:
-    """`v(x) = f_ref^-1(f_aug(x)) - x` in images; infinite if the reference never gets there.
+    """Return `v(x) = f_ref^-1(f_aug(x)) - x` in images; infinite if the reference never reaches the accuracy.
 
     Args:
         reference: The curve without augmentation.
@@ -59,10 +60,10 @@ def exchange_rate(reference: PowerLaw, augmented: PowerLaw, size: float) -> floa
 def bootstrap_laws(
     reference: LearningCurve, augmented: LearningCurve, draws: int = _DRAWS, seed: int = 0
 ) -> list[tuple[PowerLaw, PowerLaw]]:
-    """Fits of both curves to resampled seeds.
+    """Fit both curves to resampled seeds.
 
     At each size the seeds are drawn with replacement, the same ones for both curves where they have that size: runs
-    of one size and seed share data and initial weights, runs of different sizes share nothing (see `sweep`). A mean of
+    of one size and seed share data and initial weights, runs of different sizes share nothing. A mean of
     R draws spreads too little by the factor sqrt((R - 1) / R); the deviations are stretched by its inverse.
 
     Args:
@@ -98,10 +99,10 @@ def exchange_rates(
     draws: int = _DRAWS,
     seed: int = 0,
 ) -> list[Rate]:
-    """The exchange rate at every size of the augmented curve, with bootstrap intervals over the seeds.
+    """Return the exchange rate at every size of the augmented curve, with bootstrap intervals over the seeds.
 
-    The intervals hold the noise of the runs and not that a curve may be no power law: see `lack_of_fit` of the curves,
-    and compare with `interpolated`.
+    The intervals hold the noise of the runs, not the error of the power law: see `lack_of_fit` of the curves, and
+    compare with `interpolated`.
 
     Args:
         reference: The curve without augmentation.
@@ -124,7 +125,7 @@ def exchange_rates(
         low, high = None, None
         if laws:
             resampled = [exchange_rate(*pair, size) for pair in laws]
-            # a quantile that is one of the values: between a number and infinity there is nothing to interpolate
+            # a quantile that is one of the values: interpolation between a number and infinity is undefined
             low, high = (float(end) for end in np.quantile(resampled, tails, method="inverted_cdf"))
         above = float(f_aug.accuracy(size)) > largest
         reached = reference.interpolated_size(fmean(augmented.accuracies[size]))

@@ -6,10 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..class_effects.tables import grids as class_grids
-from ..class_effects.tables import recipe_text
-from ..exchange_rate.tables import grids as exchange_grids
-from ..exchange_rate.tables import notes
+from ..class_effects.effect_tables import effect_tables, recipe_text
+from ..exchange_rate.worth_tables import notes, worth_tables
 from ..landscape.landscape_table import LEGEND, landscape_table
 from ..text_table import TextTable
 from .blocks import DASH, MINUS, Block, Table, Text
@@ -41,11 +39,12 @@ def named_tables(name: str, result: Any) -> list[Block] | None:
 
 
 def _class_effects(result: Mapping[str, Any]) -> list[Block]:
-    return [*map(_table, class_grids(result)), Text(_typeset(recipe_text(result["recipe"])))]
+    recipes = [Text(_typeset(recipe_text(recipe))) for recipe in result["recipes"].values()]
+    return [*map(_table, effect_tables(result)), *recipes]
 
 
 def _exchange_rate(result: Mapping[str, Any]) -> list[Block]:
-    return [*(Text(_typeset(note)) for note in notes(result)), *map(_table, exchange_grids(result))]
+    return [*(Text(_typeset(note)) for note in notes(result)), *map(_table, worth_tables(result))]
 
 
 def _landscape(result: Mapping[str, Any]) -> list[Block]:

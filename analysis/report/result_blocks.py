@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..result_files import read_result
+from ..result_files import find_result, read_result
 from .blocks import DASH, MINUS, Block, Picture, Table, Text, number, spoken
 from .drawing import picture_file
 from .named_tables import named_tables
@@ -38,10 +38,10 @@ _CAPTIONS = {
     "moments_influence": "Unexplained share of estimates of the expected influence; below 1 they are of use",
     "landscape_walks": "The loss along random directions from the trained weights",
     "exchange_rate_curves": "Accuracy against the number of training images: points are seeds, lines the power laws",
-    "exchange_rate_rates": "Worth of each policy by the power laws, with intervals; hollow points are extrapolated, "
+    "exchange_rate": "Worth of each policy by the power laws, with intervals; hollow points are extrapolated, "
     "triangles infinite",
-    "class_effects_classes": "Change from the best strength of each class to the strongest; pale is not significant",
-    "class_effects_prediction": "Harm predicted by influence, and what was then measured; a point for each class",
+    "class_effects": "Change from the best strength of each class to the strongest; pale is not significant",
+    "class_effects_prediction": "Harm predicted by influence against measured harm; a point for each class",
 }
 
 
@@ -55,12 +55,12 @@ def result_blocks(folder: Path, name: str) -> list[Block] | None:
     Raises:
         ValueError: If the result is damaged.
     """
-    content = read_result(folder, name)
-    if content is None:
+    content, source = read_result(folder, name), find_result(folder, name)
+    if content is None or source is None:
         return None
     blocks: list[Block] = []
     for file in _pictures(content):
-        path = folder / "analysis" / file
+        path = source.parent / file
         shown = spoken(Path(file).stem.removeprefix(f"{name}_"))
         if path.is_file():
             caption = _CAPTIONS.get(path.stem, f"{spoken(name).capitalize()}: {shown}")

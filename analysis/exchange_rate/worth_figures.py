@@ -1,4 +1,4 @@
-"""Pictures of a study: learning curves with their fits, and exchange rates with their intervals."""
+"""Figures of exchange rates: learning curves with their fits, and rates with their intervals."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,25 +9,25 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from .power_law import PowerLaw
-from .tables import TITLES
+from .worth_tables import TITLES
 
 
 def plot_curves(summary: Mapping[str, Any]) -> Figure:
-    """Accuracy against the number of training images: every seed, and the fitted power laws.
+    """Draw accuracy against the number of training images: every seed, and the fitted power laws.
 
     Args:
-        summary: From `Study.summarise`.
+        summary: As for `worth_tables`.
     """
     figure, panels = _panels(summary)
     for measure, axis in panels.items():
         for index, (arm, curve) in enumerate(summary[measure]["curves"].items()):
-            colour = f"C{index}" if index else "0.25"
+            color = f"C{index}" if index else "0.25"
             sizes = np.array(curve["sizes"], dtype=float)
             for seed_values in zip(*curve["accuracies"], strict=True):
-                axis.plot(sizes, 100 * np.array(seed_values), "o", color=colour, markersize=3, alpha=0.6)
+                axis.plot(sizes, 100 * np.array(seed_values), "o", color=color, markersize=3, alpha=0.6)
             dense = np.geomspace(sizes.min(), sizes.max(), 100)
             law = PowerLaw(**curve["fit"])
-            axis.plot(dense, 100 * law.accuracy(dense), color=colour, label=arm)
+            axis.plot(dense, 100 * law.accuracy(dense), color=color, label=arm)
         axis.set(xscale="log", xlabel="training images", ylabel="accuracy, %", title=TITLES[measure])
         _label_sizes(axis, summary[measure]["curves"].values())
     _legend(figure, panels)
@@ -35,10 +35,10 @@ def plot_curves(summary: Mapping[str, Any]) -> Figure:
 
 
 def plot_rates(summary: Mapping[str, Any]) -> Figure:
-    """Exchange rates against the number of training images; hollow points are extrapolated, triangles infinite.
+    """Draw exchange rates against the number of training images; hollow points are extrapolated, triangles infinite.
 
     Args:
-        summary: From `Study.summarise`.
+        summary: As for `worth_tables`.
     """
     figure, panels = _panels(summary)
     for measure, axis in panels.items():
@@ -56,21 +56,21 @@ def plot_rates(summary: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _plot_arm(axis: Axes, points: list[dict[str, Any]], top: float, colour: str, arm: str) -> None:
-    shift = 1.03 ** (int(colour[1:]) - 1)  # so that intervals of several arms can be told apart
+def _plot_arm(axis: Axes, points: list[dict[str, Any]], top: float, color: str, arm: str) -> None:
+    shift = 1.03 ** (int(color[1:]) - 1)  # so that intervals of several arms can be told apart
     sizes = [point["size"] * shift for point in points]
     heights = [top if point["infinite"] else point["value"] for point in points]
-    axis.plot(sizes, heights, color=colour, label=arm)
+    axis.plot(sizes, heights, color=color, label=arm)
     for size, height, point in zip(sizes, heights, points, strict=True):
-        face = "white" if point["extrapolated"] else colour
-        axis.plot(size, height, "^" if point["infinite"] else "o", color=colour, markerfacecolor=face, markersize=6)
+        face = "white" if point["extrapolated"] else color
+        axis.plot(size, height, "^" if point["infinite"] else "o", color=color, markerfacecolor=face, markersize=6)
         ends = [top if point[f"{end}_infinite"] else point[end] for end in ("low", "high")]
         if None not in ends:
-            axis.plot([size, size], ends, color=colour, linewidth=1, alpha=0.7)
+            axis.plot([size, size], ends, color=color, linewidth=1, alpha=0.7)
 
 
 def _top(rates: Mapping[str, list[dict[str, Any]]]) -> float:
-    """Where infinity is drawn: above all that is finite."""
+    """Return the height at which infinity is drawn: above all finite numbers."""
     points = [point for arm in rates.values() for point in arm]
     ends: list[float] = [end for point in points for end in (point["value"], point["high"]) if end is not None]
     return max(2.0 * max(ends, default=0.0), 1000.0)

@@ -10,36 +10,35 @@ _GROUPS = {"mean": "all", "worst_class": "worst class", "affected": "affected", 
 _TRUTHS = {"original": "by the label of the image", "multi_label": "by all answers people give"}
 
 
-def grids(result: Mapping[str, Any]) -> list[TextTable]:
-    """Classes, confusion pairs, prediction, and the class-conditional policy.
+def effect_tables(result: Mapping[str, Any]) -> list[TextTable]:
+    """Return the tables of classes, confusion pairs, prediction, and the class-conditional policies.
 
     Args:
-        result: From `summarise`.
+        result: `classes`, `strengths`; `original` and, with votes, `multi_label`, both from `class_facts`; `pairs` from
+            `pair_facts`; `prediction` from `prediction_facts`; `recipes`: by name of the arm, `affected` and
+            `absorbing` (class name -> strength), `reference` (an arm) and `comparison` (truth -> `compare_recipe`).
     """
     names = [name for name in _TRUTHS if name in result]
     classes = [_classes(_TRUTHS[name], result[name]["classes"], result["strengths"]) for name in names]
     pairs, prediction = _pairs(result["pairs"][:_PAIRS]), _prediction(result["prediction"])
-    return [*classes, pairs, prediction, *recipe_grids(result["recipe"])]
+    recipes = [table for recipe in result["recipes"].values() for table in recipe_tables(recipe)]
+    return [*classes, pairs, prediction, *recipes]
 
 
-def recipe_grids(recipe: Mapping[str, Any]) -> list[TextTable]:
-    """How well the class-conditional policy does.
-
-    Args:
-        recipe: As in the result of `summarise`.
-    """
-    return [_recipe(_TRUTHS[name], arms) for name, arms in recipe["comparison"].items()]
+def recipe_tables(recipe: Mapping[str, Any]) -> list[TextTable]:
+    """Return the tables that compare a class-conditional policy with the strengths."""
+    return [_recipe(_TRUTHS[name], arms, recipe["reference"]) for name, arms in recipe["comparison"].items()]
 
 
 def agreement_text(facts: Mapping[str, Any]) -> str:
-    """A rank correlation with its interval."""
+    """Return a rank correlation with its interval."""
     if facts["spearman"] is None:
         return "not defined"
     return f"{facts['spearman']:+.2f} ({facts['low']:+.2f} to {facts['high']:+.2f})"
 
 
 def recipe_text(recipe: Mapping[str, Any]) -> str:
-    """Which classes were chosen on the validation split, in a sentence."""
+    """Return the classes that were chosen on the validation split, in a sentence."""
     absorbing = ", ".join(f"{name} {strength:g}" for name, strength in recipe["absorbing"].items())
     affected = ", ".join(recipe["affected"])
     return (
@@ -49,7 +48,7 @@ def recipe_text(recipe: Mapping[str, Any]) -> str:
 
 
 def _change_text(facts: Mapping[str, Any] | None, reference: bool) -> str:
-    """A mean accuracy in percent, with its change and margin unless it is that of the reference."""
+    """Return a mean accuracy in percent, with its change and margin unless it is that of the reference."""
     if facts is None:
         return "-"
     mean = f"{100 * sum(facts['values']) / len(facts['values']):.1f}"
@@ -107,13 +106,12 @@ def _prediction(steps: list[Mapping[str, Any]]) -> TextTable:
     )
 
 
-def _recipe(truth: str, arms: Mapping[str, Any]) -> TextTable:
-    strongest = [arm for arm in arms if arm.startswith("strength")][-1]
+def _recipe(truth: str, arms: Mapping[str, Any], reference: str) -> TextTable:
     return TextTable(
-        f"Accuracy in %, {truth}; in brackets the change against {strongest}, 95 % over paired seeds",
+        f"Accuracy in %, {truth}; in brackets the change against {reference}, 95 % over paired seeds",
         ["trained with", *_GROUPS.values()],
         [
-            [arm, *(_change_text(facts.get(group), arm == strongest) for group in _GROUPS)]
+            [arm, *(_change_text(facts.get(group), arm == reference) for group in _GROUPS)]
             for arm, facts in arms.items()
         ],
     )

@@ -1,4 +1,4 @@
-"""Tables of a study of exchange rates, and what must be read with them."""
+"""Tables of exchange rates and the notes that qualify them."""
 
 from collections.abc import Mapping
 from statistics import fmean
@@ -14,24 +14,25 @@ LEGEND = (
 _LACK_OF_FIT = 0.05  # level of the F test
 
 
-def grids(summary: Mapping[str, Any]) -> list[TextTable]:
-    """Accuracy and worth on each kind of images, and accuracy under each corruption.
+def worth_tables(summary: Mapping[str, Any]) -> list[TextTable]:
+    """Return the tables of accuracy and worth on each kind of images, and of accuracy under each corruption.
 
     Args:
-        summary: From `Study.summarise`.
+        summary: `in_domain` and, if there are any, `corrupted`, both from `summarize_worth`; `corruptions`: accuracy
+            by corruption, policy and size.
     """
     worths = [_worth(summary[name], title) for name, title in TITLES.items() if name in summary]
     return worths + ([_corruptions(summary)] if summary["corruptions"] else [])
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
-    """What must be read with the tables: what their words mean, and which curves are no power laws."""
+    """Return the notes to the tables: the meaning of their words, and the curves that are no power laws."""
     fits = [(title, note) for name, title in TITLES.items() if name in summary for note in poor_fits(summary[name])]
     return [LEGEND, *(f"{title.capitalize()}: {note}" for title, note in fits)]
 
 
 def rate_text(point: Mapping[str, Any]) -> str:
-    """An exchange rate with its interval, marked where it is extrapolated."""
+    """Return an exchange rate with its interval, marked if it is extrapolated."""
     value, low, high = (
         "infinite" if infinite else None if point[name] is None else f"{round(point[name]):+,}"
         for name, infinite in (
@@ -45,22 +46,22 @@ def rate_text(point: Mapping[str, Any]) -> str:
 
 
 def interpolated_text(point: Mapping[str, Any]) -> str:
-    """An exchange rate without power laws."""
+    """Return an exchange rate without power laws."""
     return "-" if point["interpolated"] is None else f"{round(point['interpolated']):+,}"
 
 
 def worth_cells(measure: Mapping[str, Any], arm: str, index: int) -> list[str]:
-    """Accuracy in percent, worth and interpolated worth of an arm at its size of this index."""
+    """Return accuracy in percent, worth and interpolated worth of a policy at its size of this index."""
     accuracy = f"{100 * fmean(measure['curves'][arm]['accuracies'][index]):.1f}"
     points = measure["rates"].get(arm)
     return [accuracy, *(["-", "-"] if points is None else [rate_text(points[index]), interpolated_text(points[index])])]
 
 
 def poor_fits(measure: Mapping[str, Any]) -> list[str]:
-    """A sentence for each curve that is no power law.
+    """Return a sentence for each curve that is no power law.
 
     Args:
-        measure: From `Study.summarise`.
+        measure: From `summarize_worth`.
     """
     return [
         f"the curve of {arm} is no power law (residual {100 * curve['residual']:.1f} points, "
@@ -81,7 +82,7 @@ def _worth(measure: Mapping[str, Any], title: str) -> TextTable:
 
 
 def _corruptions(summary: Mapping[str, Any]) -> TextTable:
-    """At the largest size that all arms have."""
+    """Return the accuracies under each corruption at the largest size that all policies share."""
     corruptions = summary["corruptions"]
     arms = next(iter(corruptions.values()))
     size = max(set.intersection(*(set(map(int, sizes)) for sizes in arms.values())), default=None)

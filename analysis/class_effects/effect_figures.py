@@ -1,4 +1,4 @@
-"""Pictures of class effects."""
+"""Figures of class effects."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,16 +7,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .tables import agreement_text
+from .effect_tables import agreement_text
 
 _TITLES = {"original": "by the label", "multi_label": "by all answers people give"}
 
 
 def class_picture(result: Mapping[str, Any]) -> Figure:
-    """Change of accuracy and of false positives of each class from its best strength to the strongest.
+    """Draw the change of accuracy and of false positives of each class from its best strength to the strongest.
 
     Args:
-        result: From `summarise`.
+        result: As for `effect_tables`.
     """
     names = [name for name in _TITLES if name in result]
     classes = result["classes"]
@@ -40,10 +40,10 @@ def class_picture(result: Mapping[str, Any]) -> Figure:
 
 
 def agreement_picture(result: Mapping[str, Any]) -> Figure:
-    """Predicted harm of each class against what was measured: a row for each strength but the weakest.
+    """Draw predicted against measured harm of each class: a row for each strength but the weakest.
 
     Args:
-        result: From `summarise`.
+        result: As for `effect_tables`.
     """
     steps = result["prediction"]
     figure = Figure(figsize=(9, 3.7 * len(steps)), layout="constrained")
@@ -61,7 +61,7 @@ def agreement_picture(result: Mapping[str, Any]) -> Figure:
 
 
 def _named_points(axis: Axes, names: list[str], across: list[float], up: list[float]) -> None:
-    """Points with their names, above and below in turn, so that neighbours can be read."""
+    """Draw points with their names, above and below in turn, so that neighbors do not overlap."""
     axis.scatter(across, up)
     for place, index in enumerate(np.argsort(across)):
         offset = (4, 3) if place % 2 else (4, -10)
@@ -71,18 +71,18 @@ def _named_points(axis: Axes, names: list[str], across: list[float], up: list[fl
 
 
 def _bars(
-    axis: Axes, places: Any, values: list[float], height: float, colour: str, label: str, significant: list[bool]
+    axis: Axes, places: Any, values: list[float], height: float, color: str, label: str, significant: list[bool]
 ) -> None:
-    """Horizontal bars; what is significant is full, the rest pale."""
+    """Draw horizontal bars; significant ones are opaque, the others pale."""
     for solid in (True, False):
         chosen = [index for index, flag in enumerate(significant) if flag == solid]
         axis.barh(
             places[chosen],
             [values[index] for index in chosen],
             height,
-            color=colour,
+            color=color,
             alpha=1.0 if solid else 0.35,
         )
-    axis.barh(0, 0, color=colour, label=label)
+    axis.barh(0, 0, color=color, label=label)
     axis.axvline(0, color="0.25", linewidth=0.8)
     axis.spines[["top", "right"]].set_visible(False)

@@ -1,20 +1,18 @@
-"""Training sets of frozen views: each image is replaced by r augmented views that never change again.
+"""Training sets of frozen views: each image is replaced by r augmented views that do not change.
 
-Geiping et al., 2023, "fixed repetitions": with r views the diversity of a policy is bounded, with r = 1 there is none
-and what is left is how far its images are from the data (consistency).
+Geiping et al., 2023, "fixed repetitions": r views bound the diversity of a policy; r = 1 leaves only the distance of
+its images from the data (consistency).
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from lightning_modules.data import ImageDataModule, LabelledImages, Splits
 from lightning_modules.data.store import MemoryStore, as_bytes
+from studies.fixed_policy import Augment
 
-Augment = Callable[[Tensor, Tensor], Tensor]  # images [B, C, H, W] and labels [B] -> images
 _CHUNK = 512
 
 
