@@ -7,8 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from analysis.exchange_rate.setting import Training
-from analysis.exchange_rate.training import trainer_of
 from augnet import AugNet, TransformSpace
 from augnet.ops import OPS
 from influence import LastLayerHessian, solve
@@ -16,6 +14,7 @@ from lightning_modules.classifier.augmented_classifier import AugmentedClassifie
 from lightning_modules.data import DigitsDataModule
 from lightning_modules.learner.policy_choice import PolicyName
 from lightning_modules.learner.settings import LearnerSettings
+from studies.training import Training, trainer_of
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card and CUDA")
 DEVICES = ("cpu", "cuda")

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from analysis.exchange_rate.setting import Measurement, Training
 from docs_pages import PAGES, ROOT
 
 from analysis.__main__ import ANALYSES
 from analysis.class_effects.thresholds import Thresholds
-from analysis.exchange_rate.setting import Measurement, Training
 from lightning_modules.commands.cli import AugfluenceCLI, main
 from lightning_modules.commands.dashboard import dashboard
 from lightning_modules.learner.guard import GuardSettings

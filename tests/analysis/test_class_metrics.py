@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix, recall_score
 
 from analysis.class_effects.metrics import (
+    ClassErrors,
     Truth,
     class_accuracy,
     confusion_counts,
@@ -15,7 +16,6 @@ from analysis.class_effects.metrics import (
     error_rates,
     false_negatives,
     false_positives,
-    mean_accuracy,
 )
 from analysis.class_effects.pairs import co_occurrence
 from lightning_modules.data import ImageDataModule
@@ -48,7 +48,15 @@ def test_a_hand_made_confusion_matrix() -> None:
     assert error_rates(truth, PREDICTED).tolist() == [[0, 0.5, 0.25], [0.5, 0, 0], [0, 0, 0]]
     assert false_positives(truth, PREDICTED).tolist() == [1, 2, 1]
     assert false_negatives(truth, PREDICTED).tolist() == [3, 1, 0]
-    assert mean_accuracy(truth, PREDICTED) == 0.5
+    assert ClassErrors.of(truth, PREDICTED).mean_accuracy == 0.5
+
+
+def test_errors_of_many_predictions_are_those_of_each() -> None:
+    first, second = Truth.single(LABELS, 3), Truth.single(PREDICTED, 3)  # of other class sizes
+    each = [ClassErrors.of(truth, predicted) for truth, predicted in ((first, PREDICTED), (second, LABELS))]
+    both = ClassErrors(np.stack([one.counts for one in each]), np.stack([one.sizes for one in each]))
+    for name in ("rates", "accuracy", "false_positives", "false_negatives", "mean_accuracy"):
+        np.testing.assert_array_equal(getattr(both, name), [getattr(one, name) for one in each])
 
 
 def test_every_answer_that_enough_people_give_is_right() -> None:

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from analysis.class_effects.metrics import Truth
-from analysis.class_effects.pairs import categorise, co_occurrence, growing_pairs
+from analysis.class_effects.pairs import categorize, co_occurrence, growing_pairs
 
 SIMILARITY = np.array([[1, 0.8, 0.1, 0], [0.8, 1, 0, 0], [0.1, 0, 1, 0.9], [0, 0, 0.9, 1.0]])
 
 
 def test_each_pair_has_its_category() -> None:
-    assert categorise(often=True, similar=True) == "ambiguous"
-    assert categorise(often=True, similar=False) == "co-occurring"
-    assert categorise(often=False, similar=True) == "fine-grained"
-    assert categorise(often=False, similar=False) == "unrelated"
+    assert categorize(often=True, similar=True) == "ambiguous"
+    assert categorize(often=True, similar=False) == "co-occurring"
+    assert categorize(often=False, similar=True) == "fine-grained"
+    assert categorize(often=False, similar=False) == "unrelated"
 
 
 def test_co_occurrence_counts_images_whose_people_say_both() -> None:

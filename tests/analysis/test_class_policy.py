@@ -3,15 +3,23 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from finished_runs import digits_run
 
-from analysis.class_effects.policies import check_strengths, conditional_policy, write_conditional, write_strength
-from analysis.class_effects.study import Recipe, find_recipe, write_recipe
+from analysis.class_effects.recipe import Recipe, find_recipe
+from analysis.class_effects.strength_policies import check_strengths, conditional_policy, strength_policy
 from augnet import AugNet, load_policy, save_policy
 
 OPS = {"rotation": 40.0, "translate_x": 0.2, "contrast": 1.0, "noise": 0.1}
+STRENGTHS = [0.1, 0.5, 1.0]
+# at full strength images of class 0 are taken for class 2, which is best at 0.1; the same in both seeds
+CONFUSION = np.array([
+    2 * [[[8, 1, 1], [0, 9, 1], [1, 0, 9]]],
+    2 * [[[9, 0, 1], [0, 8, 2], [1, 0, 9]]],
+    2 * [[[4, 1, 5], [0, 9, 1], [0, 0, 10]]],
+])  # fmt: skip
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,40 +35,20 @@ def augmented(augnet: AugNet[Any, Any], labels: torch.Tensor, seed: int = 1) -> 
 
 def test_a_weaker_class_leaves_the_pixels_of_all_others_as_they_were(tmp_path: Path) -> None:
     _, labels = batch()
-    strong = load_policy(write_strength(OPS, 1.0, tmp_path))
+    save_policy(strength_policy(OPS, 1.0), tmp_path / "strong.json")
     save_policy(conditional_policy(OPS, [1.0, 0.2, 1.0, 1.0]), tmp_path / "conditional.json")
-    before, after = augmented(strong, labels), augmented(load_policy(tmp_path / "conditional.json"), labels)
+    before, after = (augmented(load_policy(tmp_path / f"{name}.json"), labels) for name in ("strong", "conditional"))
     weakened = labels == 1
     assert torch.equal(before[~weakened], after[~weakened])
     assert not torch.isclose(before[weakened], after[weakened]).flatten(1).all(dim=1).any()
 
 
-@pytest.mark.parametrize("strength", [0.05, 0.5, 1.0])
-def test_a_class_is_augmented_as_by_the_sweep_at_its_strength(strength: float, tmp_path: Path) -> None:
+def test_a_class_is_augmented_as_by_the_policy_of_its_strength() -> None:
     _, labels = batch()
-    swept = augmented(load_policy(write_strength(OPS, strength, tmp_path)), labels)
-    found = augmented(conditional_policy(OPS, [1.0, 1.0, strength, 1.0]), labels)
-    torch.testing.assert_close(found[labels == 2], swept[labels == 2], rtol=0, atol=1e-6)
-
-
-def test_a_file_of_a_sweep_is_named_after_its_content(tmp_path: Path) -> None:
-    """What differs in anything has a file of its own: strengths that read alike, bounds, the order of ops, classes."""
-    bounds = dict(OPS)
-    files = [
-        write_strength(bounds, 0.5, tmp_path),
-        write_strength(bounds, 0.50000004, tmp_path),
-        write_strength({**bounds, "rotation": 41.0}, 0.5, tmp_path),
-        write_strength({"rotation": 40.0}, 0.5, tmp_path),
-        write_conditional(bounds, [0.5, 1.0], tmp_path),
-        write_conditional(bounds, [1.0, 0.5], tmp_path),
-        write_conditional(bounds, [1.0, 0.5, 1.0], tmp_path),
-    ]
-    assert len(set(files)) == len(files)
-    kept = {file: file.read_bytes() for file in tmp_path.iterdir()}
-    assert write_strength(bounds, 0.5, tmp_path) == files[0]
-    assert write_conditional(bounds, [1.0, 0.5], tmp_path) == files[5]
-    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == kept
-    assert load_policy(files[5]).describe()["rotation"]["half_widths"] == pytest.approx([40.0, 20.0])
+    for strength in (0.05, 0.5, 1.0):
+        swept = augmented(strength_policy(OPS, strength), labels)
+        found = augmented(conditional_policy(OPS, [1.0, 1.0, strength, 1.0]), labels)
+        torch.testing.assert_close(found[labels == 2], swept[labels == 2], rtol=0, atol=1e-6)
 
 
 def test_strengths_are_fractions_of_the_bounds() -> None:
@@ -69,51 +57,29 @@ def test_strengths_are_fractions_of_the_bounds() -> None:
     assert facts["noise"]["half_widths"] == pytest.approx([0.1, 0.025])
 
 
-def result(confusion: list[list[int]]) -> dict[str, Any]:
-    return {"validation": confusion}
-
-
-def runs() -> dict[tuple[float, int], dict[str, Any]]:
-    """At full strength images of class 0 are taken for class 2, which is best at 0.1."""
-    weak = [[8, 1, 1], [0, 9, 1], [1, 0, 9]]
-    middle = [[9, 0, 1], [0, 8, 2], [1, 0, 9]]
-    strong = [[4, 1, 5], [0, 9, 1], [0, 0, 10]]
-    matrices = {0.1: weak, 0.5: middle, 1.0: strong}
-    return {(strength, seed): result(matrix) for strength, matrix in matrices.items() for seed in range(2)}
-
-
 def test_classes_that_absorb_are_weakened_and_not_those_that_lose() -> None:
-    recipe = find_recipe(runs(), [0.1, 0.5, 1.0], 2)
+    recipe = find_recipe(CONFUSION, STRENGTHS, 2)
     assert recipe == Recipe(affected={0: 0.5}, absorbing={2: 0.5, 1: 0.5}, strengths=[1.0, 0.5, 0.5])
-    assert find_recipe(runs(), [0.1, 0.5, 1.0], 1).absorbing == {2: 0.5}
+    assert find_recipe(CONFUSION, STRENGTHS, 1).absorbing == {2: 0.5}
 
 
 def test_a_class_may_get_the_strength_at_which_it_absorbs_least() -> None:
-    assert find_recipe(runs(), [0.1, 0.5, 1.0], 2, "fewest").absorbing == {2: 0.1, 1: 0.5}
-
-
-def test_without_absorbing_classes_there_is_no_policy_and_no_old_one_is_left(tmp_path: Path) -> None:
-    file = tmp_path / "policy.json"
-    assert write_recipe(find_recipe(runs(), [0.1, 0.5, 1.0], 1), OPS, file) == file
-    assert load_policy(file).describe()["rotation"]["half_widths"] == pytest.approx([40, 40, 20])
-    assert write_recipe(Recipe({}, {}, [1.0] * 3), OPS, file) is None
-    assert list(tmp_path.iterdir()) == []
+    assert find_recipe(CONFUSION, STRENGTHS, 2, "fewest").absorbing == {2: 0.1, 1: 0.5}
 
 
 def test_train_takes_the_file_as_it_is(tmp_path: Path) -> None:
-    file = write_recipe(
-        Recipe({}, {3: 0.2}, [0.2 if k == 3 else 1.0 for k in range(10)]), {"rotation": 45.0}, tmp_path / "policy.json"
-    )
-    folder = digits_run(tmp_path, f"--model.policy_file={file}", "--trainer.limit_train_batches=2")
+    strengths = [0.2 if k == 3 else 1.0 for k in range(10)]
+    save_policy(conditional_policy({"rotation": 45.0}, strengths), tmp_path / "policy.json")
+    folder = digits_run(tmp_path, f"--model.policy_file={tmp_path / 'policy.json'}", "--trainer.limit_train_batches=2")
     kept = load_policy(folder / "policy.json").describe()
     assert kept["rotation"]["half_widths"] == pytest.approx([9.0 if k == 3 else 45.0 for k in range(10)])
 
 
-def test_strengths_and_ops_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+def test_strengths_and_ops_that_make_no_sense_are_refused() -> None:
     for strengths in ([], [1.0], [0.0, 1.0], [1.0, 0.5], [0.5, 0.5], [0.5, 1.1]):
         with pytest.raises(ValueError, match="increasing fractions"):
             check_strengths(strengths)
     with pytest.raises(ValueError, match="leave mixup and cutmix out"):
-        write_strength(["mixup"], 0.5, tmp_path)
+        strength_policy(["mixup"], 0.5)
     with pytest.raises(ValueError, match="classes must be at least 1"):
-        find_recipe(runs(), [0.1, 0.5, 1.0], 0)
+        find_recipe(CONFUSION, STRENGTHS, 0)

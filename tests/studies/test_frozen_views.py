@@ -3,20 +3,13 @@ from typing import Any
 
 import pytest
 import torch
-from analysis_images import write_images
+from small_images import write_images
 from torch import Tensor
 
-from analysis.exchange_rate.frozen_views import FrozenViews, freeze_views
-from analysis.exchange_rate.setting import Measurement, Setting, Training
-from analysis.exchange_rate.training import train_and_measure, view_maker
 from augnet import AugNet, save_policy
 from lightning_modules.data import ImageDataModule, LabelledImages, MemoryStore
-
-
-def setting(path: Path, policy: str, views: int = 0, **fields: int) -> Setting:
-    training = Training(steps=30, batch_size=8, model_kwargs={"width": 4}, lr=0.05, precision="32-true")
-    measurement = Measurement(val_size=20, influence_size=4, corruptions=["gaussian_noise", "contrast"])
-    return Setting(str(path), fields.get("size", 40), policy, views, fields.get("seed", 0), training, measurement)
+from studies.fixed_policy import augmentation
+from studies.frozen_views import FrozenViews, freeze_views
 
 
 def small_dataset() -> LabelledImages:
@@ -65,44 +58,13 @@ def test_only_the_training_split_is_frozen(tmp_path: Path) -> None:
         assert torch.equal(ours, theirs)
 
 
-def test_a_learned_policy_makes_views(tmp_path: Path) -> None:
+def test_a_learned_policy_makes_views_unless_it_mixes(tmp_path: Path) -> None:
     file = tmp_path / "policy.json"
     save_policy(AugNet.from_ops({"brightness": 0.4}, initial=0.9), file)
     images, labels = torch.full((50, 3, 8, 8), 0.5), torch.zeros(50, dtype=torch.long)
-    views = view_maker(setting(tmp_path, str(file), 1))(images, labels)
+    views = augmentation("none", file)(images, labels)
     assert 0.1 < float(views[:, 0, 0, 0].std()) < 0.4
-
-
-def test_a_policy_file_that_mixes_cannot_be_frozen(tmp_path: Path) -> None:
-    file = tmp_path / "policy.json"
     save_policy(AugNet.from_ops(["rotation", "mixup"]), file)
-    with pytest.raises(ValueError, match="mixes labels"):
-        view_maker(setting(tmp_path, str(file), 1))
-
-
-@pytest.mark.parametrize(("policy", "views"), [("none", 0), ("flip_crop", 0), ("mixup", 0), ("cutout", 2)])
-def test_a_run_is_trained_and_measured(tmp_path: Path, policy: str, views: int) -> None:
-    result = train_and_measure(setting(write_images(tmp_path), policy, views))
-    assert set(result["corrupted"]) == {"gaussian_noise", "contrast"}
-    if policy == "flip_crop":  # flips exchange the two classes: nothing can be learned behind them
-        assert result["train_loss"] > 0.5
-    else:
-        assert result["accuracy"] >= 0.9
-        assert min(result["corrupted"].values()) >= 0.7
-
-
-def test_a_run_is_trained_behind_a_learned_policy(tmp_path: Path) -> None:
-    """A policy that shifts by up to the whole side hides the class; one that turns hues does not."""
-    path, losses = write_images(tmp_path / "images"), []
-    for ops in ({"translate_x": 1.0}, {"hue": 20.0}):
-        file = tmp_path / next(iter(ops)) / "policy.json"
-        save_policy(AugNet.from_ops(ops, initial=0.99), file)
-        losses.append(train_and_measure(setting(path, f"cutout+{file}"))["train_loss"])
-    assert losses[0] > 1.5 * losses[1]
-
-
-def test_a_run_is_reproduced(tmp_path: Path) -> None:
-    path = write_images(tmp_path)
-    first, second = (train_and_measure(setting(path, "cutout", seed=1)) for _ in range(2))
-    assert first["train_loss"] == second["train_loss"]
-    assert first["corrupted"] == second["corrupted"]
+    for base, policy_file in (("none", file), ("mixup", None)):
+        with pytest.raises(ValueError, match="mixes images and labels"):
+            augmentation(base, policy_file)
