@@ -12,6 +12,7 @@ from .blocks import fixed, spoken
 from .drawing import COLORS, WIDTH
 
 _DASHES = ("-", "--", ":", "-.")
+_LABEL = 32  # letters of a label on an axis
 _HELPS, _HURTS = COLORS[0], COLORS[1]
 
 
@@ -48,7 +49,12 @@ def intervals(rows: Mapping[str, Interval], quantity: str) -> Figure:
             axis.plot([found.low, found.high], [place, place], color=COLORS[0], linewidth=2, solid_capstyle="butt")
         axis.plot([found.value], [place], "o", color=COLORS[0], markersize=5)
         axis.annotate(f"{found.value:.1f}", (found.value, place), (0, 5), textcoords="offset points", ha="center")
-    axis.set(yticks=range(len(rows)), yticklabels=list(rows), xlabel=quantity, ylim=(len(rows) - 0.5, -0.7))
+    axis.set(
+        yticks=range(len(rows)),
+        yticklabels=list(map(_short, rows)),
+        xlabel=quantity,
+        ylim=(len(rows) - 0.5, -0.7),
+    )
     axis.spines["left"].set_visible(False)
     axis.tick_params(axis="y", length=0)
     axis.margins(x=0.08)
@@ -77,7 +83,9 @@ def histogram(values: Sequence[float], quantity: str) -> Figure:
 
 def heat_map(values: np.ndarray, bold: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Figure:
     """Draw numbers `[R, C]` as colors, negative ones violet; those in `bold` (the same shape) in bold."""
-    figure = Figure(figsize=(WIDTH, 0.7 + 0.27 * len(rows)), layout="constrained")
+    names = [_short(name) for name in columns]
+    longest = max(map(len, names))
+    figure = Figure(figsize=(WIDTH, 0.7 + 0.27 * len(rows) + 0.04 * longest), layout="constrained")
     axis = figure.subplots()
     largest = float(np.nanmax(np.abs(values))) or 1.0
     # the outer half of the colors is too dark for black numbers
@@ -96,11 +104,16 @@ def heat_map(values: np.ndarray, bold: np.ndarray, rows: Sequence[str], columns:
             fontweight="bold" if bold[row, column] else "normal",
         )
     axis.set(xticks=np.arange(len(columns)) + 0.5, yticks=np.arange(len(rows)) + 0.5)
-    longest = max(len(name) for name in columns)
-    axis.set_xticklabels(columns, rotation=45 if longest > 3 else 0, ha="right" if longest > 3 else "center")
+    axis.set_xticklabels(names, rotation=45 if longest > 3 else 0, ha="right" if longest > 3 else "center")
     axis.set_yticklabels([spoken(name) for name in rows])
     axis.tick_params(length=0)
     axis.invert_yaxis()
     for spine in axis.spines.values():
         spine.set_visible(False)
     return figure
+
+
+def _short(name: str) -> str:
+    """Return a name without its middle if it is too long for a label."""
+    half = _LABEL // 2
+    return name if len(name) <= _LABEL else f"{name[:half]}…{name[-half:]}"

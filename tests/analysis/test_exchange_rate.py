@@ -82,6 +82,7 @@ def test_paired_noise_cancels() -> None:
     assert width(seed=0) < 0.6 * width(seed=1)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth() -> None:
     """Nominal 90 % on 60 synthetic studies of three seeds: at least 78 %, and no more than 97 % (not just wide)."""
     augmented = PowerLaw(-2.0, 0.3, 0.9)

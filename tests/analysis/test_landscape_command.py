@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from finished_runs import digits_run
 from torch import Tensor, nn
 
 from analysis.__main__ import main
@@ -61,7 +60,7 @@ def test_batch_gradients_are_those_of_autograd_and_add_up(surface: LossSurface) 
     assert torch.allclose(flat(whole), (flat(found[0]) + flat(found[1])) / 2, atol=1e-6)
 
 
-def test_filter_units_do_not_see_the_scale_of_a_filter_before_normalisation(surface: LossSurface) -> None:
+def test_filter_units_do_not_see_the_scale_of_a_filter_before_normalization(surface: LossSurface) -> None:
     """Ten times the weights of a filter and ten times its running deviation: the same function."""
     weights = filter_weights(surface.model.network)
     first = next(name for name in weights if weights[name].ndim == 4)
@@ -73,11 +72,11 @@ def test_filter_units_do_not_see_the_scale_of_a_filter_before_normalisation(surf
     raw, in_units = gradients()
     loss = surface.loss(weights)
     weights[first][1] *= 10
-    normalisation = next(module for module in surface.model.network.modules() if isinstance(module, nn.BatchNorm2d))
-    assert normalisation.running_mean is not None
-    assert normalisation.running_var is not None
-    normalisation.running_mean[1] *= 10
-    normalisation.running_var[1] = 100 * (normalisation.running_var[1] + normalisation.eps) - normalisation.eps
+    normalization = next(module for module in surface.model.network.modules() if isinstance(module, nn.BatchNorm2d))
+    assert normalization.running_mean is not None
+    assert normalization.running_var is not None
+    normalization.running_mean[1] *= 10
+    normalization.running_var[1] = 100 * (normalization.running_var[1] + normalization.eps) - normalization.eps
     assert surface.loss(weights) == pytest.approx(loss, rel=1e-4)
     raw_scaled, in_units_scaled = gradients()
     assert torch.allclose(in_units_scaled, in_units, rtol=1e-2, atol=1e-6)
@@ -95,15 +94,10 @@ def test_a_surface_draws_its_images_without_repeating_any() -> None:
     assert len(LossSurface.of(model, train, 100, seed=0).labels) == 50
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return digits_run(tmp_path_factory.mktemp("runs"), "--trainer.max_epochs=8")
-
-
-def test_the_command_measures_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["landscape", str(run), "--images=300", "--directions=3", "--batch_size=30", "--progress=false"]
+def test_the_command_measures_a_run(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["landscape", str(finished), "--images=300", "--directions=3", "--batch_size=30", "--progress=false"]
     main([*arguments, "--threshold=3.0"])
-    content = read_result(run, "landscape")
+    content = read_result(finished, "landscape")
     assert content is not None
     found = content["result"]
     assert 0 < found["train_loss"] < 3
@@ -114,26 +108,26 @@ def test_the_command_measures_a_run(run: Path, capsys: pytest.CaptureFixture[str
     assert (noise["parameters"]["batches"], noise["parameters"]["batch_size"]) == (10, 30)
     assert noise["parameters"]["spread"] > 0
     assert noise["filter_units"]["spread"] != noise["parameters"]["spread"]
-    assert (run / "analysis" / content["pictures"][0]).stat().st_size > 10_000
+    assert (finished / "analysis" / content["pictures"][0]).stat().st_size > 10_000
     assert "flatness, in filter norms" in capsys.readouterr().out
 
     main([*arguments, f"--threshold={found['train_loss'] / 2}"])
-    above = read_result(run, "landscape")
+    above = read_result(finished, "landscape")
     assert above is not None
     assert above["result"]["flatness"]["distance"] == 0  # the model lies above the threshold
     main([*arguments, "--threshold=3.0", "--step=0.001", "--longest=0.001"])
-    short = read_result(run, "landscape")
+    short = read_result(finished, "landscape")
     assert short is not None
     assert (short["result"]["flatness"]["distance"], short["result"]["flatness"]["reached"]) == (None, 0)
 
 
-def test_landscape_mistakes_are_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_landscape_mistakes_are_one_line(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, words in (
         (["--images=10"], "two batches of 64 do not fit into 10 images"),
         (["--directions=0"], "directions must be at least 1"),
         (["--threshold=0"], "expected threshold > 0"),
     ):
         with pytest.raises(SystemExit) as stopped:
-            main(["landscape", str(run), "--progress=false", *arguments])
+            main(["landscape", str(finished), "--progress=false", *arguments])
         assert stopped.value.code == 2
         assert words in capsys.readouterr().err

@@ -7,7 +7,6 @@ import matplotlib.image
 import pytest
 import torch
 import yaml
-from finished_runs import digits_run
 
 from analysis.__main__ import main
 from analysis.moments.augmentations import Budget, Example, augmentations_of, common_augmentations, ranges
@@ -19,11 +18,7 @@ from analysis.run_folder import open_run
 FEW = ["--augmentations=[horizontal_flip, rotation, mixup, learned, training]"]
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return digits_run(tmp_path_factory.mktemp("runs"), "--model.base_policy=flip_crop")
-
-
+@pytest.mark.slow
 def test_the_command_end_to_end(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["moments", str(finished), "--images=3", "--views=64", "--influence_images=1", "--device=cpu", *FEW])
     content = read_result(finished, "moments")
@@ -41,7 +36,7 @@ def test_the_command_end_to_end(finished: Path, capsys: pytest.CaptureFixture[st
         assert row["samples"]["chebyshev"]["median"] > counts["median"]
         assert 0 <= row["alignment"]["R"] <= 1
     assert rows["horizontal_flip"]["effective_rank"] == pytest.approx(1, abs=1e-3)
-    assert content["result"]["epochs"] == 1
+    assert content["result"]["epochs"] == 3
     influence = content["result"]["influence"]
     assert [(row["family"], row["strength"]) for row in influence] == [(f, s) for f in FAMILIES for s in STRENGTHS]
     for row in influence:

@@ -43,10 +43,8 @@ def test_exchange_rate(started: list[list[str]], tmp_path: Path, capsys: pytest.
         "--measurement.corruptions=[contrast]", "--resamples=20", "--progress=false",
     ])  # fmt: skip
     study = written(started, tmp_path, "exchange_rate", capsys)
-    frozen = [
-        f"{name}, {views}" for name in ("cutout", "flip_crop + cutout") for views in ("1 frozen view", "4 frozen views")
-    ]
-    assert set(study.arms) == {"none", "cutout", "flip_crop + cutout", *frozen}
+    views = ("", ", 1 frozen view", ", 4 frozen views")
+    assert set(study.arms) == {"none", *(name + view for name in ("cutout", "flip_crop + cutout") for view in views)}
     runs: Any = study.settings()
     assert len(runs) == 2 * (3 + 6 * 3)
     assert {run.size for cell, run in runs.items() if cell.arm == "none"} == {10, 20, 40}

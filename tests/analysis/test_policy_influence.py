@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from finished_runs import digits_run
 from torch import Tensor, nn
 from torch.autograd.functional import hessian as autograd_hessian
 from torch.autograd.functional import jacobian
@@ -16,7 +15,7 @@ from analysis.moments.policy_influence import (
     influence_function,
     solve_for_influence_set,
 )
-from analysis.run_folder import OpenedRun, open_run
+from analysis.run_folder import OpenedRun
 from analysis.sampling import draw_rows
 from influence import LastLayerHessian, loss_gradient
 from lightning_modules.learner.feature_capture import FeatureCapture
@@ -31,11 +30,6 @@ def smooth_influence() -> tuple[FeatureCapture, Tensor]:
     head = layers[3]
     assert isinstance(head, nn.Linear)
     return FeatureCapture(layers, head), torch.randn(3, 11, dtype=torch.float64)
-
-
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> OpenedRun:
-    return open_run(digits_run(tmp_path_factory.mktemp("runs"), "--trainer.max_epochs=3"), device="cpu")
 
 
 def examples_of(run: OpenedRun, count: int) -> list[Example]:

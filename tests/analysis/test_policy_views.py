@@ -203,7 +203,7 @@ def test_a_beta_share_has_its_moments() -> None:
 def test_cutmix_is_the_distribution_of_the_draws_in_a_batch_of_the_two(policy: AugNet | CutMix) -> None:
     views = mixed_views(policy, PAIR, TARGETS, count=4096)
     generator = torch.Generator().manual_seed(1)
-    drawn = [policy.train()(PAIR, TARGETS, generator=generator) for _ in range(1500)]
+    drawn = [policy.train()(PAIR, TARGETS, generator=generator) for _ in range(600)]
     assert_same_distribution(views, torch.stack([images[0] for images, _ in drawn]).detach())
     assert views.targets is not None
     labels = torch.stack([targets[0] for _, targets in drawn]).detach()

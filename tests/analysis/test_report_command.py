@@ -45,6 +45,12 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
+def mixture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of another setting and the same name."""
+    return evaluated_run(tmp_path_factory.mktemp("mixture"), "--model.policy=mixture", "--seed_everything=1")
+
+
+@pytest.fixture(scope="module")
 def page(seeds: list[Path]) -> Outline:
     """The page of the first of them, which is written beside it."""
     return page_of(seeds[0])
@@ -56,10 +62,10 @@ def page_plot(page: Outline, beginning: str) -> str:
     return next(label for label in labels if label.startswith(beginning))
 
 
-def page_of(*arguments: str | Path) -> Outline:
+def page_of(*arguments: str | Path, images: int = 40) -> Outline:
     """Run the command, and read its page."""
     words = [str(one) for one in arguments]
-    main(["report", *words, "--device=cpu", "--images=40"])
+    main(["report", *words, "--device=cpu", f"--images={images}"])
     out = next((word.split("=", 1)[1] for word in words if word.startswith("--out=")), f"{words[0]}/report.html")
     return Outline(Path(out).read_text())
 
@@ -129,9 +135,9 @@ def test_runs_of_one_seed_are_not_averaged(seeds: list[Path], capsys: pytest.Cap
     assert "two runs have the arm learned with seed 0" in capsys.readouterr().err
 
 
-def test_runs_of_other_settings_stand_beside_each_other(seeds: list[Path], tmp_path: Path) -> None:
-    other = evaluated_run(tmp_path, "--model.policy=mixture", "--run.name=mixed", "--model.ops=[rotation, scale]")
-    page = page_of(seeds[0], other, f"--out={tmp_path / 'both.html'}")
+def test_runs_of_other_settings_stand_beside_each_other(seeds: list[Path], mixture: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(mixture, tmp_path / "mixed"))
+    page = page_of(seeds[0], other, f"--out={tmp_path / 'both.html'}", images=0)
     assert "Test accuracy (learned (digits))" in page.words
     assert "Test accuracy (learned (mixed))" in page.words
     assert "policies" not in page.ids()
@@ -139,18 +145,17 @@ def test_runs_of_other_settings_stand_beside_each_other(seeds: list[Path], tmp_p
     assert "How often each op is taken, and how strongly" in page.words
 
 
-def test_runs_of_one_name_and_other_settings_are_told_apart(seeds: list[Path], tmp_path: Path) -> None:
+def test_runs_of_one_name_and_other_settings_are_told_apart(seeds: list[Path], mixture: Path, tmp_path: Path) -> None:
     """Each has its own times and, in the plot and the table, its own name."""
-    other = evaluated_run(tmp_path, "--model.policy=mixture", "--seed_everything=1", "--run.compare=[plain]")
-    assert other.name == seeds[0].name
+    assert mixture.name == seeds[0].name
     times: list[Path] = []
-    for run, seconds in ((seeds[0], 11.0), (other, 222.0)):
+    for run, seconds in ((seeds[0], 11.0), (mixture, 222.0)):
         summary = json.loads((run / "summary.json").read_text())
         summary["seconds_by_arm"] = dict.fromkeys(summary["test_accuracy"], seconds)
         copy = Path(shutil.copytree(run, tmp_path / f"timed{len(times)}" / run.name))
         (copy / "summary.json").write_text(json.dumps(summary))
         times.append(copy)
-    page = page_of(*times, f"--out={tmp_path / 'both.html'}")
+    page = page_of(*times, f"--out={tmp_path / 'both.html'}", images=0)
     for run in times:
         assert f"Test accuracy (learned ({run}))" in page.words
     assert page.words.count(f"What 2 runs learned: {times[0]} and {times[1]}") == 2  # title and heading
@@ -161,8 +166,8 @@ def test_runs_of_one_name_and_other_settings_are_told_apart(seeds: list[Path], t
         assert row.endswith(f">{shown}</td>")
 
 
-def test_a_run_without_policy(tmp_path: Path) -> None:
-    page = page_of(evaluated_run(tmp_path, "--model.control=plain"))
+def test_a_run_without_policy(plain: Path) -> None:
+    page = page_of(plain)
     assert "It was trained without a learned policy (control plain)." in page.words
     assert "This run has no policy, so there is nothing to predict." in page.words
     assert {"run0-influence", "run0-harmful"} <= set(page.ids())
@@ -180,7 +185,7 @@ def test_a_field_policy(tmp_path: Path) -> None:
 def test_a_run_that_has_not_ended_says_how_to_go_on(seeds: list[Path], tmp_path: Path) -> None:
     run = Path(shutil.copytree(seeds[0], tmp_path / "run"))
     (run / "summary.json").unlink()
-    page = page_of(run)
+    page = page_of(run, images=0)
     assert f"python train.py fit --config {run}/config.yaml --ckpt_path {run}/checkpoints/last.ckpt" in page.words
     assert "run0-ops" in page.ids()
 
@@ -225,7 +230,7 @@ def test_damaged_files_are_one_line(
     (run / file).write_text(text)
     (run / "report.html").unlink(missing_ok=True)
     with pytest.raises(SystemExit) as end:
-        main(["report", str(run)])
+        main(["report", str(run), "--images=0"])
     assert end.value.code == 2
     assert message in capsys.readouterr().err
     assert not (run / "report.html").exists()
@@ -237,7 +242,7 @@ def test_damaged_files_are_one_line(
         (["nowhere"], "there is no run nowhere"),
         ([], "required"),
         (["nowhere", "--images=-1"], "images must be at least 0"),
-        (["nowhere", "--studies=[nothing]"], "there is no result in nothing/analysis"),
+        (["nowhere", "--studies=[nothing]"], "there is no result in nothing"),
         (["nowhere", "--out=."], "out: . is a folder"),
     ],
 )
@@ -254,6 +259,7 @@ def test_images_0_computes_nothing_and_says_so(seeds: list[Path], tmp_path: Path
     assert page.words.count("Left out by --images 0") == 3
 
 
+@pytest.mark.slow
 def test_what_comes_from_data_is_text(tmp_path: Path) -> None:
     run = odd_run(tmp_path)
     write_findings(run)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from finished_runs import digits_run
 from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 from scipy import stats
@@ -23,7 +22,7 @@ from analysis.report.named_tables import named_tables
 from analysis.report.op_influence import WHOLE, _means, magnitudes_alone, measure_ops
 from analysis.report.result_blocks import result_blocks, tables
 from analysis.result_files import write_result
-from analysis.run_folder import OpenedRun, open_run
+from analysis.run_folder import OpenedRun
 from analysis.statistics import over_seeds, wilson
 from augnet import AugNet
 from augnet.batch import Batch
@@ -130,12 +129,6 @@ def test_a_policy_in_words() -> None:
     assert of_classes.columns == ["Class", "Rotation, degrees", "Brightness, fraction of the full range"]
     assert of_classes.rows == [["a", "±0.000", "±0.000"], ["b", "±90.0", "±0.150"]]
     assert "displacement 0 pixels" in learned.sentences(AugNet.from_fields(1, 8, 8).describe())[0]
-
-
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> OpenedRun:
-    folder = digits_run(tmp_path_factory.mktemp("runs"), "--data.image_size=8", "--model.ops=[rotation, brightness]")
-    return open_run(folder, device="cpu")
 
 
 def test_the_influence_of_ops_is_that_of_dense_matrices_and_autograd(opened: OpenedRun) -> None:
@@ -274,13 +267,12 @@ def test_no_result_breaks_the_page(result: Any) -> None:
         assert not isinstance(one, Table) or all(len(row) == len(one.columns) for row in one.rows)
 
 
-BENCHMARKS = Path(__file__).parents[2] / "studies" / "results"
+STUDIES = Path(__file__).parents[2] / "studies" / "results"
 
 
 def test_analyses_show_the_tables_that_they_make_themselves() -> None:
     measured = {
-        name: json.loads((BENCHMARKS / f"{name}.json").read_text())["result"]
-        for name in ("class_effects", "exchange_rate")
+        name: json.loads((STUDIES / f"{name}.json").read_text())["facts"] for name in ("class_effects", "exchange_rate")
     }
     shown = {name: named_tables(name, result) or [] for name, result in measured.items()}
     tables = {one.caption: one for blocks in shown.values() for one in blocks if isinstance(one, Table)}
@@ -356,8 +348,8 @@ def test_a_long_result_is_cut_and_says_so(tmp_path: Path) -> None:
 def _contrast(first: str, second: str) -> float:
     """Of WCAG 2."""
 
-    def luminance(colour: str) -> float:
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    def luminance(color: str) -> float:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
         return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
 
     high, low = sorted((luminance(first), luminance(second)), reverse=True)
@@ -368,7 +360,7 @@ def test_lines_stand_out_from_both_pages_and_numbers_from_their_cells() -> None:
     pages = [part.split("--page: ")[1].split(";")[0] for part in STYLE.split(":root {")[1:] if "--page" in part]
     assert len(pages) == 3  # light, dark, print
     for page in pages:
-        assert min(_contrast(colour, page) for colour in COLORS) >= 3
+        assert min(_contrast(color, page) for color in COLORS) >= 3
     shades = colormaps["PuOr_r"](np.linspace(0.5 - 0.5 / 2.2, 0.5 + 0.5 / 2.2, 50))
     assert min(_contrast("#111111", tuple(shade[:3])) for shade in shades) >= 4.5  # type: ignore[arg-type]
 

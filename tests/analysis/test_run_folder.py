@@ -5,15 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from finished_runs import digits_run
 
 from analysis.run_folder import open_run
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return digits_run(tmp_path_factory.mktemp("runs"), "--seed_everything=3", "--model.ops=[rotation, brightness]")
 
 
 @pytest.fixture
@@ -32,14 +26,13 @@ def test_a_run_is_opened_as_it_ended(finished: Path) -> None:
     assert not any(parameter.requires_grad for parameter in run.model.parameters())
     assert not run.model.training
     assert run.policy is not None
-    assert oracle.augnet is not None
-    assert run.policy.describe() == oracle.augnet.describe()
+    assert oracle.learned is not None
+    assert run.policy.describe() == oracle.learned.describe()
     assert set(run.policy.describe()) == {"rotation", "brightness"}
 
 
-def test_a_run_without_policy_has_none(tmp_path: Path) -> None:
-    run = open_run(digits_run(tmp_path, "--model.control=plain"))
-    assert run.policy is None
+def test_a_run_without_policy_has_none(plain: Path) -> None:
+    assert open_run(plain).policy is None
 
 
 @pytest.mark.parametrize(

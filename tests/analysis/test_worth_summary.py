@@ -14,7 +14,8 @@ from analysis.exchange_rate.worth_tables import poor_fits, rate_text, worth_tabl
 
 def curve(law: PowerLaw, *sizes: int) -> LearningCurve:
     def seeds(size: int) -> list[float]:
-        return (law.accuracy(size) + 0.002 * np.random.default_rng(size).standard_normal(3)).tolist()
+        noise = 0.002 * np.random.default_rng(size).standard_normal(3)
+        return [float(value) for value in law.accuracy(size) + noise]
 
     return LearningCurve({size: seeds(size) for size in sizes})
 

@@ -1,6 +1,7 @@
 """A study of class effects from data to page, on small images of four colors."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,8 +16,9 @@ from augnet import load_policy
 from lightning_modules.data import ImageDataModule
 from studies.engine import Arm, Cache, Page, Results, Study, train
 from studies.fixed_policy import FixedPolicyRun, augmentation
-from studies.kinds.class_effects import KIND, ClassEffectsReport, ClassRun
-from studies.kinds.class_effects.run import POLICY
+from studies.kinds.class_effects import KIND
+from studies.kinds.class_effects.report import ClassEffectsReport
+from studies.kinds.class_effects.run import POLICY, ClassRun
 from studies.training import Training
 
 CLASSES = ("amber", "blue", "cyan", "dark")
@@ -191,8 +193,11 @@ def test_runs_that_cannot_be_measured_are_told_before_they_are_trained(
             replace(run, human_counts=str(images / f"{counts}.npy")).run(Cache(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"nowhere\.npy"):
         replace(run, human_counts="nowhere.npy").run(Cache(tmp_path))
+    own = Path(shutil.copytree(images, tmp_path / "images"))
+    shutil.copytree(own / "test", own / "validation")
+    shutil.rmtree(own / "validation" / CLASSES[3])
     with pytest.raises(ValueError, match=r"no image of class \[3\]"):
-        replace(run, val_size=4, seed=1).run(Cache(tmp_path))
+        replace(run, path=str(own)).run(Cache(tmp_path))
 
 
 def test_what_has_no_meaning_is_refused(images: Path, results: Results) -> None:
@@ -206,7 +211,7 @@ def test_what_has_no_meaning_is_refused(images: Path, results: Results) -> None:
         ({"strength": 2.0}, r"in \(0, 1\]"),
     ):
         with pytest.raises(ValueError, match=words):
-            replace(run, **fields)  # type: ignore[arg-type]
+            replace(run, **fields)
     weak = Arm({"strength": 0.05, "predict": [1.0]})
     for changes, words in (
         ({"seeds": 1}, "significance is over seeds"),

@@ -11,7 +11,7 @@ from small_images import write_images
 
 from analysis.exchange_rate import PowerLaw
 from augnet import AugNet, save_policy
-from studies.engine import Arm, Cache, Cell, Result, Study
+from studies.engine import Arm, Cache, Cell, Result, Study, read_study
 from studies.fixed_policy import split_policy
 from studies.kinds.exchange_rate import KIND, PolicyRun, WorthReport
 from studies.training import Training
@@ -193,3 +193,11 @@ def test_studies_without_a_meaning_are_refused() -> None:
             study(report, **arms)
     with pytest.raises(ValueError, match="expected the reference 'none'"):
         replace(study(), arms={"cutout": Arm({"policy": "cutout"})})
+
+
+def test_the_studies_of_the_repository_share_their_runs() -> None:
+    folder = Path(__file__).parents[2] / "studies"
+    whole, frozen = (read_study(folder / f"{name}.yaml").settings() for name in ("exchange_rate", "frozen_views"))
+    assert len(whole) == 3 * (6 + 2 * 4)
+    shared = {run.key for run in whole.values()} & {run.key for run in frozen.values()}
+    assert len(frozen) - len(shared) == 3 * 2 * 3  # frozen arms, sizes, seeds
