@@ -14,7 +14,7 @@ from ..landscape.gradient_noise import SpreadOfVectors, summarize
 from ..landscape.landscape_figure import plot_walks
 from ..landscape.landscape_table import landscape_table
 from ..landscape.loss_surface import LossSurface, flat, in_filter_units
-from ..result_files import write_result
+from ..results import write_result
 from ..run_folder import open_run
 
 

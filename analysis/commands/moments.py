@@ -19,7 +19,7 @@ from ..moments.influence_estimates import FAMILIES, STRENGTHS, compare_influence
 from ..moments.measurement import TargetPrecision, measure, summarize
 from ..moments.moment_figures import image_picture, influence_picture, samples_picture
 from ..moments.policy_influence import capture_of, influence_function, solve_for_influence_set
-from ..result_files import write_result
+from ..results import write_result
 from ..run_folder import OpenedRun, open_run
 from ..sampling import draw_rows
 

@@ -110,12 +110,7 @@ def class_effects(
         threads: CPU threads of each.
         progress: Whether to show a progress bar.
     """
-    arms: dict[str, Any] = {f"strength {strength:g}": {"strength": strength} for strength in strengths}
-    arms |= {name: {**arm, "predict": strengths[1:]} for name, arm in list(arms.items())[:1]}
-    if retrain:
-        arms["class-conditional"] = {
-            "conditional": {"strengths": strengths, "weaker": weaker, "classes": classes, "seeds": seeds}
-        }
+    conditional = {"strengths": strengths, "weaker": weaker, "classes": classes, "seeds": seeds}
     votes: dict[str, Any] = {} if human_counts is None else {"human_counts": _absolute(human_counts)}
     votes |= {name: value for name, value in thresholds.items() if name == "vote_share"}
     study = {
@@ -130,9 +125,15 @@ def class_effects(
             "path": _absolute(path), "size": size, "ops": ops, "base": base, "damping": damping, "training": training,
             **votes, **measurement,
         },
-        "arms": arms,
+        "arms": _strength_arms(strengths) | ({"class-conditional": {"conditional": conditional}} if retrain else {}),
     }  # fmt: skip
     _run("class_effects", study, folder, workers, threads, progress)
+
+
+def _strength_arms(strengths: list[float]) -> dict[str, Any]:
+    """Return an arm for each strength; the weakest predicts the harm of the others."""
+    arms: dict[str, Any] = {f"strength {strength:g}": {"strength": strength} for strength in strengths}
+    return arms | {name: {**arm, "predict": strengths[1:]} for name, arm in list(arms.items())[:1]}
 
 
 def _run(name: str, study: dict[str, Any], folder: Path, workers: int, threads: int, progress: bool) -> None:

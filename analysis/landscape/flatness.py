@@ -107,7 +107,7 @@ def flatness(walks: list[Walk], weights: Tensors) -> dict[str, float]:
 
     Returns:
         `distance`: the mean over the directions, in units of the norms of the filters, so that it does not see how
-        large weights in front of a normalisation are; infinite if one walk never reached the threshold. `deviation`:
+        large weights in front of a normalization are; infinite if one walk never reached the threshold. `deviation`:
         the standard deviation over the directions. `euclidean`: the mean times the norm of the weights, the unit of
         the paper's code.
     """

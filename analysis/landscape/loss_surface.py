@@ -1,6 +1,6 @@
 """The unaugmented training loss of a trained classifier as a function of its weights, and its batch gradients.
 
-The network is in evaluation mode: batch normalisation uses its running statistics, so the loss of a batch is the mean
+The network is in evaluation mode: batch normalization uses its running statistics, so the loss of a batch is the mean
 of the losses of single images, as the formulas of gradient noise require.
 """
 

@@ -28,7 +28,7 @@ def views_of(
         policy: A learned policy with its space, or a fixed one; its mode does not matter. None that mixes images: see
             `mixed_views`.
         image: `[C, H, W]` in [0, 1].
-        label: int64 scalar, for policies that look at it.
+        label: int64 scalar, for policies that depend on it.
         count: Views, >= 1, where they cannot be enumerated; a grid of two numbers has the largest square below it.
         seed: Of quasi-random and random ones.
 

@@ -137,7 +137,7 @@ def magnitudes_alone(
 
     Args:
         net: The policy; one without ops (fields) has the whole alone.
-        batch: The images, and labels for policies that look at them.
+        batch: The images, and labels for policies that depend on them.
         generator: Of the draws.
 
     Returns:

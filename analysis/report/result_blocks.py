@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..result_files import find_result, read_result
+from ..results import find_result, read_result
 from .blocks import DASH, MINUS, Block, Picture, Table, Text, number, spoken
 from .drawing import picture_file
 from .named_tables import named_tables

@@ -8,7 +8,7 @@ from analysis.commands.moments import moments
 from analysis.moments.influence_estimates import ESTIMATES
 from analysis.moments.measurement import TargetPrecision
 from analysis.moments.moment_figures import influence_picture, samples_picture
-from analysis.result_files import read_result
+from analysis.results import read_result
 from analysis.text_table import TextTable
 from studies.data_location import data_path
 from studies.engine import Cache, Kind, Page, Report, Result, Results, Setting, Study

@@ -11,7 +11,7 @@ from finished_runs import DIGITS, QUIET, digits_run
 from matplotlib.figure import Figure
 from PIL import Image
 
-from analysis.result_files import write_result
+from analysis.results import write_result
 from lightning_modules.commands.cli import main
 
 EVIL = "<script>document.title='taken'</script>"

@@ -7,7 +7,7 @@ import matplotlib.image
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.result_files import read_result, write_result
+from analysis.results import read_result, write_result
 
 
 def figure() -> Figure:
@@ -26,6 +26,21 @@ def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert (read["result"], read["settings"], read["seed"]) == (result, {"error": 0.01}, 4)
     assert (read["name"], read["pictures"]) == ("toy", ["toy_curve.png"])
     assert set(read["versions"]) == {"augfluence", "torch", "python"}
+
+
+def test_a_result_of_a_study_is_read_from_its_folder(tmp_path: Path) -> None:
+    runs = [{"task": "all", "arm": "a", "seed": 0, "key": "k", "result": {"accuracy": 1.0, "made": {"torch": "2"}}}]
+    content = {"study": {"question": "?", "common": {"size": 3}}, "facts": {"share": 0.5}, "runs": runs}
+    for folder in (tmp_path / "results", tmp_path / "own" / "analysis"):
+        folder.mkdir(parents=True)
+        (folder / "toy.json").write_text(json.dumps(content))
+        for picture in ("toy.png", "toy_curve.png", "toys.png"):
+            (folder / picture).touch()
+    for folder in (tmp_path / "results", tmp_path / "own"):
+        read = read_result(folder, "toy")
+        assert read is not None
+        assert (read["result"], read["settings"]) == ({"share": 0.5}, {"runs": 1, "size": 3})
+        assert (read["pictures"], read["versions"]) == (["toy.png", "toy_curve.png"], {"torch": "2"})
 
 
 def test_no_result_is_none(tmp_path: Path) -> None:

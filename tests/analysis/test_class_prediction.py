@@ -18,7 +18,7 @@ DAMPING = 0.1
 
 
 def rows(seed: int, count: int, head: Tensor, like: Rows | None = None) -> Rows:
-    """Features around the centre of their class; with `like`, the same images moved a little."""
+    """Features around the center of their class; with `like`, the same images moved a little."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(count, FEATURES, generator=generator, dtype=torch.float64)
     if like is None:

@@ -11,10 +11,10 @@ from analysis.landscape.flatness import flatness, random_walks, walk
 
 def bowl(weights: dict[str, Tensor], start: float, curvature: float) -> Callable[[dict[str, Tensor]], float]:
     """`start + curvature / 2 ||w - w0||^2` in all weights together."""
-    centre = {name: weight.clone() for name, weight in weights.items()}
+    center = {name: weight.clone() for name, weight in weights.items()}
 
     def loss(moved: dict[str, Tensor]) -> float:
-        return start + curvature / 2 * sum(float((moved[name] - centre[name]).square().sum()) for name in centre)
+        return start + curvature / 2 * sum(float((moved[name] - center[name]).square().sum()) for name in center)
 
     return loss
 
@@ -73,7 +73,7 @@ def test_every_filter_of_a_direction_has_the_norm_of_its_weights(weights: dict[s
 
 
 def test_scaling_a_filter_scales_its_direction_and_no_other(weights: dict[str, Tensor]) -> None:
-    """So the distance does not see the scale of weights that batch normalisation follows."""
+    """So the distance does not see the scale of weights that batch normalization follows."""
     scaled = {name: weight.clone() for name, weight in weights.items()}
     scaled["convolution"][2] *= 7
     one, other = (filter_direction(given, torch.Generator().manual_seed(1)) for given in (weights, scaled))
@@ -84,7 +84,7 @@ def test_scaling_a_filter_scales_its_direction_and_no_other(weights: dict[str, T
     assert torch.equal(one["linear"], other["linear"])
 
 
-def test_biases_and_normalisation_are_left_alone() -> None:
+def test_biases_and_normalization_are_left_alone() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
     network.requires_grad_(False)  # as a run is opened
     assert list(filter_weights(network)) == ["0.weight", "3.weight"]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from analysis.__main__ import main
 from analysis.landscape.directions import filter_weights
 from analysis.landscape.loss_surface import LossSurface, flat, in_filter_units
-from analysis.result_files import read_result
+from analysis.results import read_result
 from lightning_modules.classifier.classifier import Classifier
 from lightning_modules.data import LabelledImages, MemoryStore
 

@@ -12,7 +12,7 @@ from analysis.__main__ import main
 from analysis.moments.augmentations import Budget, Example, augmentations_of, common_augmentations, ranges
 from analysis.moments.influence_estimates import ESTIMATES, FAMILIES, STRENGTHS
 from analysis.moments.measurement import TargetPrecision, measure, summarize
-from analysis.result_files import read_result
+from analysis.results import read_result
 from analysis.run_folder import open_run
 
 FEW = ["--augmentations=[horizontal_flip, rotation, mixup, learned, training]"]
@@ -107,6 +107,16 @@ def test_strength_scales_the_bounds() -> None:
     example = Example(0.3 + 0.4 * torch.rand(2, 3, 8, 8), torch.tensor([0, 1]), torch.eye(2))
     traces = [float(ranges({"brightness": 0.2}, s)(example, Budget(400)).moments.trace) for s in (1.0, 0.5)]
     assert traces[0] / traces[1] == pytest.approx(4, rel=1e-3)
+
+
+def test_former_names_of_augmentations_are_read(finished: Path) -> None:
+    arguments = ["--images=2", "--views=16", "--influence_images=0", "--device=cpu"]
+    with pytest.warns(DeprecationWarning, match="crop_and_colour is crop_and_color now"):
+        main(["moments", str(finished), *arguments, "--augmentations=[horizontal_flip, crop_and_colour]"])
+    content = read_result(finished, "moments")
+    assert content is not None
+    rows = [row["augmentation"] for row in content["result"]["augmentations"]]
+    assert rows == ["horizontal_flip", "crop_and_color"]
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_steps_of_nothing_are_refused() -> None:
         curvature(smooth_network(), MOMENTS, step=0.0)
 
 
-# The explicit regulariser
+# The explicit regularizer
 
 
 def problem() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -193,7 +193,7 @@ def test_it_carries_gradient_to_parameters(loss: RegularizedLoss) -> None:
     assert float(parameter.grad[0, 0]) == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-5, abs=1e-9)
 
 
-def test_what_the_regulariser_cannot_take_is_refused() -> None:
+def test_what_the_regularizer_cannot_take_is_refused() -> None:
     *_, moments = problem()
     with pytest.raises(ValueError, match="expected factors"):
         explicit_regularizer(smooth_network(), moments[:, 0], moments[:, 0], "squared")

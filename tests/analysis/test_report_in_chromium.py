@@ -27,8 +27,8 @@ const linear = c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
 const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
 const behind = element => {
   for (let one = element; one; one = one.parentElement) {
-    const colour = parse(getComputedStyle(one).backgroundColor);
-    if (colour.length === 3 || colour[3] === 1) return colour;
+    const color = parse(getComputedStyle(one).backgroundColor);
+    if (color.length === 3 || color[3] === 1) return color;
   }
   return [255, 255, 255];
 };
@@ -40,7 +40,7 @@ while (walker.nextNode()) {
   if (!words || ['STYLE', 'TITLE'].includes(element.tagName) || !element.getClientRects().length) continue;
   const style = getComputedStyle(element), svg = element.closest('svg');
   const ink = svg ? parse(style.fill) : parse(style.color);
-  if (svg && getComputedStyle(svg).color !== style.fill) continue;  // numbers on coloured cells: tested in Python
+  if (svg && getComputedStyle(svg).color !== style.fill) continue;  // numbers on colored cells: tested in Python
   const [high, low] = [light(ink), light(behind(svg || element))].sort((a, b) => b - a);
   seen += 1;
   if ((high + 0.05) / (low + 0.05) < 4.5) found.push([words, ink, behind(element)]);
@@ -176,16 +176,16 @@ def test_the_first_stop_of_the_keyboard_skips_to_the_report(opened: Any) -> None
     assert opened.execute_script("return document.activeElement.id") == "main"
 
 
-@pytest.mark.parametrize(("colours", "media"), [("light", "screen"), ("dark", "screen"), ("dark", "print")])
-def test_all_text_stands_out_from_what_is_behind_it(opened: Any, colours: str, media: str) -> None:
-    scheme(opened, colours, media)
+@pytest.mark.parametrize(("colors", "media"), [("light", "screen"), ("dark", "screen"), ("dark", "print")])
+def test_all_text_stands_out_from_what_is_behind_it(opened: Any, colors: str, media: str) -> None:
+    scheme(opened, colors, media)
     for one in opened.find_elements("css selector", "details"):
         opened.execute_script("arguments[0].open = true", one)
     seen, found = opened.execute_script(CONTRAST)
     assert seen > 300
     assert found == []
     background = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
-    assert background == {"light": "rgb(253, 253, 252)", "dark": "rgb(21, 24, 28)"}[colours] or media == "print"
+    assert background == {"light": "rgb(253, 253, 252)", "dark": "rgb(21, 24, 28)"}[colors] or media == "print"
     assert media == "screen" or background == "rgb(255, 255, 255)"
 
 

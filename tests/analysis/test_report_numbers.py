@@ -21,7 +21,7 @@ from analysis.report.drawing import COLORS
 from analysis.report.named_tables import named_tables
 from analysis.report.op_influence import WHOLE, _means, magnitudes_alone, measure_ops
 from analysis.report.result_blocks import result_blocks, tables
-from analysis.result_files import write_result
+from analysis.results import write_result
 from analysis.run_folder import OpenedRun
 from analysis.statistics import over_seeds, wilson
 from augnet import AugNet

@@ -15,7 +15,7 @@ SECTION = (ROOT / "docs" / "analysis.md").read_text().split("## Class effects")[
 @pytest.mark.parametrize("name", ["automobile", "bird", "frog", "horse", "ship"])
 def test_the_classes_of_the_docs_are_those_of_the_benchmark(name: str) -> None:
     original, several = (
-        next(row for row in MEASURED["result"][truth]["classes"] if row["class"] == name)
+        next(row for row in MEASURED["facts"][truth]["classes"] if row["class"] == name)
         for truth in ("original", "multi_label")
     )
     first, last = (f"{100 * original['accuracy'][place]:.1f}" for place in (0, -1))
@@ -29,13 +29,13 @@ def test_the_classes_of_the_docs_are_those_of_the_benchmark(name: str) -> None:
 
 
 def test_the_agreement_of_the_docs_is_that_of_the_benchmark() -> None:
-    for step in MEASURED["result"]["prediction"]:
+    for step in MEASURED["facts"]["prediction"]:
         for side in ("agreement", "control"):
             for measured in ("loss", "accuracy"):
                 assert agreement_text(step[side][measured]) in SECTION
 
 
 def test_the_recipe_of_the_docs_is_that_of_the_benchmark() -> None:
-    for recipe in (MEASURED["result"]["recipe"], MEASURED["fewest"]):
-        for facts in recipe["comparison"]["original"]["class-conditional"].values():
+    for arm, recipe in MEASURED["facts"]["recipes"].items():
+        for facts in recipe["comparison"]["original"][arm].values():
             assert f"{100 * facts['change']:+.1f} ± {100 * facts['margin']:.1f}" in SECTION

@@ -30,18 +30,18 @@ def _cells(measure: dict[str, Any], arm: str, size: int) -> tuple[str, str, str]
 
 @pytest.mark.parametrize(("arm", "size"), ROWS)
 def test_the_rows_of_the_docs_are_those_of_the_benchmark(arm: str, size: int) -> None:
-    inside = _cells(MEASURED["result"]["in_domain"], arm, size)
-    accuracy, _, interpolated = _cells(MEASURED["result"]["corrupted"], arm, size)
+    inside = _cells(MEASURED["facts"]["in_domain"], arm, size)
+    accuracy, _, interpolated = _cells(MEASURED["facts"]["corrupted"], arm, size)
     assert f"| {arm} | {size:,} | {' | '.join(inside)} | {accuracy} | {interpolated} |" in SECTION
 
 
 def test_the_warning_of_the_docs_is_that_of_the_benchmark() -> None:
-    curve = MEASURED["result"]["in_domain"]["curves"]["none"]
+    curve = MEASURED["facts"]["in_domain"]["curves"]["none"]
     assert f"is no power law here (p = {curve['lack_of_fit']:.4f})" in SECTION
 
 
 def test_the_frozen_views_of_the_docs_are_those_that_were_measured() -> None:
-    measured = json.loads((ROOT / "studies" / "results" / "frozen_views.json").read_text())["result"]["in_domain"]
+    measured = json.loads((ROOT / "studies" / "results" / "frozen_views.json").read_text())["facts"]["in_domain"]
     policy = "flip_crop + trivial_augment"
     arms = {
         "accuracy without it, %": "none",
