@@ -189,7 +189,7 @@ def test_it_carries_gradient_to_parameters(loss: RegularizedLoss) -> None:
         moved = copy.deepcopy(network)
         with torch.no_grad():
             next(moved.parameters())[0, 0] += sign * step
-        values.append(float(explicit_regularizer(moved, moments[:, 0], moments[:, 1:], loss)))
+        values.append(float(explicit_regularizer(moved, moments[:, 0], moments[:, 1:], loss).detach()))
     assert float(parameter.grad[0, 0]) == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-5, abs=1e-9)
 
 

@@ -70,8 +70,14 @@ def page_of(*arguments: str | Path, images: int = 40) -> Outline:
     return Outline(Path(out).read_text())
 
 
-def test_one_run_end_to_end(seeds: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_run_end_to_end_and_again(page: Outline, seeds: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    def undated() -> str:
+        text = (seeds[0] / "report.html").read_text()
+        return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "", text)
+
+    first = undated()
     page = page_of(seeds[0])
+    assert undated() == first
     assert set(SECTIONS) <= set(page.ids())
     assert len(set(page.ids())) == len(page.ids())
     summary = json.loads((seeds[0] / "summary.json").read_text())["test_accuracy"]
@@ -96,16 +102,6 @@ def test_the_page_needs_nothing_beside_it(page: Outline, seeds: list[Path]) -> N
         a["href"] for tag, a in page.tags if tag in ("a", "use") for a in [a] if (a.get("href") or "").startswith("#")
     ]
     assert {link[1:] for link in links if link} <= set(page.ids())
-
-
-def test_the_same_call_gives_the_same_page(page: Outline, seeds: list[Path]) -> None:
-    def undated() -> str:
-        text = (seeds[0] / "report.html").read_text()
-        return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "", text)
-
-    first = undated()
-    page_of(seeds[0])
-    assert undated() == first
 
 
 def test_several_seeds_give_means_and_paired_differences(
@@ -135,6 +131,7 @@ def test_runs_of_one_seed_are_not_averaged(seeds: list[Path], capsys: pytest.Cap
     assert "two runs have the arm learned with seed 0" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_runs_of_other_settings_stand_beside_each_other(seeds: list[Path], mixture: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(mixture, tmp_path / "mixed"))
     page = page_of(seeds[0], other, f"--out={tmp_path / 'both.html'}", images=0)
@@ -145,6 +142,7 @@ def test_runs_of_other_settings_stand_beside_each_other(seeds: list[Path], mixtu
     assert "How often each op is taken, and how strongly" in page.words
 
 
+@pytest.mark.slow
 def test_runs_of_one_name_and_other_settings_are_told_apart(seeds: list[Path], mixture: Path, tmp_path: Path) -> None:
     """Each has its own times and, in the plot and the table, its own name."""
     assert mixture.name == seeds[0].name
@@ -175,6 +173,7 @@ def test_a_run_without_policy(plain: Path) -> None:
     assert sum((a.get("alt") or "").startswith("Training image row") for tag, a in page.tags if tag == "img") == 12
 
 
+@pytest.mark.slow
 def test_a_field_policy(tmp_path: Path) -> None:
     page = page_of(digits_run(tmp_path, "--model.policy=field", "--data.image_size=16"))
     assert "A field network draws a displacement" in page.words
@@ -190,6 +189,7 @@ def test_a_run_that_has_not_ended_says_how_to_go_on(seeds: list[Path], tmp_path:
     assert "run0-ops" in page.ids()
 
 
+@pytest.mark.slow
 def test_a_run_that_trained_on_its_influence_images(tmp_path: Path) -> None:
     run = evaluated_run(tmp_path, "--data.influence_source=cross_fit")
     page = page_of(run)
