@@ -10,11 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from analysis.exchange_rate.setting import Measurement, Training
 from docs_pages import PAGES, ROOT
 
 from analysis.__main__ import ANALYSES
-from analysis.class_effects.thresholds import Thresholds
 from lightning_modules.commands.cli import AugfluenceCLI, main
 from lightning_modules.commands.dashboard import dashboard
 from lightning_modules.learner.guard import GuardSettings
@@ -42,8 +40,6 @@ def test_every_option_exists(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     exist |= {"--model.optimizer.help", "--data.help"}
     functions = [*ANALYSES.values(), dashboard, study]
     exist |= {f"--{name}" for function in functions for name in function.__annotations__}
-    parts = {"thresholds": Thresholds, "training": Training, "measurement": Measurement}  # of the studies
-    exist |= {f"--{name}.{field.name}" for name, part in parts.items() for field in dataclasses.fields(part)}
     exist |= {"--count", "--logdir"}  # of wandb agent and of tensorboard
     for page, path in PAGES.items():
         named = set(re.findall(rf"(?<![\w-]){OPTION}", path.read_text()))

@@ -7,6 +7,7 @@ exceeds the limit of the reference curve, and negative if augmentation hurts.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import fmean
 
 import numpy as np
@@ -139,4 +140,9 @@ def _resampled(curve: LearningCurve, rows: Mapping[int, Array]) -> PowerLaw:
     for size, values in zip(curve.sizes, curve.values(), strict=True):
         deviation = float(values[rows[size]].mean() - values.mean())
         means.append(values.mean() + deviation * math.sqrt(curve.seeds / (curve.seeds - 1)))
-    return fit_power_law(curve.sizes, np.clip(means, 0, 1)).law
+    return _fitted(tuple(curve.sizes), tuple(np.clip(means, 0, 1).tolist()))
+
+
+@lru_cache(maxsize=4096)  # several policies are compared with the same resamples of one reference
+def _fitted(sizes: tuple[int, ...], accuracies: tuple[float, ...]) -> PowerLaw:
+    return fit_power_law(sizes, accuracies).law

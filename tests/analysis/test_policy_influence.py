@@ -26,7 +26,12 @@ TARGET = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
 def smooth_influence() -> tuple[FeatureCapture, Tensor]:
     """A smooth network in float64 and some matrix in the place of the solution."""
     torch.manual_seed(0)
-    layers = nn.Sequential(nn.Flatten(), nn.Linear(48, 10), nn.Tanh(), nn.Linear(10, 3)).double().eval()
+    layers = (
+        nn.Sequential(nn.Flatten(), nn.Linear(48, 10), nn.Tanh(), nn.Linear(10, 3))
+        .double()
+        .eval()
+        .requires_grad_(False)
+    )
     head = layers[3]
     assert isinstance(head, nn.Linear)
     return FeatureCapture(layers, head), torch.randn(3, 11, dtype=torch.float64)
