@@ -16,6 +16,7 @@ from filelock import Timeout
 from toy_study import KIND, Toy, ToyReport
 
 import studies.__main__ as command
+from studies.data_location import VARIABLE, data_folder
 from studies.engine import Arm, Cache, Cell, Study, read_study, train
 from studies.engine.overlay import build
 from studies.engine.yaml_file import find_kind
@@ -245,6 +246,13 @@ def test_mistakes_are_one_line_and_leave_nothing(
         call(file, *arguments)
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.usefixtures("toys")
+def test_the_folder_of_the_data_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "elsewhere")
+    call(toy_file(tmp_path), f"--data={tmp_path / 'data'}")
+    assert data_folder() == tmp_path / "data"
 
 
 def test_a_study_that_does_not_exist_is_reported_with_those_that_do(capsys: pytest.CaptureFixture[str]) -> None:
