@@ -18,6 +18,7 @@ from ..report.provenance import page_origin
 from ..report.run_sections import Effort, RunPage, run_page
 from ..run_folder import OpenedRun, open_run
 from ..statistics import Interval, over_seeds
+from .result_layouts import named_tables
 
 _STEPS = 4  # that a run's sections tell of
 
@@ -58,7 +59,9 @@ def report(
     arms = comparison.arms_of(opened, summaries)
     with progress_bar() as bar:
         task = bar.add_task("report", total=_STEPS * len(opened))
-        effort = Effort(images, seed, list(studies or ()), lambda what: bar.update(task, advance=1, description=what))
+        effort = Effort(
+            images, seed, list(studies or ()), lambda what: bar.update(task, advance=1, description=what), named_tables
+        )
         pages = [
             run_page(*pair, effort, f"run{place}") for place, pair in enumerate(zip(opened, summaries, strict=True))
         ]

@@ -1,20 +1,20 @@
 """Results of other analyses as blocks of a page; results of unknown fields are laid out generically.
 
-Results with a layout of their own (`named_tables`) use it. In all others, mappings of mappings and lists of mappings
+Results with a layout of their own use it. In all others, mappings of mappings and lists of mappings
 become tables with their numbers as columns; deeper levels get tables of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..results import find_result, read_result
 from .blocks import DASH, MINUS, Block, Picture, Table, Text, number, spoken
 from .drawing import picture_file
-from .named_tables import named_tables
 
+Layout = Callable[[str, Any], list[Block] | None]  # of the result of a named analysis
 _MOST_ROWS = 60
 _MOST_OPEN = 20  # rows of a table that is not folded away
 _MOST_COLUMNS = 12
@@ -45,12 +45,13 @@ _CAPTIONS = {
 }
 
 
-def result_blocks(folder: Path, name: str) -> list[Block] | None:
+def result_blocks(folder: Path, name: str, layout: Layout = lambda name, result: None) -> list[Block] | None:
     """Return pictures and tables of an analysis; None if there is no result of it.
 
     Args:
         folder: The run's, or that of a study.
         name: Of the analysis.
+        layout: Returns the tables of a known analysis, None of others.
 
     Raises:
         ValueError: If the result is damaged.
@@ -66,7 +67,7 @@ def result_blocks(folder: Path, name: str) -> list[Block] | None:
             caption = _CAPTIONS.get(path.stem, f"{spoken(name).capitalize()}: {shown}")
             blocks.append(Picture(picture_file(path, f"{caption}; its numbers are in the tables"), caption, wide=True))
     result = content.get("result")
-    named = named_tables(name, result)
+    named = layout(name, result)
     return [*blocks, *(tables(result, spoken(name).capitalize()) if named is None else named), _how(content)]
 
 

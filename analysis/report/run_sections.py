@@ -22,7 +22,7 @@ from .op_influence import MOST_CLASSES, OpInfluence, measure_ops
 from .op_section import op_section
 from .page_figures import histogram, over_time
 from .provenance import provenance
-from .result_blocks import result_blocks
+from .result_blocks import Layout, result_blocks
 
 _COLUMNS, _DRAWS = 8, 3  # of the grid
 _WORST = 12  # images
@@ -37,19 +37,21 @@ _ANALYSES = {
 
 @dataclass
 class Effort:
-    """Limits of the computation of a page, and its progress callback.
+    """Limits of the computation of a page, its progress callback, and the layout of results.
 
     Args:
         images: Training images behind influence; 0 computes nothing.
         seed: Of their choice, and of draws.
         studies: Folders of results that belong to no single run.
         on_step: Called with the name of each step.
+        layout: Of results of other analyses, see `result_blocks`.
     """
 
     images: int = 1024
     seed: int = 0
     studies: list[Path] = field(default_factory=list)
     on_step: Callable[[str], None] = lambda what: None
+    layout: Layout = lambda name, result: None
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def run_page(run: OpenedRun, summary: Summary | None, effort: Effort, prefix: st
     sections += _influence(run, effort, prefix)
     effort.on_step("other analyses")
     folders = [run.folder, *effort.studies]
-    sections += [_analysis(name, folders, run.folder) for name in _ANALYSES]
+    sections += [_analysis(name, folders, run.folder, effort.layout) for name in _ANALYSES]
     seconds = None if summary is None else sum(summary.seconds.values())
     return RunPage([*sections, provenance(run, seconds)], ops)
 
@@ -217,10 +219,10 @@ def _worst(scores: Scores, command: str) -> list[Block]:
     ]
 
 
-def _analysis(name: str, folders: list[Path], run: Path) -> Section:
+def _analysis(name: str, folders: list[Path], run: Path, layout: Layout) -> Section:
     blocks: list[Block] = []
     for folder in dict.fromkeys(folders):
-        blocks += result_blocks(folder, name) or []
+        blocks += result_blocks(folder, name, layout) or []
     command = f"{PROGRAM} {name}" + (f" {run}" if name in _OF_A_RUN else " (--help says how)")
     missing = (
         f"Not measured yet: there is no {name}.json in {run / 'analysis'}. To measure it: {command}. Results in "

@@ -13,12 +13,12 @@ from matplotlib.colors import to_rgb
 from scipy import stats
 
 from analysis.class_solutions import class_solutions
+from analysis.commands.result_layouts import named_tables
 from analysis.report import learned
 from analysis.report.accuracy import ArmAccuracies, ArmName, Summary, gather, read_summary
 from analysis.report.blocks import DASH, MINUS, Table, Text
 from analysis.report.comparison import caveat, sentences
 from analysis.report.drawing import COLORS
-from analysis.report.named_tables import named_tables
 from analysis.report.op_influence import WHOLE, _means, magnitudes_alone, measure_ops
 from analysis.report.result_blocks import result_blocks, tables
 from analysis.results import write_result
