@@ -49,7 +49,7 @@ def test_a_classifier_is_built_from_a_checkpoint() -> None:
 
 
 def test_the_warnings_name_what_is_new() -> None:
-    with pytest.warns(DeprecationWarning, match="is 'posterize'") as warned:
+    with pytest.warns(DeprecationWarning, match=r"is 'posterize'|learner\.identity, ") as warned:
         AugmentedClassifier.load_from_checkpoint(CHECKPOINT)
     said = " ".join(str(one.message) for one in warned)
     for words in ("'posterise' is 'posterize'", "learner.identity, "):

@@ -16,10 +16,10 @@ from augnet import AugNet, save_policy
 from augnet.baselines import make_baseline
 from lightning_modules.callbacks.augmented_step import AugmentedStep
 from lightning_modules.callbacks.batch_form import images_and_labels, row_numbers
+from lightning_modules.callbacks.influence_data import influence_data
 from lightning_modules.callbacks.influence_images import Source, placed, read_influence_set
 from lightning_modules.callbacks.normalization import Normalization
 from lightning_modules.callbacks.policy_stage import learn_after_training
-from lightning_modules.data.influence_data_module import InfluenceDataModule
 from lightning_modules.learner.checks import check_choice, check_labels, validate_images, warn_of_missing_classes
 from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.guard import GuardSettings
@@ -258,11 +258,11 @@ class LearnedAugmentation(pl.Callback):
     def _begin_samples(
         self, trainer: pl.Trainer, capture: FeatureCapture, influence_set: tuple[Tensor, Tensor]
     ) -> None:
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        if not isinstance(data, InfluenceDataModule):
+        data = influence_data(trainer)
+        if data is None:
             raise ValueError(
                 "samples: weights and soft labels need to know which image is which: expected a data module derived "
-                f"from InfluenceDataModule, found {type(data).__name__}."
+                f"from InfluenceDataModule, found {type(trainer.datamodule).__name__}."  # type: ignore[attr-defined]
             )
         labels = data.training_images.labels
         check_labels(labels, capture.head.out_features)
@@ -295,8 +295,8 @@ class LearnedAugmentation(pl.Callback):
 
     def _prepare_epoch(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Rotate the folds; once nothing is learned from the influence set any more, it trains too."""
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        if not isinstance(data, InfluenceDataModule):
+        data = influence_data(trainer)
+        if data is None:
             return
         users: list[PolicyLearner | SampleWeights] = [] if self.samples is None else [self.samples]
         if self.learner is not None and not self.learner.finished:
