@@ -25,17 +25,8 @@ def environment(packages: Iterable[str] = PACKAGES, **asked: Any) -> dict[str, A
     """
     card = {"graphics": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     machine = f"{processor()}, {os.cpu_count()} cores"
-    return {"machine": machine, **card, "python": platform.python_version(), **versions(packages), **asked}
-
-
-def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Return the version of each package, or that it is not installed."""
-    return {package: _version(package) for package in packages}
-
-
-def one_thread() -> str:
-    """Return the machine of a measurement that takes one of its cores."""
-    return f"{platform.machine()}, {os.cpu_count()} cores, 1 thread used"
+    versions = {package: _version(package) for package in packages}
+    return {"machine": machine, **card, "python": platform.python_version(), **versions, **asked}
 
 
 def processor() -> str:

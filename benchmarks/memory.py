@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def memory(field: str, process: int | None = None) -> float:
-    """`VmRSS` (now) or `VmHWM` (peak) of a process, by default of this one, in MiB.
+    """Return `VmRSS` (now) or `VmHWM` (peak) of a process, by default of this one, in MiB.
 
     Raises:
         RuntimeError: Where there is no such figure.
@@ -13,7 +13,7 @@ def memory(field: str, process: int | None = None) -> float:
 
 
 def private(process: int) -> float:
-    """What a process shares with no other, in MiB; a forked process begins with next to nothing.
+    """Return the memory of a process that it shares with no other, in MiB.
 
     Raises:
         RuntimeError: Where there is no such figure.
@@ -22,7 +22,7 @@ def private(process: int) -> float:
 
 
 def reset_peak() -> None:
-    """Let `VmHWM` of this process begin anew."""
+    """Reset `VmHWM` of this process."""
     Path("/proc/self/clear_refs").write_text("5")
 
 

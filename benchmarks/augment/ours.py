@@ -18,7 +18,7 @@ Call = Callable[[], Any]
 
 
 def fixed(name: str) -> Callable[[Case], Call]:
-    """A baseline on the whole batch, float32."""
+    """Return a baseline on the whole batch, float32."""
 
     def make(case: Case) -> Call:
         baseline = make_baseline(name)
@@ -30,26 +30,26 @@ def fixed(name: str) -> Callable[[Case], Call]:
 
 
 def ranges_forward(case: Case) -> Call:
-    """The range policy with all spatial and colour ops, as a batch is augmented for the classifier."""
+    """Return the range policy with all spatial and color ops, as a batch is augmented for the classifier."""
     net = AugNet.from_ops(LEARNABLE, initial=0.5)
     return torch.no_grad()(lambda: net(case.images))
 
 
 def mixture_forward(case: Case) -> Call:
-    """The mixture that starts as TrivialAugment-Wide, as a batch is augmented for the classifier."""
+    """Return the mixture that starts as TrivialAugment-Wide, as a batch is augmented for the classifier."""
     net = AugNet(classic_space(), MixturePolicy.trivial_augment())
     return torch.no_grad()(lambda: net(case.images))
 
 
 def ranges_backward(case: Case) -> Call:
-    """The same, and the gradient back to the half-widths."""
+    """Return the range policy with the gradient back to its half-widths."""
     net = AugNet.from_ops(LEARNABLE, initial=0.5)
     direction = torch.randn(case.images.shape, generator=torch.Generator().manual_seed(1))
     return lambda: net(case.images).backward(direction)
 
 
 def training_step(case: Case) -> Call:
-    """Forward, backward and SGD of a WRN-16-1 on the batch."""
+    """Return a step: forward, backward and SGD of a WRN-16-1 on the batch."""
     from pytorchcv.models.wrn_cifar import get_wrn_cifar
 
     network = get_wrn_cifar(num_classes=10, blocks=16, width_factor=1).to(memory_format=torch.channels_last)

@@ -15,7 +15,7 @@ Call = Callable[[], Any]
 
 
 def torchvision(policy: str, form: str) -> Callable[[Case], Call]:
-    """A policy of torchvision v2 on each image."""
+    """Return a policy of torchvision v2 on each image."""
 
     def make(case: Case) -> Call:
         import torchvision.transforms.v2 as T
@@ -28,7 +28,7 @@ def torchvision(policy: str, form: str) -> Callable[[Case], Call]:
 
 
 def kornia_auto(policy: str, *arguments: int, per_sample: bool) -> Callable[[Case], Call]:
-    """A policy of kornia.augmentation.auto, which draws one op for all that it is given, so also image by image."""
+    """Return a policy of kornia.augmentation.auto; it draws one op for all images that it is given together."""
 
     def make(case: Case) -> Call:
         import kornia.augmentation.auto as auto
@@ -41,7 +41,7 @@ def kornia_auto(policy: str, *arguments: int, per_sample: bool) -> Callable[[Cas
 
 
 def kornia_ranges(case: Case) -> Call:
-    """The spatial and colour ops of our range policy that kornia has, all of them on every image."""
+    """Return the spatial and color ops of our range policy that kornia has, all of them on every image."""
     import kornia.augmentation as K
 
     transform = K.AugmentationSequential(
@@ -57,7 +57,7 @@ def kornia_ranges(case: Case) -> Call:
 
 
 def albumentations_trivial(case: Case) -> Call:
-    """One of the ops of TrivialAugment-Wide at a random strength on each image."""
+    """Return one of the ops of TrivialAugment-Wide at a random strength on each image."""
     import albumentations as A
 
     transform = A.OneOf(

@@ -161,7 +161,7 @@ def _train(features: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 def _chunks(features: Tensor, head: Tensor) -> Iterator[tuple[Tensor, Tensor, slice]]:
-    """Rows with bias and their probabilities, float64, a thousand at a time."""
+    """Yield rows with bias and their probabilities, float64, a thousand at a time."""
     for start in range(0, len(features), _CHUNK):
         part = slice(start, start + _CHUNK)
         rows = with_bias(features[part].double())

@@ -77,7 +77,7 @@ ROWS: dict[str, Callable[[Net, Tensor, Tensor, Tensor], Tensor]] = {
 
 
 def measure(row: str, measured: Callable[[Callable[[], Any], float], dict[str, Any]], limit: float) -> dict[str, Any]:
-    """Seconds and memory per image, and the largest difference from the closed form on two images."""
+    """Return seconds and memory per image, and the largest difference from the closed form on two images."""
     batch = BATCH[row]
     inputs = _data(batch)
     figures = measured(lambda: ROWS[row](*inputs), limit)

@@ -1,4 +1,4 @@
-"""What a warm start saves inside a training loop.
+"""Savings of a warm start inside a training loop.
 
 The head is solved for once; then it takes SGD steps (batch 128, learning rate 0.01, fixed features), and the
 system of the moved head, Hessian and gradient of the same held-out rows alike, is solved from zero and from the
@@ -22,7 +22,7 @@ _REPETITIONS = 3
 
 
 def moved(case: Case, steps: int) -> Tensor:
-    """The head after some steps of SGD."""
+    """Return the head after some steps of SGD."""
     generator = torch.Generator().manual_seed(case.shape.seed)
     head = case.head.clone()
     for _ in range(steps):
@@ -34,7 +34,7 @@ def moved(case: Case, steps: int) -> Tensor:
 
 
 def measure(shape: Shape, mode: str, folder: Path) -> dict[str, Any]:
-    """Seconds and iterations of both solves after 1 and after 100 steps."""
+    """Return seconds and iterations of both solves after 1 and after 100 steps."""
     case = load(shape, folder)
     damping = case.damping(mode)
     first = solved("auto", case, case.gradient(), damping)

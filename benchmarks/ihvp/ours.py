@@ -28,7 +28,7 @@ class DoesNotApplyError(ValueError):
 
 
 def hessian_of(case: Case, damping: float, head: Tensor | None = None) -> LastLayerHessian:
-    """The operator from features and head: the forward product is part of the price."""
+    """Return the operator from features and head; the forward product is part of the cost."""
     head = case.head if head is None else head
     logits = F.linear(case.features, head[:, :-1], head[:, -1])
     return LastLayerHessian(case.features, logits, damping=damping, damping_mode="absolute")
@@ -42,7 +42,7 @@ def solved(
     head: Tensor | None = None,
     start: Tensor | None = None,
 ) -> Solution:
-    """Operator and solve, without the warning: the table shows the residual."""
+    """Return the solution of an operator, without the warning: the table shows the residual."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         most = ITERATIONS.get(method, MOST)

@@ -25,7 +25,7 @@ RANK = 100
 
 
 class Net(nn.Module):
-    """The last layer as the only layer."""
+    """A network of the last layer alone."""
 
     def __init__(self, case: Case) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ def flat(matrix: Tensor) -> Tensor:
 
 
 def unflat(vector: Tensor, shape: torch.Size) -> Tensor:
-    """Inverse of `flat`."""
+    """Return the inverse of `flat`."""
     classes, columns = shape
     weight, bias = vector.detach().split([classes * (columns - 1), classes])
     return torch.cat([weight.view(classes, columns - 1), bias[:, None]], dim=1)

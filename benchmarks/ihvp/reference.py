@@ -1,4 +1,4 @@
-"""What rows are compared with: the exact solution, and the step count a fixed-length solver should have had."""
+"""References of the rows: the exact solution, and the best step count of a solver of fixed length."""
 
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ _MOST = 3000
 
 
 def affordable(case: Case, mode: str) -> bool:
-    """Whether the exact solution takes minutes at most."""
+    """Return whether the exact solution takes minutes at most."""
     return mode == "absolute" or case.shape.unknowns < LARGE
 
 
@@ -45,7 +45,7 @@ def exact(case: Case, mode: str, folder: Path) -> Tensor | None:
 
 @cache
 def hindsight(case: Case, damping: float) -> int:
-    """Fewest steps after which conjugate gradients that start at `g`, as dattri's do, meet the target."""
+    """Return the fewest steps after which conjugate gradients that start at `g`, as dattri's do, meet the target."""
     if case.shape.unknowns > LARGE and damping < DAMPING:
         raise DoesNotApplyError("nobody can say how many steps to ask for")
     hessian, gradient = hessian_of(case, damping), case.gradient()

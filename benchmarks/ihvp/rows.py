@@ -53,7 +53,7 @@ def in_rounds(specs: list[dict[str, Any]], folder: Path, rounds: int, apart: boo
 
 
 def _apart(spec: dict[str, Any]) -> dict[str, Any]:
-    """What a worker in a process of its own prints."""
+    """Return the output of a worker in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.ihvp.worker", json.dumps(spec)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     lines = [line.removeprefix("RESULT ") for line in done.stdout.splitlines() if line.startswith("RESULT ")]
@@ -62,7 +62,7 @@ def _apart(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _end(done: subprocess.CompletedProcess[str], limit: float) -> str:
-    """Why a process ended without a result."""
+    """Return the reason why a process ended without a result."""
     if done.returncode == -signal.SIGXCPU:
         return f"stopped at the limit of {limit:.0f} CPU seconds"
     last = done.stderr.strip().splitlines()[-1:] or [""]

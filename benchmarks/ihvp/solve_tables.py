@@ -20,7 +20,7 @@ _LOOP_HEADS = ["case", "steps between", "cold CPU s", "warm CPU s", "cold iterat
 
 
 def solves(results: list[Result]) -> Grid:
-    """All rows of one shape and damping; a residual above 1 is worse than a vector of zeros."""
+    """Return all rows of one shape and damping; a residual above 1 is worse than a vector of zeros."""
     first, rows = results[0], []
     for r in results:
         if "failed" in r:
@@ -34,7 +34,7 @@ def solves(results: list[Result]) -> Grid:
 
 
 def images(results: list[Result]) -> Grid:
-    """The path to the image."""
+    """Return the costs of the path to the image."""
     rows = []
     for r in results:
         if "failed" in r:
@@ -46,7 +46,7 @@ def images(results: list[Result]) -> Grid:
 
 
 def loops(results: list[Result]) -> Grid:
-    """What a warm start saves."""
+    """Return the savings of a warm start."""
     rows = []
     for r in results:
         if "failed" in r:
@@ -81,18 +81,18 @@ def summary(groups: list[list[Result]]) -> Grid:
 
 
 def reached(result: Result) -> bool:
-    """Whether a row ended with the residual asked for."""
+    """Return whether a row ended with the residual asked for."""
     return "failed" not in result and result["residual"] <= _REACHED
 
 
 def fastest_library(results: list[Result]) -> Result | None:
-    """The fastest peer that reaches the residual without being told beforehand how many steps that takes."""
+    """Return the fastest peer that reaches the residual without being told beforehand how many steps that takes."""
     own = [r for r in results if r["row"] in PEERS and r["row"] != TUNED and reached(r)]
     return min(own, key=lambda r: float(r["seconds"]), default=None)
 
 
 def speedup(results: list[Result]) -> float | None:
-    """Seconds of the fastest library over those of `auto`; None if either misses the residual or is below the clock."""
+    """Return seconds of the fastest library over those of `auto`; None if one misses the residual or is too short."""
     (auto,) = (r for r in results if r["row"] == AUTO)
     peer = fastest_library(results)
     return peer["seconds"] / auto["seconds"] if peer is not None and reached(auto) and auto["seconds"] > 0 else None
@@ -110,7 +110,7 @@ def show(console: Console, grid: Grid) -> None:
 
 
 def markdown(grid: Grid) -> str:
-    """The same for a file."""
+    """Return a table in Markdown."""
     title, heads, rows = grid
     lines = [heads, ["---"] * len(heads), *rows]
     table = "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines)
@@ -118,7 +118,7 @@ def markdown(grid: Grid) -> str:
 
 
 def goals(groups: list[list[Result]]) -> str:
-    """A line for each goal: 10 x at relative damping on the small shapes, 3 x at absolute damping, 4 GiB."""
+    """Return a line for each goal: 10 x at relative damping on the small shapes, 3 x at absolute damping, 4 GiB."""
     lines = []
     for results in groups:
         relative, large = results[0]["mode"] == "relative", results[0]["features"] * results[0]["classes"] > 1e6

@@ -1,4 +1,4 @@
-"""One row in a process of its own: `python -m benchmarks.ihvp.worker '{"row": ..., ...}'` prints one line of JSON.
+"""Measure one row in a process of its own: `python -m benchmarks.ihvp.worker '{"row": ..., ...}'` prints JSON.
 
 CPU seconds of one thread (`time.process_time`, operator and solve, median of up to 5), the peak of memory above
 what the process held before the first run, and, after the clock, the float64 residual and cosine. A tiny case runs

@@ -1,1 +1,1 @@
-"""What learning the augmentation adds to a training step, in time and memory, beside what people train with today."""
+"""Time and memory that learning the augmentation adds to a training step, beside other libraries."""

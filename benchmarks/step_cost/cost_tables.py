@@ -34,7 +34,7 @@ def summarised(rows: Sequence[Row]) -> list[Row]:
 
 
 def per_step(row: Row) -> list[float]:
-    """Seconds per step of each block."""
+    """Return the seconds per step of each block."""
     return [seconds / row["block_steps"] for seconds in row["block_seconds"]]
 
 
@@ -94,7 +94,7 @@ def table(rows: Sequence[Row], head: str, names: Sequence[str]) -> str:
 
 
 def goals(rows: Sequence[Row]) -> str:
-    """What is met and what is missed, a line each; of the models whose rows are there."""
+    """Return a line for each goal that is met or missed, of the models whose rows are there."""
     lines = []
     for model in dict.fromkeys(row["model"] for row in rows):
         arms = {row["arm"]: row for row in rows if row["model"] == model}
@@ -116,7 +116,7 @@ def goals(rows: Sequence[Row]) -> str:
 
 
 def caption(setting: Mapping[str, Any]) -> str:
-    """What the figures are and what they were measured on."""
+    """Return the caption: meaning of the figures, and machine."""
     return _CAPTION.format(facts="; ".join(f"{name}: {value}" for name, value in setting.items()))
 
 

@@ -21,7 +21,7 @@ _WRONG = 0.1
 
 
 def random_images(count: int, classes: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Images `[N, 3, 32, 32]` uint8, a fourth of each that of its class, and labels `[N]`."""
+    """Return images `[N, 3, 32, 32]` uint8, a fourth of each that of its class, and labels `[N]`."""
     generator = torch.Generator().manual_seed(seed)
     shapes = torch.randint(256, (classes, 3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     labels = torch.arange(count) % classes
@@ -30,7 +30,7 @@ def random_images(count: int, classes: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def repeated(labels: Tensor, length: int, classes: int) -> Tensor:
-    """Labels `[length]`, over and over, a tenth of them wrong and never the same, so that none are learned by heart."""
+    """Return repeated labels `[length]`, a tenth of them wrong at random, so that none are memorized."""
     generator = torch.Generator().manual_seed(3)
     random = torch.randint(classes, (length,), generator=generator)
     wrong = torch.rand(length, generator=generator) < _WRONG
@@ -101,5 +101,5 @@ class Pictures(Dataset):
 
 
 def picture_loader(task: Task, transform: Callable[[Any], Any], workers: int) -> DataLoader:
-    """Shuffled batches of `Pictures`."""
+    """Return a loader of shuffled batches of `Pictures`."""
     return DataLoader(Pictures(task, transform), task.batch, shuffle=True, num_workers=workers, drop_last=True)

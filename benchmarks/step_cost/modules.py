@@ -12,7 +12,7 @@ from lightning_modules.classifier.models import WideResNet, build_model
 
 
 class Foreign(pl.LightningModule):
-    """What people write: nothing of this project in it but the network and the optimiser, so that they are the same.
+    """A module as users write it, with this project's network and optimizer, so that these are the same.
 
     Args:
         model: See `build_model`.

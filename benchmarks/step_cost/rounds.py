@@ -48,7 +48,7 @@ class Worker:
         self.errors.close()
 
     def receive(self) -> dict[str, Any]:
-        """What the process says next.
+        """Return the next message of the process.
 
         Raises:
             RuntimeError: If it has ended.

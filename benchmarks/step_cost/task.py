@@ -1,4 +1,4 @@
-"""What one process trains."""
+"""Settings of one process."""
 
 from dataclasses import dataclass, replace
 from math import ceil
@@ -12,7 +12,7 @@ LEARNING = ("learned", "flip_crop+learned", "learned_mixture", "callback")
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One row of a table.
+    """Settings of one row of a table.
 
     Attributes:
         group: Rows that are measured in turn and compared.

@@ -1,6 +1,6 @@
 """One arm in a process of its own: `python -m benchmarks.step_cost.worker '{"arm": ..., ...}'`.
 
-It waits for a line before each thing that it does, and says a line of JSON after it: `ready` when it is loaded, `warm`
+It waits for a line before each step, and prints a line of JSON after it: `ready` when it is loaded, `warm`
 when it has trained (by `Trainer.fit`) up to the first block, then the `seconds` of each block, and unasked its memory.
 A short training runs first, so that libraries that are loaded late are not counted.
 """
@@ -56,7 +56,7 @@ class Blocks(pl.Callback):
         self.loaders = 0.0  # most memory of the processes that load, MiB
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, index: int) -> None:
-        """See the class."""
+        """Wait in front of a block, and measure it."""
         now = time.perf_counter()
         if os.getppid() != self.parent:
             raise RuntimeError(_ALONE)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Page:
-    """What is published beside the runs.
+    """Content that is published beside the runs.
 
     Args:
         parts: Paragraphs and tables in Markdown, below the head that the engine writes.

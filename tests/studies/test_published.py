@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,11 @@ from studies.engine.results import markdown, published_seeds, read_results
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "studies" / "results"
 FILES = sorted((ROOT / "studies").glob("*.yaml"))
+
+
+def _bootstrapped(file: Path) -> Any:
+    """Return a parameter that is slow where the page draws thousands of resamples."""
+    return pytest.param(file, marks=[pytest.mark.slow] if file.stem in ("exchange_rate", "frozen_views") else [])
 
 
 def whole(file: Path) -> Study:
@@ -28,7 +34,7 @@ def test_every_arm_can_be_built(file: Path) -> None:
             setting.check()
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", [_bootstrapped(file) for file in FILES], ids=[file.stem for file in FILES])
 def test_the_page_is_made_from_the_runs_and_every_run_is_found(file: Path) -> None:
     study = whole(file)
     results = read_results(study, RESULTS)
