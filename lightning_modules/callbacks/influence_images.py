@@ -44,8 +44,8 @@ def read_influence_set(source: Source | None, data: Any, normalization: Normaliz
     return normalization.pixels(images), labels
 
 
-def placed(influence_set: tuple[Tensor, Tensor], trainer: pl.Trainer, module: pl.LightningModule) -> Any:
-    """Images and labels on the device, in the precision of the training and the memory format of the weights."""
+def to_training_device(influence_set: tuple[Tensor, Tensor], trainer: pl.Trainer, module: pl.LightningModule) -> Any:
+    """Move images and labels to the device, in the precision of the training and the memory format of the weights."""
     images, labels = trainer.precision_plugin.convert_input(influence_set)
     images, labels = images.to(module.device), labels.to(module.device)
     return images.contiguous(memory_format=_memory_format(module)), labels

@@ -17,7 +17,7 @@ from augnet.baselines import make_baseline
 from lightning_modules.callbacks.augmented_step import AugmentedStep
 from lightning_modules.callbacks.batch_form import images_and_labels, row_numbers
 from lightning_modules.callbacks.influence_data import influence_data
-from lightning_modules.callbacks.influence_images import Source, placed, read_influence_set
+from lightning_modules.callbacks.influence_images import Source, read_influence_set, to_training_device
 from lightning_modules.callbacks.normalization import Normalization
 from lightning_modules.callbacks.policy_stage import learn_after_training
 from lightning_modules.learner.checks import check_choice, check_labels, validate_images, warn_of_missing_classes
@@ -28,11 +28,12 @@ from lightning_modules.learner.policy_choice import Control, PolicyChoice, Polic
 from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
 from lightning_modules.learner.ranks import Ranks
 from lightning_modules.learner.sample_weights import SampleSettings, SampleWeights
-from lightning_modules.learner.settings import Corruption, LearnerSettings
+from lightning_modules.learner.settings import InfluenceControl, LearnerSettings
 from lightning_modules.learner.staged import StagedSettings
 from lightning_modules.learner.training_augmentation import TrainingAugmentation
 from lightning_modules.learner.wrong_domain import wrong_domain
-from lightning_modules.monitoring.policy_metrics import announced
+from lightning_modules.monitoring.alerts import announce
+from lightning_modules.monitoring.policy_metrics import policy_metrics
 
 Schedule = Literal["joint", "staged"]
 
@@ -224,7 +225,7 @@ class LearnedAugmentation(pl.Callback):
         images, labels = read_influence_set(self.influence, trainer.datamodule, self.normalization)  # type: ignore[attr-defined]
         if self.choice.control == "wrong_domain":
             images = wrong_domain(images)
-        influence_set: tuple[Tensor, Tensor] = placed((images, labels), trainer, module)
+        influence_set: tuple[Tensor, Tensor] = to_training_device((images, labels), trainer, module)
         return influence_set
 
     def _begin_policy(
@@ -245,7 +246,7 @@ class LearnedAugmentation(pl.Callback):
             influence_set,
             self.settings,
             base=self.augmentation.base,
-            corruption=cast(Corruption, self.choice.control),  # `learns` leaves plain and uniform out
+            control=cast(InfluenceControl, self.choice.control),  # `learns` leaves plain and uniform out
             label_smoothing=self.label_smoothing,
             guard=self.guard,
             ranks=self.ranks,
@@ -344,7 +345,8 @@ class LearnedAugmentation(pl.Callback):
             if self.samples is not None:
                 labels = self.samples.labels(row_numbers(batch), labels)
             self.last_update = self.learner.update(self.normalization.pixels(images), labels)
-            pl_module.log_dict(announced(trainer, self.learner, self.last_update))
+            announce(self.last_update.event, self.learner.guard.gave_up, trainer.loggers)
+            pl_module.log_dict(policy_metrics(self.last_update, self.learner.result, self.learner.guard))
         if trainer.global_step >= self._last_step and not self.learner.finished:
             self.learner.finish()
 

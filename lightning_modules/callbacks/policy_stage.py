@@ -9,7 +9,8 @@ from torch import Tensor
 from lightning_modules.callbacks.batch_form import images_and_labels
 from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
 from lightning_modules.learner.staged import StagedSettings, learn_staged
-from lightning_modules.monitoring.policy_metrics import announced
+from lightning_modules.monitoring.alerts import announce
+from lightning_modules.monitoring.policy_metrics import policy_metrics
 
 if TYPE_CHECKING:
     from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation
@@ -41,7 +42,8 @@ def learn_after_training(
 
     def log(number: int, update: PolicyUpdate) -> None:  # Lightning's own logging is closed by then
         augmentation.last_update, step = update, trainer.global_step + number
-        metrics = announced(trainer, learner, update)
+        announce(update.event, learner.guard.gave_up, trainer.loggers)
+        metrics = policy_metrics(update, learner.result, learner.guard)
         if number % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             for logger in trainer.loggers:
                 logger.log_metrics({key: float(value) for key, value in metrics.items()}, step)

@@ -15,7 +15,7 @@ from lightning_modules.learner.last_layer_influence import LastLayerInfluence
 from lightning_modules.learner.objective import pixel_change
 from lightning_modules.learner.ranks import Ranks
 from lightning_modules.learner.settings import LearnerSettings
-from lightning_modules.learner.targets import after_base, as_probabilities
+from lightning_modules.learner.targets import apply_base, as_probabilities
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class BatchAugmenter:
         self.num_classes = influence.capture.head.out_features
         self.probe = settings.probe if isinstance(augnet.policy, RangeTable) else 0.0
 
-    def forward(self, images: Tensor, labels: Tensor, checks: bool) -> tuple[AugmentedBatch, list[Tensor]]:
+    def augment_and_classify(self, images: Tensor, labels: Tensor, checks: bool) -> tuple[AugmentedBatch, list[Tensor]]:
         """Augment this rank's part of a batch and run the classifier on it; on the originals only where needed.
 
         Args:
@@ -95,19 +95,19 @@ class BatchAugmenter:
             The batch of all ranks; this rank's tensors that carry gradient to the policy (images, mixed targets).
         """
         with torch.no_grad():
-            originals, targets = self.after_base(images, labels)
+            originals, targets = self.apply_base(images, labels)
             needed = checks or self.settings.radius is not None
-            features, logits = self.influence.forward(originals) if needed else (None, None)
+            features, logits = self.influence.features_and_logits(originals) if needed else (None, None)
         if self.augnet.space.mixes:
             targets = as_probabilities(targets, self.num_classes)
         draws = self.ranks.draw(self.augnet, originals, self.generator)
         augmented, mixed, choices = self._augment(originals, targets, draws)
-        augmented_features, augmented_logits = self.influence.forward(augmented)
+        augmented_features, augmented_logits = self.influence.features_and_logits(augmented)
         trained, trained_logits = augmented.detach(), augmented_logits.detach() if checks else None
         if self.probe:
             with torch.no_grad():
                 trained = self.augnet(originals, targets, draws=draws)[0]
-                trained_logits = self.influence.forward(trained)[1] if checks else None
+                trained_logits = self.influence.features_and_logits(trained)[1] if checks else None
         own = AugmentedBatch(
             features=augmented_features,
             logits=augmented_logits,
@@ -120,18 +120,18 @@ class BatchAugmenter:
         )
         return own.joined(self.ranks), [part for part in (augmented, mixed) if part.requires_grad]
 
-    def after_base(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def apply_base(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """This rank's images and labels after the base policy, which is drawn for the global batch."""
         if self.base is None:
             return images, labels
-        _, images, labels = self.global_after_base(images, labels)
+        _, images, labels = self.apply_base_to_all(images, labels)
         return self.ranks.own(images), self.ranks.own(labels)
 
-    def global_after_base(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def apply_base_to_all(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The images of all ranks, and these images and their labels after the base policy."""
         everyone = self.ranks.gather(images)
         labels = self.ranks.gather(labels)
-        return everyone, *after_base(self.base, everyone, labels, self.num_classes, self.generator)
+        return everyone, *apply_base(self.base, everyone, labels, self.num_classes, self.generator)
 
     def _augment(self, originals: Tensor, targets: Tensor, draws: Draws) -> tuple[Tensor, Tensor, Tensor | None]:
         """Images after the widened policy, their targets, and the choices behind them of a mixture."""

@@ -60,7 +60,7 @@ def _checked(layer: nn.Linear, features: Tensor, logits: Tensor) -> nn.Linear:
             "build the model with bias=True in its last layer."
         )
     if getattr(layer, "linear_in_features", False):
-        return layer  # a head type that says so itself, see `lightning_modules.classifier.heads`
+        return layer  # a head type that says so itself, see `lightning_modules.classifier.distinctive`
     expected = nn.functional.linear(features, layer.weight, layer.bias)
     if not torch.allclose(expected, logits, rtol=1e-2, atol=1e-3 * float(logits.abs().max())):
         raise ValueError(

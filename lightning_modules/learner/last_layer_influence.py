@@ -47,10 +47,10 @@ class LastLayerInfluence:
         self.capture, self.influence_set, self.settings = capture, influence_set, settings
         self.curvature, self.ranks, self.forward_context = curvature, ranks, forward_context
         self.bank = FeatureBank(settings.hessian_rows)
-        self.solution: Solution | None = None
+        self.solution = _UNSOLVED  # the one in use; of no iterations before the first
         self.loss = math.nan
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features `[B, D]` and logits `[B, K]` of images `[B, C, H, W]`; carry gradient to them."""
         with self.forward_context():
             return self.capture(images)
@@ -62,7 +62,7 @@ class LastLayerInfluence:
         It is the mean over the ranks, whose batch statistics differ, and so the same on all of them, as None is.
         It takes one pass of the network: ask for it while no other pass holds its activations.
         """
-        parts = [self.forward(part) for part in self.influence_set[0].split(_CHUNK)]
+        parts = [self.features_and_logits(part) for part in self.influence_set[0].split(_CHUNK)]
         features, logits = (torch.cat(column) for column in zip(*parts, strict=True))
         targets = self.influence_set[1]
         loss = nn.functional.cross_entropy(logits.float(), targets)
@@ -88,13 +88,13 @@ class LastLayerInfluence:
             method="auto" if self.curvature else "identity",
             tol=self.settings.tol,
             max_iterations=self.settings.max_iterations,
-            initial=None if self.solution is None else self.solution.value,
+            initial=self.solution.value if self.solved else None,
         )
 
     @property
-    def latest(self) -> Solution:
-        """The solution in use; one of no iterations before the first."""
-        return self.solution or _UNSOLVED
+    def solved(self) -> bool:
+        """Whether there is a solution yet."""
+        return self.solution is not _UNSOLVED
 
     def of(self, features: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
         """Influence `[B]` of samples on the loss of the influence set; negative helps. See `upweight_influence`.
@@ -102,17 +102,17 @@ class LastLayerInfluence:
         Raises:
             RuntimeError: Before the first solve.
         """
-        if self.solution is None:
+        if not self.solved:
             raise RuntimeError("no solution yet: call solve first")
         return upweight_influence(self.solution, features, logits, targets)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs; tensors and numbers only."""
-        solution = None if self.solution is None else vars(self.solution)
+        solution = vars(self.solution) if self.solved else None
         return {"bank": self.bank.state_dict(), "solution": solution, "loss": self.loss}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.bank.load_state_dict(state["bank"])
-        self.solution = None if state["solution"] is None else Solution(**state["solution"])
+        self.solution = _UNSOLVED if state["solution"] is None else Solution(**state["solution"])
         self.loss = state["loss"]

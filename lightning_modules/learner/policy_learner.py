@@ -43,7 +43,7 @@ from lightning_modules.learner.objective import (
 )
 from lightning_modules.learner.policy_average import WINDOW, PolicyAverage
 from lightning_modules.learner.ranks import Ranks
-from lightning_modules.learner.settings import Corruption, LearnerSettings
+from lightning_modules.learner.settings import InfluenceControl, LearnerSettings
 from lightning_modules.learner.targets import as_classes, smoothed
 
 _CHECKS = 10  # updates from one check of the guard to the next, where S is not refreshed
@@ -92,8 +92,8 @@ class PolicyLearner:
         base: A fixed policy in front of the learned one, called as `base(images, generator=...)`; None for none.
         label_smoothing: That of the training loss, which the influence of a training sample follows; the influence set
             keeps its hard labels.
-        corruption: A control that spoils the influence on purpose; "none" is the method. "wrong_domain" says that the
-            influence set is another one than it should be.
+        control: `none` is the method; the others spoil the influence on purpose. `wrong_domain` says that the influence
+            set is another one than it should be.
         guard: When the policy is rolled back to its last healthy state. A control is rolled back only if its numbers
             are not finite.
         ranks: Among which the batches are divided; each calls `update` with its part at the same time.
@@ -101,7 +101,7 @@ class PolicyLearner:
         seed: Seed of the learner's own draws, kept apart from those of the training.
 
     Raises:
-        ValueError: If the corruption is unknown.
+        ValueError: If the control is unknown.
     """
 
     def __init__(
@@ -111,21 +111,21 @@ class PolicyLearner:
         influence_set: tuple[Tensor, Tensor],
         settings: LearnerSettings,
         base: Baseline | MixingBaseline | None = None,
-        corruption: Corruption = "none",
+        control: InfluenceControl = "none",
         label_smoothing: float = 0.0,
         guard: GuardSettings = GuardSettings(),  # noqa: B008 - frozen
         ranks: Ranks | None = None,
         forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
         seed: int = 0,
     ) -> None:
-        if corruption not in get_args(Corruption):
-            raise ValueError(f"expected corruption one of {get_args(Corruption)}, found {corruption!r}")
+        if control not in get_args(InfluenceControl):
+            raise ValueError(f"expected control one of {get_args(InfluenceControl)}, found {control!r}")
         self.augnet, self.capture, self.settings = augnet, capture, settings
         self.ranks = ranks or Ranks()
-        self.corruption, self.label_smoothing = corruption, label_smoothing
-        curvature = corruption != "identity_hessian"
+        self.control, self.label_smoothing = control, label_smoothing
+        curvature = control != "identity_hessian"
         self.influence = LastLayerInfluence(capture, influence_set, settings, curvature, self.ranks, forward_context)
-        self._hold_open()
+        self._keep_open()
         self.optimizer = torch.optim.Adam(_parameter_groups(augnet, settings.lr))
         self.guard = Guard(augnet.policy, guard)
         self.average = PolicyAverage(augnet.policy, settings.ema)
@@ -159,46 +159,48 @@ class PolicyLearner:
         Returns:
             The numbers of the update, the same on all ranks; detached.
         """
-        refresh, solved = self.settings.refresh, self.influence.solution is not None
-        checks = self.updates % (refresh or _CHECKS) == 0
-        solves = not solved or (refresh > 0 and checks)
+        checks = self.updates % (self.settings.refresh or _CHECKS) == 0
+        solves = not self.influence.solved or (self.settings.refresh > 0 and checks)
         with frozen(self.capture.model), _learning(self.augnet):
             gradient = self.influence.gradient() if solves else None  # first: it needs the memory of the passes below
-            batch, inputs = self.augmenter.forward(images, labels, checks)
-            if batch.finite and (refresh or not solved):
-                self.influence.bank.add(batch.features, batch.logits, batch.targets)
-            finite = batch.finite and not (solves and gradient is None)
-            if finite and gradient is not None:
-                self.influence.solve(gradient)
-            influence = self._influence_of(batch, finite)
-            finite = finite and bool(influence.isfinite().all())
-            if finite and checks:
-                self._measure_retention(batch)
-            event, move = self._check(finite) if checks or not finite else None, math.nan
-            if finite and event is None and not self.guard.gave_up:
+            batch, inputs = self.augmenter.augment_and_classify(images, labels, checks)
+            influence = self._measure_influence(batch, gradient, solves)
+            event, move = self._check(batch, influence is not None, checks), math.nan
+            if influence is not None and event is None and not self.guard.gave_up:
                 costs, move = self._costs(influence, batch)
                 event = self._step(influence, costs, batch, inputs)
         self.updates += 1
         return PolicyUpdate(
-            influence=influence.detach(),
+            influence=torch.full((len(batch.features),), math.nan) if influence is None else influence.detach(),
             retention=self.retention,
             influence_loss=self.influence.loss,
-            solution=self.influence.latest,
+            solution=self.influence.solution,
             pixel_change=float(batch.pixel_change.mean().sqrt()),
             feature_move=move,
             event=event,
             rollbacks=self.guard.rollbacks,
         )
 
-    def _influence_of(self, batch: AugmentedBatch, finite: bool) -> Tensor:
-        """Influence of each augmented image `[B]`, or the spoiled one of a control; NaN after a divergence."""
-        if not finite:
-            return batch.features.new_full((len(batch.features),), math.nan, dtype=torch.float32)
+    def _measure_influence(self, batch: AugmentedBatch, gradient: Tensor | None, solves: bool) -> Tensor | None:
+        """Solve for S if it is time, and return the influence of each augmented image `[B]`.
+
+        Returns:
+            The influence, for a control the spoiled one; None if the classifier has diverged.
+        """
+        if not batch.finite:
+            return None
+        if self.settings.refresh or not self.influence.solved:
+            self.influence.bank.add(batch.features, batch.logits, batch.targets)
+        if solves and gradient is None:
+            return None
+        if gradient is not None:
+            self.influence.solve(gradient)
         logits, targets = batch.logits, smoothed(batch.targets, batch.logits, self.label_smoothing)
-        if self.corruption == "shuffled":  # the features of each image with the error of another
+        if self.control == "shuffled":  # the features of each image with the error of another
             order = torch.randperm(len(targets), generator=self.generator).to(targets.device)
             logits, targets = logits[order], targets[order]
-        return self.influence.of(batch.features, logits, targets)
+        influence = self.influence.of(batch.features, logits, targets)
+        return influence if bool(influence.isfinite().all()) else None
 
     def _measure_retention(self, batch: AugmentedBatch) -> None:
         """Compare the accuracy on augmented images with that on the originals."""
@@ -211,7 +213,7 @@ class PolicyLearner:
     def _costs(self, influence: Tensor, batch: AugmentedBatch) -> tuple[Tensor, float]:
         """The cost of each image `[B]`, and the mean move in feature space."""
         size = influence.detach().square().mean().sqrt().clamp(min=torch.finfo(influence.dtype).tiny)
-        sign = -1 if self.corruption == "flipped" else 1
+        sign = -1 if self.control == "flipped" else 1
         costs = sign * bounded(influence, size, self.settings.clip)
         if self.settings.radius is None or batch.original_features is None:
             return costs, math.nan
@@ -225,7 +227,7 @@ class PolicyLearner:
         Returns:
             Why the policy was left as it is, or that it has settled, for people; None after an ordinary step.
         """
-        residual = 0.0 if self.corruption == "identity_hessian" else self.influence.latest.relative_residual
+        residual = 0.0 if self.control == "identity_hessian" else self.influence.solution.relative_residual
         if not (residual < 1 and influence.any()):
             return f"{_UNCHANGED}: there is no influence to learn from (are all images predicted with certainty?)."
         self.optimizer.zero_grad()
@@ -240,20 +242,26 @@ class PolicyLearner:
         finite = all(bool(gradient.isfinite().all()) for gradient in self._gradients())
         if finite:
             self.optimizer.step()
-            self._hold_open()
+            self._keep_open()
         buffers = [buffer for buffer in self.augnet.buffers() if buffer.is_floating_point()]
         self.ranks.average(*buffers)  # statistics of a policy's latest batches, for `describe`
         self.average.update(self.augnet.policy, self.augnet.space)
         return self._settle() if finite else f"{_UNCHANGED}: its gradient is not finite."
 
-    def _check(self, finite: bool) -> str | None:
-        """Let the guard check the policy; after a roll-back Adam and the average start anew."""
-        if self.guard.gave_up:
+    def _check(self, batch: AugmentedBatch, finite: bool, checks: bool) -> str | None:
+        """Let the guard check the policy, if it is time or the classifier has diverged.
+
+        Returns:
+            The roll-back, for people; None if there was none. After it Adam and the average start anew.
+        """
+        if finite and checks:
+            self._measure_retention(batch)
+        if self.guard.gave_up or (finite and not checks):
             return None
         saturated, residual, retention = 0.0, 0.0, 1.0
-        if self.corruption == "none":
+        if self.control == "none":
             saturated = self.augnet.policy.saturated(self.augnet.space)
-            residual = 0.0 if self.influence.solution is None else self.influence.solution.relative_residual
+            residual = self.influence.solution.relative_residual if self.influence.solved else 0.0
             retention = self.highest_retention
         if saturated <= self.saturated_at_start:
             saturated = 0.0
@@ -263,7 +271,7 @@ class PolicyLearner:
             self.average.restart(self.augnet.policy)
         return event
 
-    def _hold_open(self) -> None:
+    def _keep_open(self) -> None:
         """Keep narrow ranges that are probed wide enough to open again."""
         self.augnet.policy.clamp_half_widths(min(_NEARLY_CLOSED, self.settings.probe))
 
@@ -290,14 +298,14 @@ class PolicyLearner:
         """
         with frozen(self.capture.model), torch.no_grad():
             for images, labels in batches:
-                originals, targets = self.augmenter.after_base(images, labels)
-                rows = (*self.influence.forward(originals), targets)
+                originals, targets = self.augmenter.apply_base(images, labels)
+                rows = (*self.influence.features_and_logits(originals), targets)
                 self.influence.bank.add(*(self.ranks.gather(part) for part in rows))
             gradient = self.influence.gradient()
             if gradient is None:
                 raise ValueError(f"the loss on the influence set is {self.influence.loss}: the classifier diverged.")
             self.influence.solve(gradient)
-        return self.influence.latest
+        return self.influence.solution
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs; tensors and numbers only."""

@@ -41,8 +41,9 @@ class Ranks:
         """
         if self.group is None:
             return rows.detach()
-        sizes = [torch.zeros(1, dtype=torch.long) for _ in range(self.count)]
-        dist.all_gather(sizes, torch.tensor([len(rows)]), group=self.group)
+        own = torch.tensor([len(rows)], device=rows.device)  # NCCL gathers tensors of the accelerator only
+        sizes = [torch.zeros_like(own) for _ in range(self.count)]
+        dist.all_gather(sizes, own, group=self.group)
         found = [int(size) for size in sizes]
         if len(set(found)) > 1:
             raise ValueError(
@@ -55,6 +56,16 @@ class Ranks:
     def own(self, rows: Tensor) -> Tensor:
         """This rank's rows `[B, ...]` of the global batch `[count * B, ...]`."""
         return rows.chunk(self.count)[self.index]
+
+    def own_generator(self) -> torch.Generator | None:
+        """A generator with other numbers on each rank; for one process None, torch's default.
+
+        The default generator stays in the same state on every rank.
+        """
+        if self.group is None:
+            return None
+        seed = int(torch.randint(2**62, ()))
+        return torch.Generator().manual_seed(seed + self.index)
 
     @torch.no_grad()
     def add_up(self, *tensors: Tensor) -> None:

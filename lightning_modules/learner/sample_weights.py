@@ -150,12 +150,12 @@ class SampleWeights:
         if step <= self.settings.warmup or not bool(features.isfinite().all() & logits.isfinite().all()):
             return
         self.influence.bank.add(features, logits, targets)
-        if self.influence.solution is None or step % self.settings.refresh == 0:
+        if not self.influence.solved or step % self.settings.refresh == 0:
             with frozen(self.capture.model):
                 gradient = self.influence.gradient()
             if gradient is not None:
                 self.influence.solve(gradient)
-        if self.influence.solution is None:
+        if not self.influence.solved:
             return
         if self.settings.weights:
             influence = self.influence.of(features, logits, targets)

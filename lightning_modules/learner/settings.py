@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Corruption = Literal["none", "shuffled", "flipped", "identity_hessian", "wrong_domain"]
+InfluenceControl = Literal["none", "shuffled", "flipped", "identity_hessian", "wrong_domain"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,11 +100,11 @@ def _pretrain(learner: PolicyLearner, batches: Callable[[], Iterator[Batch]], st
 
     def pairs() -> Iterator[Batch]:
         for images, labels in islice(_again(batches), steps):
-            originals, based, _ = learner.augmenter.global_after_base(images, labels)
+            originals, based, _ = learner.augmenter.apply_base_to_all(images, labels)
             yield originals, based
 
     def features(images: Tensor) -> Tensor:
-        return learner.influence.forward(images)[0].float()
+        return learner.influence.features_and_logits(images)[0].float()
 
     augnet = learner.augnet.requires_grad_(True)
     if not isinstance(augnet.space, FieldSpace):

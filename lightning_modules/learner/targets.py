@@ -31,14 +31,14 @@ def smoothed(labels: Tensor, logits: Tensor, smoothing: float) -> Tensor:
     return (1 - smoothing) * targets + smoothing / num_classes
 
 
-def after_base(
+def apply_base(
     base: Baseline | MixingBaseline | None,
     images: Tensor,
     labels: Tensor,
     num_classes: int,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Images and labels after a base policy; the labels become probabilities if it mixes images.
+    """Apply a base policy to images and labels; the labels become probabilities if it mixes images.
 
     Args:
         base: The policy, None for none.

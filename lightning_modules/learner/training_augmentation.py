@@ -9,7 +9,7 @@ from torch import Tensor
 from augnet import AugNet
 from augnet.baselines import Baseline, MixingBaseline
 from lightning_modules.learner.ranks import Ranks
-from lightning_modules.learner.targets import after_base, as_probabilities
+from lightning_modules.learner.targets import apply_base, as_probabilities
 
 
 @dataclass
@@ -51,7 +51,10 @@ class TrainingAugmentation:
         """
         if self.mixes and self.num_classes is None:
             raise ValueError("images are mixed and their labels become probabilities [B, K]: give num_classes.")
-        images, targets = after_base(self.base, images, labels, self.num_classes or 0)
+        targets = labels
+        if self.base is not None:
+            generator = self.ranks.own_generator()
+            images, targets = apply_base(self.base, images, labels, self.num_classes or 0, generator)
         if self.augnet is None or self.probability == 0:
             return images, targets
         if self.augnet.space.mixes:
@@ -62,7 +65,8 @@ class TrainingAugmentation:
 
     def _chosen(self, augmented: tuple[Tensor, Tensor], originals: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """The augmented ones of `probability` of the pairs of image and target, drawn one by one."""
-        chosen = torch.rand(len(augmented[0]), device=augmented[0].device) < self.probability
+        numbers = torch.rand(self.ranks.count * len(augmented[0]), device=augmented[0].device)
+        chosen = self.ranks.own(numbers) < self.probability
 
         def merged(new: Tensor, old: Tensor) -> Tensor:
             return torch.where(chosen.view(-1, *[1] * (new.ndim - 1)), new, old)

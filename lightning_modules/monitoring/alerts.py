@@ -7,7 +7,7 @@ from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 
 @rank_zero_only
-def announce(event: str, gave_up: bool, loggers: Sequence[Logger]) -> None:
+def announce(event: str | None, gave_up: bool, loggers: Sequence[Logger]) -> None:
     """Warn, and send an alert to every W&B run, which forwards it to Slack or e-mail as configured there.
 
     An alert that cannot be sent gives a warning; the run continues.
@@ -17,6 +17,8 @@ def announce(event: str, gave_up: bool, loggers: Sequence[Logger]) -> None:
         gave_up: True if the policy is not learned any further.
         loggers: Loggers of the run.
     """
+    if event is None:
+        return
     rank_zero_warn(event)
     title = "Policy learning has ended" if gave_up else "Policy rolled back"
     for logger in loggers:

@@ -1,15 +1,13 @@
-"""The metrics of one policy update, and the message about what the guard did."""
+"""The metrics of one policy update."""
 
 import math
 from typing import Any
 
-import pytorch_lightning as pl
 from torch import Tensor
 
 from augnet import AugNet
 from lightning_modules.learner.guard import Guard
-from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
-from lightning_modules.monitoring.alerts import announce
+from lightning_modules.learner.policy_learner import PolicyUpdate
 
 
 def policy_metrics(update: PolicyUpdate, augnet: AugNet[Any, Any], guard: Guard) -> dict[str, Tensor | float]:
@@ -35,16 +33,3 @@ def policy_metrics(update: PolicyUpdate, augnet: AugNet[Any, Any], guard: Guard)
         **moved,
         **{f"{logged[fact]}/{op}": facts[fact] for op, facts in described.items() for fact in logged},
     }
-
-
-def announced(trainer: pl.Trainer, learner: PolicyLearner, update: PolicyUpdate) -> dict[str, Tensor | float]:
-    """Announce what was done to the policy in an update, if anything was, and return the metrics of the update.
-
-    Args:
-        trainer: Its loggers get the message.
-        learner: As it is after the update.
-        update: The update.
-    """
-    if update.event is not None:
-        announce(update.event, learner.guard.gave_up, trainer.loggers)
-    return policy_metrics(update, learner.result, learner.guard)

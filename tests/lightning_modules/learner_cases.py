@@ -15,7 +15,7 @@ from lightning_modules.learner.guard import GuardSettings
 from lightning_modules.learner.policy_choice import PolicyName, build_policy
 from lightning_modules.learner.policy_learner import PolicyLearner
 from lightning_modules.learner.ranks import Ranks
-from lightning_modules.learner.settings import Corruption, LearnerSettings
+from lightning_modules.learner.settings import InfluenceControl, LearnerSettings
 
 INFLUENCE_SET = blobs(30, 2.5, 1)
 BATCH = blobs(12, 0, 2)
@@ -23,7 +23,7 @@ TINY_OPS = {"rotation": 45.0, "translate_x": 0.3, "brightness": 0.3}
 
 
 def make(
-    corruption: Corruption = "none",
+    control: InfluenceControl = "none",
     ops: dict[str, float] | None = None,
     double: bool = False,
     initial: float = 0.3,
@@ -58,7 +58,7 @@ def make(
         LearnerSettings(**{"refresh": 1, "radius": None, "sparsity": 0.0, **settings}),
         base=base,
         guard=guard or GuardSettings(),
-        corruption=corruption,
+        control=control,
         ranks=ranks,
         seed=3,
         **context,
@@ -85,14 +85,14 @@ def influence_by_double_backward(model: ToyNet, augmented: Tensor, labels: Tenso
     return -torch.stack([(S * gradient).sum() for gradient in gradients])
 
 
-def train_with(augnet: AugNet, corruption: Corruption, seed: int, steps: int, **settings: Any) -> PolicyLearner:
+def train_with(augnet: AugNet, control: InfluenceControl, seed: int, steps: int, **settings: Any) -> PolicyLearner:
     """Train classifier and policy together; the learner as it is at the end."""
     torch.manual_seed(seed)
     model = ToyNet()
     images, labels = blobs(192, 0, seed)
     chosen = LearnerSettings(lr=0.1, interval=1, warmup=20, **settings)
     influence_set = blobs(90, 2.5, seed + 100)
-    learner = PolicyLearner(augnet, FeatureCapture(model, model.head), influence_set, chosen, None, corruption)
+    learner = PolicyLearner(augnet, FeatureCapture(model, model.head), influence_set, chosen, None, control)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
     for step in range(1, steps + 1):
         optimizer.zero_grad()

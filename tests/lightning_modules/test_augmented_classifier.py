@@ -130,7 +130,7 @@ def test_precisions(precision: Any) -> None:
     assert not torch.equal(theta(model), before)
     assert theta(model).dtype == (torch.float64 if precision == "64-true" else torch.float32)
     solution = learner_of(model).influence.solution
-    assert solution is not None
+    assert learner_of(model).influence.solved
     assert solution.value.dtype == theta(model).dtype
     assert solution.relative_residual <= 1e-2
     with learner_of(model).influence.forward_context():
@@ -188,7 +188,7 @@ def test_policy_file_trains_with_frozen_ranges(tmp_path: Path) -> None:
 def test_spoiled_influence_reaches_the_learner(control: str) -> None:
     model = toy_classifier(control=control)
     fit(model, limit_train_batches=1)
-    assert learner_of(model).corruption == control
+    assert learner_of(model).control == control
 
 
 def test_evaluation_is_not_augmented() -> None:

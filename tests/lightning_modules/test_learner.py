@@ -22,7 +22,7 @@ from augnet.baselines import FlipCrop
 from influence import Solution
 from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.policy_learner import PolicyLearner
-from lightning_modules.learner.settings import Corruption, LearnerSettings
+from lightning_modules.learner.settings import InfluenceControl, LearnerSettings
 
 
 def theta(learner: PolicyLearner) -> Tensor:
@@ -211,7 +211,7 @@ def test_identity_hessian_is_the_gradient_itself() -> None:
     torch.testing.assert_close(solution.value, expected, rtol=1e-10, atol=1e-14)
 
 
-def train(corruption: Corruption, seed: int, steps: int = 70) -> dict[str, float]:
+def train(corruption: InfluenceControl, seed: int, steps: int = 70) -> dict[str, float]:
     """Train classifier and ranges together; the half-widths at the end."""
     augnet = AugNet.from_ops(OPS, 0.2).requires_grad_(False)
     train_with(augnet, corruption, seed, steps)
@@ -348,7 +348,7 @@ def test_state_goes_through_a_file_without_pickled_objects() -> None:
 def test_fresh_state_can_be_restored() -> None:
     learner, resumed = make(), make()
     resumed.load_state_dict(learner.state_dict())
-    assert resumed.influence.solution is None
+    assert not resumed.influence.solved
     learner.update(*BATCH)
     resumed.update(*BATCH)
     assert torch.equal(theta(resumed), theta(learner))
@@ -379,5 +379,5 @@ def test_settings_that_make_no_sense(field: str, value: float, message: str) -> 
 
 
 def test_unknown_corruption() -> None:
-    with pytest.raises(ValueError, match=r"expected corruption one of .*flipped.*found 'plain'"):
+    with pytest.raises(ValueError, match=r"expected control one of .*flipped.*found 'plain'"):
         make("plain")  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from augnet.batch import Batch
 from lightning_modules.learner.feature_capture import frozen
 from lightning_modules.learner.policy_choice import PolicyName
 from lightning_modules.learner.policy_learner import PolicyLearner
-from lightning_modules.learner.settings import Corruption, LearnerSettings
+from lightning_modules.learner.settings import InfluenceControl, LearnerSettings
 
 
 def gradients(learner: PolicyLearner) -> list[Tensor]:
@@ -82,7 +82,7 @@ def test_flipped_is_the_opposite_for_every_policy(policy: PolicyName) -> None:
 
 @pytest.mark.parametrize("corruption", ["none", "shuffled", "identity_hessian"])
 @pytest.mark.parametrize("policy", ["intervals", "mixture", "conditional", "class_conditional", "field"])
-def test_state_of_every_policy_goes_through_a_file(policy: PolicyName, corruption: Corruption) -> None:
+def test_state_of_every_policy_goes_through_a_file(policy: PolicyName, corruption: InfluenceControl) -> None:
     learner, resumed = make(corruption, policy=policy), make(corruption, policy=policy)
     before = copy.deepcopy(learner.augnet.state_dict())
     learner.update(*BATCH)
@@ -99,7 +99,7 @@ def test_state_of_every_policy_goes_through_a_file(policy: PolicyName, corruptio
         assert torch.equal(resumed.augnet.state_dict()[name], value), name
 
 
-def probabilities(corruption: Corruption, seed: int) -> dict[str, float]:
+def probabilities(corruption: InfluenceControl, seed: int) -> dict[str, float]:
     """Train classifier and mixture together; the probabilities at the end, 1/3 each at the start."""
     space = TransformSpace(OPS)
     net = AugNet(space, MixturePolicy.over(space)).requires_grad_(False)
@@ -118,7 +118,7 @@ def test_planted_shift_is_kept_by_a_mixture_and_the_other_dropped(seed: int) -> 
 
 
 @pytest.mark.parametrize("corruption", ["none", "flipped"])
-def test_where_all_images_share_a_range_the_gradient_is_that_of_the_range(corruption: Corruption) -> None:
+def test_where_all_images_share_a_range_the_gradient_is_that_of_the_range(corruption: InfluenceControl) -> None:
     """At the start: the sum over the classes, and that of the encoder's bias, are the gradient of plain ranges."""
     found = {}
     for policy in ("ranges", "class_conditional", "conditional"):
@@ -152,7 +152,7 @@ def test_all_of_a_field_network_moves_a_fiftieth_of_the_learning_rate() -> None:
 
 
 @pytest.mark.parametrize("corruption", ["none", "flipped"])
-def test_the_gradient_of_a_field_network_is_that_of_the_formula(corruption: Corruption) -> None:
+def test_the_gradient_of_a_field_network_is_that_of_the_formula(corruption: InfluenceControl) -> None:
     """`mean_i clip tanh(I_i / (clip rms))` differentiated through the images; dropout from the learner's generator."""
     learner = make(corruption, policy="field", double=True, clip=0.7)
     images, labels = BATCH[0].double().clamp(0.2, 0.8), BATCH[1]
@@ -187,7 +187,7 @@ def test_the_default_settings_are_for_every_policy(policy: PolicyName) -> None:
 
 @pytest.mark.parametrize("corruption", ["none", "flipped"])
 @pytest.mark.parametrize("policy", ["ranges", "class_conditional"])
-def test_every_range_pays_for_its_share_of_its_bound(policy: PolicyName, corruption: Corruption) -> None:
+def test_every_range_pays_for_its_share_of_its_bound(policy: PolicyName, corruption: InfluenceControl) -> None:
     found = []
     for sparsity in (0.0, 0.5):
         learner = make(corruption, policy=policy, double=True, sparsity=sparsity)
@@ -246,7 +246,7 @@ def test_the_probe_is_for_the_learner_alone(policy: PolicyName) -> None:
     learner.capture.model.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach()))
     state = learner.generator.get_state()
     with frozen(learner.capture.model):
-        batch, _ = learner.augmenter.forward(*BATCH, checks=True)
+        batch, _ = learner.augmenter.augment_and_classify(*BATCH, checks=True)
     originals, augmented, trained = seen
     learner.generator.set_state(state)
     draws = learner.ranks.draw(learner.augnet, BATCH[0], learner.generator)
@@ -268,7 +268,7 @@ def test_probed_images_do_not_raise_the_guard() -> None:
     learner = train_with(augnet, "none", 0, 100, probe=0.9, radius=None, sparsity=1.0)
     images, labels = blobs(192, 0, 0)
     with frozen(learner.capture.model):
-        batch, _ = learner.augmenter.forward(images, labels, checks=True)
+        batch, _ = learner.augmenter.augment_and_classify(images, labels, checks=True)
     probed = (batch.logits.argmax(dim=1) == labels).float().mean()
     assert probed < 0.6
     assert learner.retention > 0.95

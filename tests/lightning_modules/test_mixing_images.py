@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from toys import CLASSES, ToyData, blobs, toy_classifier, toy_trainer
 
 from augnet.baselines import CutMix, Mixup
-from lightning_modules.learner.targets import after_base, as_classes, as_probabilities, smoothed
+from lightning_modules.learner.targets import apply_base, as_classes, as_probabilities, smoothed
 
 MIXING = {"mixup": 0.5, "cutmix": 0.5, "translate_x": 0.3}
 
@@ -75,9 +75,9 @@ def test_the_classifier_is_trained_on_the_mixed_labels(
 
 def test_labels_behind_a_mixing_policy_share_the_images() -> None:
     images = as_probabilities(torch.arange(12) % CLASSES, CLASSES)[:, :, None, None].expand(-1, -1, 4, 4).contiguous()
-    mixed, targets = after_base(Mixup().train(), images, torch.arange(12) % CLASSES, CLASSES)
+    mixed, targets = apply_base(Mixup().train(), images, torch.arange(12) % CLASSES, CLASSES)
     torch.testing.assert_close(mixed[:, :, 0, 0], targets)  # the colour of an image is its label
-    same, labels = after_base(None, *blobs(6, 0, 0), CLASSES)
+    same, labels = apply_base(None, *blobs(6, 0, 0), CLASSES)
     assert torch.equal(same, blobs(6, 0, 0)[0])
     assert labels.dtype == torch.long
 

@@ -90,7 +90,7 @@ def test_the_gradient_of_all_terms_is_that_of_arithmetic_written_out(terms: dict
     value = (clip * torch.tanh(influence / (clip * size))).mean() + written_out(model, images, augmented, terms)
     value.backward()
     torch.testing.assert_close(gradient(learner), oracle.policy.theta.grad, rtol=1e-6, atol=1e-12)
-    rms = float((augmented - images).square().mean().sqrt())
+    rms = float((augmented - images).detach().square().mean().sqrt())
     assert update.pixel_change == pytest.approx(rms)
     assert math.isnan(update.feature_move) == ("radius" not in terms)
 

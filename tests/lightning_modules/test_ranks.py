@@ -16,6 +16,7 @@ from toys import CLASSES, ToyData, blobs, toy_classifier, toy_trainer
 
 from augnet.baselines import FlipCrop, Mixup
 from lightning_modules.learner.ranks import Ranks
+from lightning_modules.learner.training_augmentation import TrainingAugmentation
 
 STEPS = 9
 CASES: dict[str, dict[str, Any]] = {
@@ -26,8 +27,8 @@ CASES: dict[str, dict[str, Any]] = {
     "conditional": {"policy": "conditional"},
     "class_conditional": {"policy": "class_conditional"},
     "intervals": {"policy": "intervals"},
-    "flipped": {"corruption": "flipped"},
-    "shuffled": {"corruption": "shuffled"},
+    "flipped": {"control": "flipped"},
+    "shuffled": {"control": "shuffled"},
     "sparse": {"sparsity": 0.5},
     "probed": {"probe": 0.5},
     "mixing in front": {"base": Mixup(before=FlipCrop())},
@@ -54,12 +55,23 @@ def solved(ranks: Ranks, change: float) -> dict[str, Tensor]:
     return {"solution": update.solution.value, "loss": torch.tensor(update.influence_loss), "theta": theta}
 
 
+def trained_on(ranks: Ranks) -> dict[str, Tensor]:
+    """One image after the base policy, a random number drawn afterwards, and the images that pass the policy."""
+    torch.manual_seed(0)
+    images, labels = BATCH[0][:1].expand(6, -1, -1, -1), BATCH[1][:1].expand(6)
+    behind_base, _ = TrainingAugmentation(FlipCrop(), None, ranks=ranks)(images, labels)
+    after = torch.rand(())
+    some = TrainingAugmentation(None, make().augnet.train(), probability=0.5, ranks=ranks)(images, labels)[0]
+    return {"base": behind_base, "after": after, "some": (some != images).flatten(1).any(dim=1)}
+
+
 def worker(index: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=index, world_size=2)
     torch.set_num_threads(1)
     ranks = Ranks(dist.group.WORLD)
     found = {name: learned(case, ranks) for name, case in CASES.items()}
     found |= {"apart": solved(ranks, 0.1), "diverged": solved(ranks, math.nan)}
+    found |= {"training": trained_on(ranks)}
     with pytest.raises(ValueError, match=r"batches of one size on all ranks, found \[2, 3\]"):
         ranks.gather(torch.zeros(2 + index, 4))
     torch.save(found, f"{folder}/{index}.pt")
@@ -78,6 +90,9 @@ def test_two_ranks_learn_what_one_process_learns(tmp_path: Path) -> None:
             error = (first[name][key] - value).abs().max()
             assert error <= 1e-4 * value.abs().max().clamp(min=1), (name, key, error)
             assert torch.equal(first[name][key], second[name][key]), name
+    assert not torch.equal(first["training"]["base"], second["training"]["base"])
+    assert torch.equal(first["training"]["after"], second["training"]["after"])
+    assert not torch.equal(first["training"]["some"], second["training"]["some"])
     apart = solved(Ranks(), 0.1)
     for key, value in first["apart"].items():
         assert torch.equal(value, second["apart"][key]), key

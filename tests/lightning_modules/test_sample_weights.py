@@ -93,7 +93,7 @@ def test_a_step_of_the_weights_by_hand() -> None:
     with torch.no_grad():
         features, logits = samples.capture(images)
     samples.learn(1, rows, features, logits, labels)
-    S = samples.influence.latest.value
+    S = samples.influence.solution.value
     extended = nn.functional.pad(features, (0, 1), value=1.0)
     influence = -((logits.softmax(1) - nn.functional.one_hot(labels, CLASSES)) * (extended @ S.T)).sum(1)
     expected = -0.2 * 2 * torch.tanh(influence / (2 * influence.square().mean().sqrt()))
@@ -125,7 +125,7 @@ def test_a_label_moves_against_the_gradient_of_the_influence_in_it() -> None:
     with torch.no_grad():
         features, logits = samples.capture(images)
     samples.learn(1, rows, features, logits, targets.detach())
-    influence = upweight_influence(samples.influence.latest, features, logits, targets)
+    influence = upweight_influence(samples.influence.solution, features, logits, targets)
     (gradient,) = torch.autograd.grad(influence.sum(), targets)
     gradient = gradient - gradient.mean(dim=1, keepdim=True)  # `influence` measures it from the largest class
     found = samples.label_shifts[rows]
