@@ -89,7 +89,7 @@ def _others(name: str) -> dict[str, tuple[float, float]]:
 
 
 def albumentations_ranges(case: Case) -> Call:
-    """The spatial and colour ops of our range policy that albumentations has, all of them on each image."""
+    """Return the spatial and color ops of our range policy that albumentations has, all of them on each image."""
     import albumentations as A
 
     transform = A.Compose(

@@ -26,8 +26,8 @@ class Foreign(pl.LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[B, K]` of images `[B, C, H, W]` in [0, 1]."""
-        normalised = (images - 0.5) / 0.25
-        logits: Tensor = self.network(normalised.contiguous(memory_format=torch.channels_last))
+        normalized = (images - 0.5) / 0.25
+        logits: Tensor = self.network(normalized.contiguous(memory_format=torch.channels_last))
         return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
