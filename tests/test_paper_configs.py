@@ -97,6 +97,7 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the influence set has no image of:UserWarning")  # it has four images
+@pytest.mark.filterwarnings("ignore:cg stopped after", "ignore:The policy was left as it is")  # which are certain
 @pytest.mark.parametrize("config", TRAINED, ids=lambda path: path.stem)
 def test_every_network_runs(
     config: Path, stand_ins: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
