@@ -3,9 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,13 +16,36 @@ from tiny_runs import command_in, start, steps_of, tiny, with_callback
 
 STEPS = 7  # of an epoch with two processes
 TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+ALONE = (sys.executable,)
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 pytestmark = pytest.mark.slow
 
 
-def started(folder: Path, *callback: str, launcher: tuple[str, ...] = (sys.executable,)) -> subprocess.Popen[str]:
-    return start(*tiny(folder, *TWO, *callback), launcher=launcher, start_new_session=True)
+def free_ports(count: int) -> list[int]:
+    """Different ports: runs that look for one at the same time may find the same."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("localhost", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
+@contextmanager
+def started(*runs: tuple[list[str], tuple[str, ...]]) -> Iterator[list[subprocess.Popen[str]]]:
+    """Runs of two processes, by arguments and launcher, side by side; whatever is left in the end is killed."""
+    processes = []
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for port, (arguments, launcher) in zip(free_ports(len(runs)), runs, strict=True):
+                patch.setenv("MASTER_PORT", str(port))  # torchrun sets one of its own
+                processes.append(start(*arguments, launcher=launcher, start_new_session=True))
+        yield processes
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
 
 
 def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -52,13 +78,11 @@ def test_a_process_that_is_killed_or_asked_to_stop_ends_the_run(tmp_path: Path) 
     folders = [tmp_path / name for name in ("second", "first", "torchrun", "signal")]
     kills = [with_callback("KillAt", step=STEPS + 5, rank=rank) for rank in (1, 0, 1)]
     stop = with_callback("SignalAt", step=STEPS + 5, rank=1, number=int(signal.SIGTERM))
-    runs = [
-        started(folders[0], *kills[0]),
-        started(folders[1], *kills[1]),
-        started(folders[2], *kills[2], launcher=TORCHRUN),
-        started(folders[3], *stop),
-    ]
-    second, first, torchrun, stopped = (finished(run) for run in runs)
+    callbacks = [*kills, stop]
+    launchers = [ALONE, ALONE, TORCHRUN, ALONE]
+    arguments = [tiny(folder, *TWO, *callback) for folder, callback in zip(folders, callbacks, strict=True)]
+    with started(*zip(arguments, launchers, strict=True)) as runs:
+        second, first, torchrun, stopped = (finished(run) for run in runs)
     assert [code for code, _ in (second, first, torchrun)] == [1, -signal.SIGKILL, 1]
     for (_, message), folder, other in zip((second, first, torchrun), folders, (0, 1, 0), strict=False):
         check_killed(message, folder, other)
@@ -75,8 +99,9 @@ def test_a_process_that_is_killed_or_asked_to_stop_ends_the_run(tmp_path: Path) 
 
 def resume_as_told(message: str, folder: Path) -> None:
     """The command in the message, with two processes again, takes the run to its end; here also to a control."""
-    process = start(*command_in(message), "--trainer.callbacks=[]", "--run.compare=[plain]", start_new_session=True)
-    code, message = finished(process)
+    again = [*command_in(message), "--trainer.callbacks=[]", "--run.compare=[plain]"]
+    with started((again, ALONE)) as (process,):
+        code, message = finished(process)
     assert code == 0, message
     assert sorted(path.name for path in folder.iterdir()) == ["digits", "digits-2"]
     assert steps_of(last(folder / "digits-2")) == 2 * STEPS
