@@ -19,9 +19,8 @@ from .metrics import (
 )
 from .pairs import Pair, categorize, co_occurrence, growing_pairs
 from .prediction import RankAgreement, predicted_harm, rank_agreement
-from .recipe import Recipe, find_recipe
+from .recipe import Recipe, conditional_policy, find_recipe
 from .reference import Reference, class_similarity
-from .strength_policies import conditional_policy
 
 __all__ = [
     "Change",

@@ -9,15 +9,12 @@ for the rate of false discoveries (Benjamini and Hochberg, 1995). Delta is a max
 therefore biased; the p-value is not.
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import false_discovery_control, t
 
-from ..statistics import over_seeds
 from .metrics import Floats
 
 
@@ -65,33 +62,6 @@ def changes_against_best(values: Floats, resolution: ArrayLike, level: float) ->
         Change(int(best[k]), float(means[-1, k] - means[best[k], k]), float(corrected[k]), bool(corrected[k] <= level))
         for k in range(values.shape[2])
     ]
-
-
-def most_changed(values: Floats, count: int) -> dict[int, int]:
-    """Return the classes that lose most against their best strength, and that strength.
-
-    Args:
-        values: As for `changes_against_best`.
-        count: Number of classes at most.
-
-    Returns:
-        Class -> index of its best strength, the worst class first; classes that lose nothing are left out.
-    """
-    means = values.mean(axis=1)
-    loss = means.max(axis=0) - means[-1]
-    worst = np.argsort(-loss, kind="stable")[:count]
-    return {int(k): int(means[:, k].argmax()) for k in worst if loss[k] > 0}
-
-
-def mean_change(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
-    """Return the mean paired change over seeds, and the half-width of its 95 % t-interval.
-
-    Args:
-        before: One value a seed, two or more.
-        after: As many, of the same seeds.
-    """
-    found = over_seeds([new - old for old, new in zip(before, after, strict=True)])
-    return found.value, math.nan if found.high is None else found.high - found.value
 
 
 def _p_values(differences: Floats, resolution: ArrayLike) -> Floats:

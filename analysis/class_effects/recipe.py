@@ -1,12 +1,22 @@
-"""The class-conditional recipe: a weaker strength for the classes that absorb others."""
+"""The class-conditional recipe: a weaker strength for the classes that absorb others, and its policy.
 
-from collections.abc import Sequence
+At strength s every op is uniform up to s times its bound. The random numbers of an image depend neither on its class
+nor on the strength, so an image whose class keeps its strength is augmented to the same pixels as without the recipe.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .changes import most_changed
-from .metrics import Integers
+import numpy as np
+import torch
 
+from augnet import AugNet, ClassConditionalPolicy, TransformSpace
+from augnet.policies.base import initial_logits
+
+from .metrics import Floats, Integers
+
+Ops = Sequence[str] | Mapping[str, float]
 Weaker = Literal["next", "fewest"]
 
 
@@ -52,3 +62,45 @@ def find_recipe(confusion: Integers, strengths: Sequence[float], count: int, wea
         absorbing=weakened,
         strengths=[weakened.get(k, strengths[-1]) for k in range(confusion.shape[2])],
     )
+
+
+def most_changed(values: Floats, count: int) -> dict[int, int]:
+    """Return the classes that lose most against their best strength, and that strength.
+
+    Args:
+        values: `[S, R, K]` of S strengths, the strongest last; more is better.
+        count: Number of classes at most.
+
+    Returns:
+        Class -> index of its best strength, the worst class first; classes that lose nothing are left out.
+    """
+    means = values.mean(axis=1)
+    loss = means.max(axis=0) - means[-1]
+    worst = np.argsort(-loss, kind="stable")[:count]
+    return {int(k): int(means[:, k].argmax()) for k in worst if loss[k] > 0}
+
+
+def space_of(ops: Ops) -> TransformSpace:
+    """Return the space of ops that augment every image on its own.
+
+    Raises:
+        ValueError: If an op mixes images, which then have no single class.
+    """
+    space = TransformSpace(ops)
+    if space.mixes:
+        raise ValueError(f"ops: {', '.join(ops)} mix images of different classes; leave mixup and cutmix out.")
+    return space
+
+
+def conditional_policy(ops: Ops, strengths: Sequence[float]) -> AugNet[ClassConditionalPolicy, TransformSpace]:
+    """Return a policy with a strength for each class.
+
+    Args:
+        ops: Op names, or op names and their bounds.
+        strengths: `[K]`, fractions of the bounds in (0, 1].
+    """
+    space = space_of(ops)
+    policy = ClassConditionalPolicy(space, len(strengths))
+    with torch.no_grad():
+        policy.theta.copy_(torch.cat([initial_logits(strength, 1, len(space)) for strength in strengths]))
+    return AugNet(space, policy)

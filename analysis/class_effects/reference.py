@@ -61,14 +61,3 @@ def class_similarity(rows: Rows) -> Floats:
     means = torch.stack([features[rows.labels == k].mean(dim=0) for k in range(classes)])
     directions = torch.nn.functional.normalize(means - means.mean(dim=0), dim=1)
     return np.asarray((directions @ directions.T).cpu().numpy(), dtype=np.float64)
-
-
-def class_losses(log_probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross-entropy `[K]` of the images of each class, in float64.
-
-    Args:
-        log_probabilities: `[N, K]`.
-        labels: Class numbers `[N]`; every class has some.
-    """
-    own = -log_probabilities.double().gather(1, labels[:, None]).squeeze(1)
-    return torch.stack([own[labels == k].mean() for k in range(log_probabilities.shape[1])])

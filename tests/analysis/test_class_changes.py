@@ -5,7 +5,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import ttest_rel
 
-from analysis.class_effects.changes import changes_against_best, mean_change, most_changed
+from analysis.class_effects.changes import changes_against_best
+from analysis.class_effects.recipe import most_changed
+from studies.kinds.class_effects.facts import mean_change
 
 CLASSES, IMAGES = 10, 1000
 

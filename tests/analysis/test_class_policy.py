@@ -8,9 +8,9 @@ import pytest
 import torch
 from finished_runs import digits_run
 
-from analysis.class_effects.recipe import Recipe, find_recipe
-from analysis.class_effects.strength_policies import check_strengths, conditional_policy, strength_policy
+from analysis.class_effects import Recipe, conditional_policy, find_recipe
 from augnet import AugNet, load_policy, save_policy
+from studies.kinds.class_effects.run import check_strengths, strength_policy
 
 OPS = {"rotation": 40.0, "translate_x": 0.2, "contrast": 1.0, "noise": 0.1}
 STRENGTHS = [0.1, 0.5, 1.0]

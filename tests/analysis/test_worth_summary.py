@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from analysis.exchange_rate import LearningCurve, PowerLaw, summarize_worth
-from analysis.exchange_rate.worth_figures import plot_curves, plot_rates
 from analysis.exchange_rate.worth_tables import poor_fits, rate_text, worth_tables
+from studies.kinds.exchange_rate.pictures import plot_curves, plot_rates
 
 
 def curve(law: PowerLaw, *sizes: int) -> LearningCurve:

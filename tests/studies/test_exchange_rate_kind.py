@@ -13,7 +13,9 @@ from analysis.exchange_rate import PowerLaw
 from augnet import AugNet, save_policy
 from studies.engine import Arm, Cache, Cell, Result, Study, read_study
 from studies.fixed_policy import split_policy
-from studies.kinds.exchange_rate import KIND, PolicyRun, WorthReport
+from studies.kinds.exchange_rate import KIND
+from studies.kinds.exchange_rate.report import WorthReport
+from studies.kinds.exchange_rate.run import PolicyRun
 from studies.training import Training
 
 TINY = Training(steps=30, batch_size=8, model_kwargs={"width": 4}, lr=0.05, precision="32-true", accelerator="cpu")

@@ -7,16 +7,21 @@ from typing import Any, cast
 
 import numpy as np
 
-from analysis.class_effects.effect_figures import agreement_picture, class_picture
-from analysis.class_effects.effect_summary import class_facts, compare_recipe, pair_facts, prediction_facts, stacked
+from analysis.class_effects import ClassErrors, Recipe
 from analysis.class_effects.effect_tables import effect_tables, recipe_text
-from analysis.class_effects.metrics import ClassErrors, Floats
-from analysis.class_effects.recipe import Recipe
-from analysis.class_effects.strength_policies import check_strengths
-from analysis.class_effects.thresholds import Thresholds
+from analysis.class_effects.metrics import Floats
 from studies.data_location import data_path
 from studies.engine import Page, Report, Result, Results, Study
-from studies.kinds.class_effects.run import ClassRun, read_matrix
+from studies.kinds.class_effects.facts import (
+    Thresholds,
+    class_facts,
+    compare_recipe,
+    pair_facts,
+    prediction_facts,
+    stacked,
+)
+from studies.kinds.class_effects.pictures import agreement_picture, class_picture
+from studies.kinds.class_effects.run import ClassRun, check_strengths, read_matrix
 
 _LEAST_SEEDS = 2
 _TRUTHS = ("original", "multi_label")

@@ -1,26 +1,31 @@
 """One run of a study of class effects: train at a strength, or with a strength for each class, and count errors."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 
-from analysis.class_effects import ClassErrors, Reference, Truth, class_similarity, confusion_counts, predicted_harm
-from analysis.class_effects.metrics import Floats
-from analysis.class_effects.pairs import co_occurrence
-from analysis.class_effects.recipe import Recipe, Weaker, find_recipe
-from analysis.class_effects.reference import class_losses
-from analysis.class_effects.strength_policies import (
-    check_strengths,
+from analysis.class_effects import (
+    ClassErrors,
+    Recipe,
+    Reference,
+    Truth,
+    class_similarity,
+    co_occurrence,
     conditional_policy,
-    space_of,
-    strength_policy,
+    confusion_counts,
+    find_recipe,
+    predicted_harm,
 )
-from augnet import AugNet, save_policy
+from analysis.class_effects.metrics import Floats
+from analysis.class_effects.recipe import Ops, Weaker, space_of
+from augnet import AugNet, RangePolicy, TransformSpace, save_policy
 from augnet.baselines import make_baseline
 from augnet.baselines.base import Baseline
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
@@ -33,6 +38,16 @@ from studies.training import predict
 
 POLICY = "policy.json"
 _LEAST = 1e-12  # probability
+
+
+def check_strengths(strengths: Sequence[float]) -> None:
+    """Raise ValueError unless there are two or more increasing strengths in (0, 1]."""
+    ordered = list(strengths) == sorted(set(strengths))
+    if len(strengths) < 2 or not ordered or not all(0 < strength <= 1 for strength in strengths):
+        raise ValueError(
+            f"strengths: expected two or more increasing fractions of the bounds in (0, 1], found {list(strengths)}; "
+            "for almost none take 0.01."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +196,12 @@ def read_matrix(file: Path, field: str) -> Floats:
     return matrix
 
 
+def strength_policy(ops: Ops, strength: float) -> AugNet[RangePolicy, TransformSpace]:
+    """Return the policy of one strength, in (0, 1]."""
+    space = space_of(ops)
+    return AugNet.from_ops(dict(zip(space.names, space.bounds, strict=True)), initial=strength)
+
+
 def _measured(
     trainer: AugfluenceTrainer, model: AugmentedClassifier, data: InfluenceDataModule, truths: dict[str, Truth]
 ) -> dict[str, Any]:
@@ -201,6 +222,17 @@ def _measured(
         **{name: _errors(ClassErrors.of(truth, chosen)) for name, truth in truths.items()},
         **together,
     }
+
+
+def class_losses(log_probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy `[K]` of the images of each class, in float64.
+
+    Args:
+        log_probabilities: `[N, K]`.
+        labels: Class numbers `[N]`; every class has some.
+    """
+    own = -log_probabilities.double().gather(1, labels[:, None]).squeeze(1)
+    return torch.stack([own[labels == k].mean() for k in range(log_probabilities.shape[1])])
 
 
 def _errors(errors: ClassErrors) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from .power_law import PowerLaw
-from .worth_tables import TITLES
+from analysis.exchange_rate import PowerLaw
+from analysis.exchange_rate.worth_tables import TITLES
 
 
 def plot_curves(summary: Mapping[str, Any]) -> Figure:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .effect_tables import agreement_text
+from analysis.class_effects.effect_tables import agreement_text
 
 _TITLES = {"original": "by the label", "multi_label": "by all answers people give"}
 

@@ -3,20 +3,37 @@
 Axes: S strengths (increasing), R seeds, K classes.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from .changes import changes_against_best, mean_change
-from .metrics import ClassErrors, Floats
-from .pairs import growing_pairs
-from .prediction import rank_agreement
-from .recipe import Recipe
-from .thresholds import Thresholds
+from analysis.class_effects import ClassErrors, Recipe, changes_against_best, growing_pairs, rank_agreement
+from analysis.class_effects.metrics import Floats
+from analysis.statistics import over_seeds
 
 Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Thresholds of class effects; those of the paper are not published, so all are choices of this project.
+
+    Args:
+        co_occurrence: Least share of the images of a class with which another class co-occurs often.
+        similarity: Least similarity of similar classes.
+        significance: Rate of false discoveries among affected and among absorbing classes, in (0, 1).
+    """
+
+    co_occurrence: float = 0.02
+    similarity: float = 0.3
+    significance: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 < self.significance < 1:
+            raise ValueError(f"significance must lie in (0, 1), found {self.significance}; 0.05 is usual.")
 
 
 def class_facts(errors: ClassErrors, strengths: Sequence[float], classes: Sequence[str], level: float) -> Facts:
@@ -138,6 +155,17 @@ def prediction_facts(
             }
         )
     return facts
+
+
+def mean_change(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
+    """Return the mean paired change over seeds, and the half-width of its 95 % t-interval.
+
+    Args:
+        before: One value a seed, two or more.
+        after: As many, of the same seeds.
+    """
+    found = over_seeds([new - old for old, new in zip(before, after, strict=True)])
+    return found.value, math.nan if found.high is None else found.high - found.value
 
 
 def _against(before: Mapping[str, list[float]], after: Mapping[str, list[float]]) -> Facts:
