@@ -1,4 +1,7 @@
-"""Commands of version 0.1 that train, and so moved to `python -m studies`: they write a study and run it there."""
+"""Commands of version 0.1 that train, and so moved to `python -m studies`: they write a study and run it there.
+
+Their options are the fields of that study, which `docs/analysis.md` and the studies in the repository explain.
+"""
 
 import subprocess
 import sys
@@ -27,25 +30,7 @@ def exchange_rate(
     resamples: int = 1000,
     progress: bool = True,
 ) -> None:
-    """Deprecated: write FOLDER/exchange_rate.yaml and run `python -m studies FOLDER/exchange_rate.yaml`.
-
-    Args:
-        path: The data: hub name, folder of parquet files, or image folder, see `ImageDataModule`.
-        folder: Of the study: `exchange_rate.yaml`, `runs`, and `analysis` with the results.
-        policies: Baselines joined by `+`, a policy file (`policy.json` of a run), or both, the file last.
-        sizes: Training images of the augmented curves, at least three.
-        reference_sizes: Those of the curve without augmentation; by default `sizes` and twice and four times the
-            largest.
-        frozen_views: Also train each policy with each image replaced by so many frozen views.
-        seeds: Number of seeds.
-        training: Fields of `studies.training.Training`.
-        measurement: `val_size`, `influence_size`, `image_size`, `corruptions` and `severity`.
-        workers: Processes that this call trains in.
-        threads: CPU threads of each.
-        confidence: Of the intervals, in (0, 1).
-        resamples: Of the seeds, behind each interval.
-        progress: Whether to show a progress bar.
-    """
+    """Deprecated: write FOLDER/exchange_rate.yaml and run `python -m studies FOLDER/exchange_rate.yaml`."""
     largest = max(sizes, default=0)
     every = sorted({*sizes, *(reference_sizes or [*sizes, 2 * largest, 4 * largest])})
     arms: dict[str, Any] = {"none": {"policy": "none", "tasks": [str(n) for n in reference_sizes or every]}}
@@ -87,30 +72,13 @@ def class_effects(
     threads: int = 1,
     progress: bool = True,
 ) -> None:
-    """Deprecated: write FOLDER/class_effects.yaml and run `python -m studies FOLDER/class_effects.yaml`.
-
-    Args:
-        path: The data: hub name, folder of parquet files, or image folder, see `ImageDataModule`.
-        folder: Of the study: `class_effects.yaml`, `runs`, and `analysis` with the results.
-        ops: Op names, or op names and their bounds; the policy is uniform over them.
-        base: A fixed policy in front, `none` or baselines joined by `+`.
-        strengths: Fractions of the bounds in (0, 1], increasing.
-        size: Training images, balanced over the classes.
-        seeds: Number of seeds, two or more.
-        human_counts: Votes `[N, K]` of people on the test images, in their order, as an `.npy` file (CIFAR-10H).
-        similarity: Semantic similarity `[K, K]` of the classes, in their order, as an `.npy` file.
-        classes: Number of absorbing classes at most.
-        weaker: Strength of absorbing classes, `next` or `fewest`.
-        retrain: Whether to train with the class-conditional policy too.
-        damping: Of the Hessian behind the prediction, times its mean eigenvalue.
-        thresholds: `vote_share`, and fields of `analysis.class_effects.thresholds.Thresholds`.
-        training: Fields of `studies.training.Training`.
-        measurement: `val_size`, `influence_size` and `image_size`.
-        workers: Processes that this call trains in.
-        threads: CPU threads of each.
-        progress: Whether to show a progress bar.
-    """
-    conditional = {"strengths": strengths, "weaker": weaker, "classes": classes, "seeds": seeds}
+    """Deprecated: write FOLDER/class_effects.yaml and run `python -m studies FOLDER/class_effects.yaml`."""
+    arms: dict[str, Any] = {f"strength {strength:g}": {"strength": strength} for strength in strengths}
+    for weakest in list(arms.values())[:1]:
+        weakest["predict"] = strengths[1:]
+    if retrain:
+        conditional = {"strengths": strengths, "weaker": weaker, "classes": classes, "seeds": seeds}
+        arms["class-conditional"] = {"conditional": conditional}
     votes: dict[str, Any] = {} if human_counts is None else {"human_counts": _absolute(human_counts)}
     votes |= {name: value for name, value in thresholds.items() if name == "vote_share"}
     study = {
@@ -125,15 +93,9 @@ def class_effects(
             "path": _absolute(path), "size": size, "ops": ops, "base": base, "damping": damping, "training": training,
             **votes, **measurement,
         },
-        "arms": _strength_arms(strengths) | ({"class-conditional": {"conditional": conditional}} if retrain else {}),
+        "arms": arms,
     }  # fmt: skip
     _run("class_effects", study, folder, workers, threads, progress)
-
-
-def _strength_arms(strengths: list[float]) -> dict[str, Any]:
-    """Return an arm for each strength; the weakest predicts the harm of the others."""
-    arms: dict[str, Any] = {f"strength {strength:g}": {"strength": strength} for strength in strengths}
-    return arms | {name: {**arm, "predict": strengths[1:]} for name, arm in list(arms.items())[:1]}
 
 
 def _run(name: str, study: dict[str, Any], folder: Path, workers: int, threads: int, progress: bool) -> None:
