@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from augnet.classic import ClassicOp
-from augnet.scales import RAND_OPS, TRIVIAL, table
+from augnet.classic import RAND_OPS, TRIVIAL, ClassicOp, table
 from augnet.space import TransformSpace
 
 _FACTOR, _TANGENT = "change of the factor", "tangent"

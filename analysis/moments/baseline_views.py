@@ -14,9 +14,7 @@ from torch import Tensor
 
 from augnet.baselines import AutoAugment, Cutout, FlipCrop, RandAugment, TrivialAugment
 from augnet.baselines.auto_augment import OP_PAIRS
-from augnet.baselines.rounds import apply_round
-from augnet.classic import CLASSIC_OPS
-from augnet.scales import AUTO, RAND, RAND_OPS, TRIVIAL, table
+from augnet.classic import AUTO, CLASSIC_OPS, RAND, RAND_OPS, TRIVIAL, apply_classic, table
 from augnet.space import TransformSpace
 
 from .weighted_views import WeightedViews
@@ -38,7 +36,7 @@ def views_by_rows(
 
 def _trivial(policy: TrivialAugment, image: Tensor) -> WeightedViews:
     rows = table(TRIVIAL, RAND_OPS, *image.shape[1:]).flatten(0, 2).to(image)
-    return views_by_rows(apply_round, image, rows, torch.full((len(rows),), 1 / len(rows), dtype=torch.float64))
+    return views_by_rows(apply_classic, image, rows, torch.full((len(rows),), 1 / len(rows), dtype=torch.float64))
 
 
 def _rounds(image: Tensor, weights: Tensor, chains: list[Tensor]) -> WeightedViews:
@@ -46,7 +44,7 @@ def _rounds(image: Tensor, weights: Tensor, chains: list[Tensor]) -> WeightedVie
     images = image.repeat(len(weights), 1, 1, 1)
     for rows in chains:
         images = torch.cat(
-            [apply_round(*part) for part in zip(images.split(_IN_A_BATCH), rows.split(_IN_A_BATCH), strict=True)]
+            [apply_classic(*part) for part in zip(images.split(_IN_A_BATCH), rows.split(_IN_A_BATCH), strict=True)]
         )
     return WeightedViews(images, weights.to(image), "enumeration")
 

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from augnet.baselines.base import Baseline
-from augnet.baselines.rounds import apply_round
+from augnet.classic import MIX, RAND_OPS, apply_classic, table
 from augnet.draws import dirichlet, integers
-from augnet.scales import MIX, RAND_OPS, table
 
 _DEPTH = 3  # largest number of ops in a chain
 _OPS = tuple(op for op in RAND_OPS if op != "identity")
@@ -57,11 +56,11 @@ class AugMix(Baseline):
         return chosen * inside[..., None], torch.cat([own[None], weights])
 
     def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Augment `[B, 3 or 1, H, W]`; see `apply_round`."""
+        """Augment `[B, 3 or 1, H, W]`; see `apply_classic`."""
         rows, weights = self.sample(images, generator)
         precise = images.to(torch.promote_types(images.dtype, torch.float32))
         blended = precise.repeat(self.chains, 1, 1, 1)
         for step in rows:
-            blended = apply_round(blended, step.flatten(0, 1), "bilinear")
+            blended = apply_classic(blended, step.flatten(0, 1), "bilinear")
         parts = torch.cat([precise[None], blended.view(self.chains, *images.shape)])
         return torch.einsum("nb,nbchw->bchw", weights.to(precise), parts).clamp(0, 1).to(images.dtype)

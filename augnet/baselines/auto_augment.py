@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 
 from augnet.baselines.base import Baseline
-from augnet.baselines.rounds import apply_round
-from augnet.classic import CLASSIC_OPS, ClassicOp
+from augnet.classic import AUTO, CLASSIC_OPS, ClassicOp, apply_classic, table
 from augnet.draws import integers, uniform
-from augnet.scales import AUTO, table
 
 # 25 pairs of (op, probability, bin of strength from 0 to 9)
 OP_PAIRS: tuple[tuple[tuple[ClassicOp, float, int], tuple[ClassicOp, float, int]], ...] = (
@@ -67,7 +65,7 @@ class AutoAugment(Baseline):
         return rows * kept[..., None]
 
     def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Augment `[B, 3 or 1, H, W]`; see `apply_round`."""
+        """Augment `[B, 3 or 1, H, W]`; see `apply_classic`."""
         for rows in self.sample(images, generator):
-            images = apply_round(images, rows)
+            images = apply_classic(images, rows)
         return images

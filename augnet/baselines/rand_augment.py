@@ -1,4 +1,4 @@
-"""RandAugment (Cubuk et al., 2020)."""
+"""RandAugment (Cubuk et al., 2020) and TrivialAugment-Wide (Müller and Hutter, 2021)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from augnet.baselines.base import Baseline
-from augnet.baselines.rounds import apply_round
+from augnet.classic import RAND, RAND_OPS, TRIVIAL, apply_classic, table
 from augnet.draws import integers
-from augnet.scales import RAND, RAND_OPS, table
 
 
 class RandAugment(Baseline):
@@ -28,8 +27,7 @@ class RandAugment(Baseline):
             raise ValueError(
                 f"expected rounds >= 1 and magnitude in 0 ... {RAND.bins - 1}, found {rounds} and {magnitude}"
             )
-        self.rounds = rounds
-        self.magnitude = magnitude
+        self.rounds, self.magnitude = rounds, magnitude
 
     def sample(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw the rows `[rounds, B, P]` of `classic_space()`, to be applied in this order."""
@@ -37,7 +35,21 @@ class RandAugment(Baseline):
         return rows.to(images.device)[integers(len(rows), (self.rounds, len(images)), images, generator)]
 
     def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Augment `[B, 3 or 1, H, W]`; see `apply_round`."""
+        """Augment `[B, 3 or 1, H, W]`; see `apply_classic`."""
         for rows in self.sample(images, generator):
-            images = apply_round(images, rows)
+            images = apply_classic(images, rows)
         return images
+
+
+class TrivialAugment(Baseline):
+    """One of 14 ops with one of 31 strengths, both uniform, and a random sign, as torchvision's TrivialAugmentWide."""
+
+    def sample(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw rows `[B, P]` of `classic_space()`."""
+        rows = table(TRIVIAL, RAND_OPS, *images.shape[-2:]).flatten(0, 2).to(images.device)
+        chosen = rows[integers(len(rows), (len(images),), images, generator)]
+        return chosen.to(torch.promote_types(images.dtype, torch.float32))
+
+    def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Augment `[B, 3 or 1, H, W]`; see `apply_classic`."""
+        return apply_classic(images, self.sample(images, generator))

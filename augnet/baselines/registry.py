@@ -15,9 +15,8 @@ from augnet.baselines.base import Baseline
 from augnet.baselines.cutout import Cutout
 from augnet.baselines.flip_crop import Crop, FlipCrop
 from augnet.baselines.mixing import CutMix, MixingBaseline, Mixup
-from augnet.baselines.rand_augment import RandAugment
+from augnet.baselines.rand_augment import RandAugment, TrivialAugment
 from augnet.baselines.resized_crop import ResizedCrop
-from augnet.baselines.trivial_augment import TrivialAugment
 
 BASELINES: Mapping[str, type[Baseline | MixingBaseline]] = MappingProxyType(
     {

@@ -53,7 +53,7 @@ def to_torchvision(augnet: AugNet) -> v2.Transform:
             f"ops: {', '.join(mixing)} need a second image, and a transform is given one at a time; remove them "
             "from the ops, or call the policy itself on whole batches."
         )
-    if getattr(augnet.policy, "num_classes", 0):
+    if augnet.policy.num_classes:
         raise ValueError("this policy is conditioned on classes, which a transform is not given: call it on batches.")
     return _PolicyTransform(augnet)
 

@@ -1,24 +1,16 @@
-"""Distributions over op magnitudes, one file per kind, and the registry of their names in policy files."""
+"""Distributions over op magnitudes and the registry of their names in policy files."""
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from augnet.policies.base import Policy, RangeTable
-from augnet.policies.class_conditional import ClassConditionalPolicy
+from augnet.policies.base import Policy
 from augnet.policies.conditional import ConditionalPolicy
 from augnet.policies.field import FieldPolicy
-from augnet.policies.intervals import IntervalPolicy
 from augnet.policies.mixture import MixturePolicy
-from augnet.policies.ranges import RangePolicy
+from augnet.policies.ranges import ClassConditionalPolicy, IntervalPolicy, RangePolicy, RangeTable
 
-_KINDS: tuple[type[Policy], ...] = (
-    RangePolicy,
-    IntervalPolicy,
-    MixturePolicy,
-    ConditionalPolicy,
-    ClassConditionalPolicy,
-    FieldPolicy,
-)
-POLICIES = MappingProxyType({policy.kind: policy for policy in _KINDS})
+_KINDS = (RangePolicy, IntervalPolicy, MixturePolicy, ConditionalPolicy, ClassConditionalPolicy, FieldPolicy)
+POLICIES: Mapping[str, type[Policy]] = MappingProxyType({policy.kind: policy for policy in _KINDS})
 
 __all__ = [
     "POLICIES",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Self
 
 import torch
@@ -33,12 +32,20 @@ class Policy(nn.Module, ABC):
         space_type: Class of the spaces it supports, the type of every `space` below.
         logged: Facts of `describe` that are logged during training -> the group of their metric keys.
         quantity: Label of the numbers of `shares`, for the axis of a plot.
+        learns_from_choices: True if it is learned by the score function, from `log_prob` of the result of `choose`.
+        can_widen: True if `widened` has an effect.
+        in_channels: Channels of the images that it needs; 0 for any.
+        num_classes: Number of classes of the labels that it needs; 0 for none.
     """
 
     kind: ClassVar[str]
     space_type: ClassVar[type[Space]] = TransformSpace
     logged: ClassVar[Mapping[str, str]] = {"half_width": "range"}
     quantity: ClassVar[str] = "half-width / bound"
+    learns_from_choices: ClassVar[bool] = False
+    can_widen: ClassVar[bool] = False
+    in_channels: int = 0
+    num_classes: int = 0
 
     @property
     @abstractmethod
@@ -59,13 +66,7 @@ class Policy(nn.Module, ABC):
         """
 
     def sample(self, images: Tensor, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """Draw magnitudes `[B, P]`, the `magnitudes` of new random numbers.
-
-        Args:
-            images: As for `magnitudes`.
-            labels: As for `magnitudes`.
-            generator: Source of the draws; `None` is the default generator of the images' device.
-        """
+        """Draw magnitudes `[B, P]`, those of new random numbers; the default generator is torch's."""
         return self.magnitudes(images, labels, uniform_noise(self.numbers_per_image)(images, generator))
 
     @abstractmethod
@@ -84,6 +85,15 @@ class Policy(nn.Module, ABC):
     def network_weights(self) -> list[nn.Parameter]:
         """Return the weights of networks, which need a smaller learning rate than logits; none by default."""
         return []
+
+    def cost(self, kl: float, sparsity: float) -> Tensor | None:
+        """Return the cost of the policy itself, a scalar with gradient; None where nothing of it is weighted.
+
+        Args:
+            kl: Weight of the divergence of a mixture from its prior.
+            sparsity: Weight of the extent of learned ranges, each as a share of its bound.
+        """
+        return None
 
     def clamp_half_widths(self, least: float) -> None:
         """Clamp the ranges, see `RangeTable.clamp_half_widths`; nothing for policies that are no table of ranges."""
@@ -154,59 +164,6 @@ class BoundedPolicy(Policy):
             }
             for index, (op, bound) in enumerate(zip(space.ops, self.bounds.tolist(), strict=True))
         }
-
-
-class RangeTable(BoundedPolicy):
-    """A policy of ranges in a table of numbers: each is its op's bound times the sigmoid of an entry.
-
-    Args:
-        bounds: As for `BoundedPolicy`.
-        signed: As for `BoundedPolicy`.
-        initial: The initial ranges as a fraction of the bounds, in (0, 1]. At 0 the gradient would be 0, since the loss
-            is even in the magnitude; at 1 the draws fill the whole space and nothing can be learned.
-        rows: Shape of the table before the axis of the ops.
-
-    Raises:
-        ValueError: If `initial` is outside (0, 1].
-    """
-
-    _probe = 0.0
-
-    def __init__(self, bounds: Sequence[float], signed: Sequence[bool], initial: float, *rows: int) -> None:
-        super().__init__(bounds, signed)
-        self.theta = nn.Parameter(initial_logits(initial, *rows, len(bounds)))
-
-    def half_widths(self) -> Tensor:
-        """Return the table `[..., P]` in the ops' units, carrying gradient to the policy."""
-        share = torch.sigmoid(self.theta)
-        if self._probe:
-            share = share + (share.clamp(min=self._probe) - share).detach()
-        return self.bounds * share
-
-    def extent(self) -> Tensor:
-        """Return the sum over the ops of range / bound, averaged over rows; in (0, P], carrying gradient."""
-        return torch.sigmoid(self.theta).reshape(-1, self.theta.shape[-1]).mean(dim=0).sum()
-
-    @torch.no_grad()
-    def clamp_half_widths(self, least: float) -> None:
-        """Clamp every range to at least this share of its bound, in [0, 1), where its gradient is not 0."""
-        self.theta.clamp_(min=math.log(least / (1 - least)) if least else -math.inf)
-
-    @contextmanager
-    def widened(self, probe: float) -> Iterator[None]:
-        """Widen ranges below a share of their bound to that share inside the context, keeping their gradient.
-
-        The loss is even in the magnitude of most ops, so its gradient vanishes with the range; draws from a wider range
-        measure the effect of an op that is nearly off.
-
-        Args:
-            probe: The share of the bound, in [0, 1); 0 changes nothing.
-        """
-        former, self._probe = self._probe, probe
-        try:
-            yield
-        finally:
-            self._probe = former
 
 
 def initial_logits(initial: float, *shape: int) -> Tensor:

@@ -12,7 +12,7 @@ probabilities positive.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -21,18 +21,6 @@ from augnet.classic import classic_space
 from augnet.policies.base import Description, Policy, rounded
 from augnet.space import TransformSpace
 from augnet.strengths import StrengthTable, space_table, trivial_augment_table
-
-
-class MixtureSample(NamedTuple):
-    """A draw of a mixture.
-
-    Attributes:
-        magnitudes: `[B, P]`, without gradient.
-        choices: `[B, N]` int64, the N choices of each image, `op * levels + level`.
-    """
-
-    magnitudes: Tensor
-    choices: Tensor
 
 
 class MixturePolicy(Policy):
@@ -58,6 +46,7 @@ class MixturePolicy(Policy):
     kind = "mixture"
     logged: ClassVar[Mapping[str, str]] = {"probability": "probability", "strength": "strength"}
     quantity = "probability"
+    learns_from_choices = True
     edges: Tensor
     adjustable: Tensor
 
@@ -104,6 +93,10 @@ class MixturePolicy(Policy):
         probabilities = self.probabilities()
         return (probabilities * (probabilities / self.prior()).log()).sum()
 
+    def cost(self, kl: float, sparsity: float) -> Tensor | None:
+        """Return `kl` times the divergence, see `Policy.cost`."""
+        return kl * self.kl() if kl else None
+
     def log_prob(self, choices: Tensor) -> Tensor:
         """Return the log-probability `[B]` of the choices `[B, N]` of a draw, carrying gradient to the policy."""
         return self.probabilities().log().flatten()[choices].sum(dim=1)
@@ -115,15 +108,18 @@ class MixturePolicy(Policy):
 
     def magnitudes(self, images: Tensor, labels: Tensor | None, numbers: Tensor) -> Tensor:
         """Return magnitudes `[B, P]`, see `choose`; labels are not used."""
-        return self.choose(images, numbers).magnitudes
+        return self.choose(images, numbers)[0]
 
     @torch.no_grad()
-    def choose(self, images: Tensor, numbers: Tensor) -> MixtureSample:
+    def choose(self, images: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Choose ops and strengths for each image from given random numbers.
 
         Args:
             images: `[B, C, H, W]`; only the shape is used.
             numbers: `[B, U]`, uniform in [0, 1).
+
+        Returns:
+            Magnitudes `[B, P]`, without gradient; the N choices of each image `[B, N]` int64, `op * levels + level`.
         """
         probabilities = self.probabilities().flatten()
         total = probabilities.to(torch.promote_types(probabilities.dtype, torch.float32)).cumsum(dim=0)
@@ -136,7 +132,7 @@ class MixturePolicy(Policy):
         magnitudes = table[op, (sign < 0.5).long(), strength]  # [B, N, P]
         if self.ops_per_image == 2:
             magnitudes[:, 1] *= (op[:, 0] != op[:, 1])[:, None]
-        return MixtureSample(magnitudes.sum(dim=1), choices)
+        return magnitudes.sum(dim=1), choices
 
     @torch.no_grad()
     def describe(self, space: TransformSpace) -> Description:

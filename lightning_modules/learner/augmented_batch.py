@@ -6,11 +6,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from augnet import AugNet, MixturePolicy
+from augnet import AugNet
 from augnet.baselines import Baseline, MixingBaseline
 from augnet.batch import Batch
 from augnet.network import Draws
-from augnet.policies import RangeTable
 from lightning_modules.learner.last_layer_influence import LastLayerInfluence
 from lightning_modules.learner.objective import pixel_change
 from lightning_modules.learner.ranks import Ranks
@@ -81,7 +80,7 @@ class BatchAugmenter:
         self.augnet, self.base, self.influence, self.settings = augnet, base, influence, settings
         self.ranks, self.generator = ranks, generator
         self.num_classes = influence.capture.head.out_features
-        self.probe = settings.probe if isinstance(augnet.policy, RangeTable) else 0.0
+        self.probe = settings.probe if augnet.policy.can_widen else 0.0
 
     def augment_and_classify(self, images: Tensor, labels: Tensor, checks: bool) -> tuple[AugmentedBatch, list[Tensor]]:
         """Augment this rank's part of a batch and run the classifier on it; on the originals only where needed.
@@ -135,7 +134,7 @@ class BatchAugmenter:
 
     def _augment(self, originals: Tensor, targets: Tensor, draws: Draws) -> tuple[Tensor, Tensor, Tensor | None]:
         """Images after the widened policy, their targets, and the choices behind them of a mixture."""
-        if not isinstance(self.augnet.policy, MixturePolicy):
+        if not self.augnet.policy.learns_from_choices:
             with self.augnet.policy.widened(self.probe):
                 return *self.augnet(originals, targets, draws=draws), None
         with torch.no_grad():  # a mixture learns from its choices, by the score function

@@ -17,9 +17,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from augnet.policies import MixturePolicy, Policy, RangeTable
-from lightning_modules.learner.settings import LearnerSettings
-
 _LOSS_SCALE = 2.0**8  # keeps the gradient of one image of 32 to 224 pixels in the middle of the range of float16
 _BACKOFF = 2.0**-8
 _ATTEMPTS = 4
@@ -75,22 +72,6 @@ def exceeding(move: Tensor, radius: float) -> Tensor:
 def pixel_change(original: Tensor, augmented: Tensor) -> Tensor:
     """Mean squared change of a pixel of each image, `[B]`; carries gradient to `augmented`."""
     return (augmented - original).square().flatten(1).mean(dim=1)
-
-
-def policy_cost(policy: Policy, settings: LearnerSettings) -> Tensor | None:
-    """Cost of the policy itself, a scalar that carries gradient to it; None where nothing of it is weighted.
-
-    Controls leave it as it is.
-
-    Args:
-        policy: A mixture pays for its divergence from its prior, ranges for their share of their bounds.
-        settings: `kl` and `sparsity`.
-    """
-    if isinstance(policy, MixturePolicy) and settings.kl:
-        return settings.kl * policy.kl()
-    if isinstance(policy, RangeTable) and settings.sparsity:
-        return settings.sparsity * policy.extent()
-    return None
 
 
 def backward_through_images(costs: Tensor, network_type: torch.dtype, inputs: Sequence[Tensor]) -> None:

@@ -175,8 +175,7 @@ def check_fit(
         expected, found = (f"{height}x{width}" for height, width in (augnet.space.size, image_size))
         raise ValueError(f"this policy is for images of {expected} pixels, found {found}: resize them.")
     policy = augnet.policy
-    if isinstance(policy, ConditionalPolicy) and in_channels not in (None, policy.in_channels):
+    if in_channels is not None and policy.in_channels not in (0, in_channels):
         raise ValueError(f"this policy looks at images with {policy.in_channels} channels, found {in_channels}.")
-    known = num_classes is not None and isinstance(policy, ConditionalPolicy | ClassConditionalPolicy)
-    if known and policy.num_classes not in (0, num_classes):
+    if num_classes is not None and policy.num_classes not in (0, num_classes):
         raise ValueError(f"this policy is for {policy.num_classes} classes, found {num_classes}.")

@@ -25,7 +25,7 @@ from typing import Any, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from augnet import AugNet, MixturePolicy
+from augnet import AugNet
 from augnet.baselines import Baseline, MixingBaseline
 from influence import Solution
 from lightning_modules.learner.augmented_batch import AugmentedBatch, BatchAugmenter
@@ -38,7 +38,6 @@ from lightning_modules.learner.objective import (
     exceeding,
     feature_move,
     feature_spread,
-    policy_cost,
     score_function,
 )
 from lightning_modules.learner.policy_average import WINDOW, PolicyAverage
@@ -235,8 +234,8 @@ class PolicyLearner:
             backward_through_images(costs, batch.logits.dtype, inputs)
             self.ranks.add_up(*self._gradients())
         else:
-            score_function(cast(MixturePolicy, self.augnet.policy).log_prob(batch.choices), costs).backward()
-        cost = policy_cost(self.augnet.policy, self.settings)
+            score_function(self.augnet.policy.log_prob(batch.choices), costs).backward()
+        cost = self.augnet.policy.cost(self.settings.kl, self.settings.sparsity)
         if cost is not None:
             cost.backward()
         finite = all(bool(gradient.isfinite().all()) for gradient in self._gradients())

@@ -14,9 +14,7 @@ from torchvision_policies import NAMES, Draw, draws, eight_bit, key, nothing, on
 
 from augnet.baselines import AugMix, AutoAugment, RandAugment, TrivialAugment
 from augnet.baselines.auto_augment import OP_PAIRS
-from augnet.baselines.rounds import apply_round
-from augnet.classic import ClassicOp
-from augnet.scales import AUTO, MIX, RAND, TRIVIAL, Scale, table
+from augnet.classic import AUTO, MIX, RAND, TRIVIAL, ClassicOp, Scale, apply_classic, table
 
 SIDES = (20, 28)
 TABLES = {
@@ -79,7 +77,7 @@ def test_every_op_and_strength_is_torchvisions(kind: str, name: str, channels: i
     possible = draws(policy, name, bins, *SIDES)
     image = eight_bit(1, channels, *SIDES)
     everything = image.expand(2 * bins, -1, -1, -1)
-    nearest, bilinear = (apply_round(everything, rows.flatten(0, 1), mode) for mode in ("nearest", "bilinear"))
+    nearest, bilinear = (apply_classic(everything, rows.flatten(0, 1), mode) for mode in ("nearest", "bilinear"))
     for index, draw in enumerate(draw for both in possible for draw in (both if len(both) == 2 else both * 2)):
         alike(nearest[index], nearest_alternatives(image[0], draw), (2 if name in BLENDS else 0.01) / 255, 1.0)
         alike(bilinear[index], on_floats(image[0], draw, "bilinear"), GRAY, 1.0)

@@ -7,8 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augnet import AugNet, IntervalPolicy, RangePolicy, TransformSpace
-from lightning_modules.learner.objective import policy_cost
-from lightning_modules.learner.settings import LearnerSettings
 
 SPACE = TransformSpace({"rotation": 90.0, "brightness": 0.4, "blur": 0.1})  # the last has no negative magnitudes
 IMAGES = torch.zeros(4000, 3, 2, 2)
@@ -71,7 +69,7 @@ def test_gradient_reaches_both_ends_and_not_the_missing_one() -> None:
 
 def test_an_interval_pays_for_its_length() -> None:
     made = policy([0.5, 0.1, 0.9], [0.25, 0.3, 0.5])
-    cost = policy_cost(made, LearnerSettings(sparsity=2.0))
+    cost = made.cost(kl=0.0, sparsity=2.0)
     assert cost is not None
     assert cost.item() == pytest.approx(2.0 * ((0.5 + 0.25) / 2 + (0.1 + 0.3) / 2 + 0.5))
     cost.backward()

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from augnet import AugNet, MixturePolicy, TransformSpace
 from augnet.classic import classic_space
-from augnet.policies.mixture import MixtureSample
 
 SPACE = TransformSpace({"rotation": 30.0, "scale": 0.7, "grayscale": 0.5})
 IMAGES = torch.zeros(6, 3, 12, 16)
@@ -32,7 +31,7 @@ def many(count: int) -> Tensor:
     return torch.zeros(()).expand(count, 3, 12, 16)
 
 
-def draw(policy: MixturePolicy, images: Tensor, source: torch.Generator) -> MixtureSample:
+def draw(policy: MixturePolicy, images: Tensor, source: torch.Generator) -> tuple[Tensor, Tensor]:
     return policy.choose(images, torch.rand(len(images), policy.numbers_per_image, generator=source))
 
 
@@ -70,7 +69,7 @@ def test_log_prob_of_every_draw_adds_up_to_one(ops_per_image: int) -> None:
 def test_draws_come_as_often_as_they_should(ops_per_image: int) -> None:
     policy, count = mixture(ops_per_image=ops_per_image), 40_000
     with torch.no_grad():
-        choices = draw(policy, many(count), generator(1)).choices
+        choices = draw(policy, many(count), generator(1))[1]
         expected = policy.probabilities().flatten()
     found = torch.bincount(choices.flatten(), minlength=12) / choices.numel()
     deviation = (expected * (1 - expected) / choices.numel()).sqrt()
@@ -149,7 +148,7 @@ def test_the_floor_keeps_every_choice_alive() -> None:
         policy.level_logits[:, 0] = 1000.0
     probabilities = policy.probabilities()
     torch.testing.assert_close(probabilities.amin(dim=0), 0.1 * policy.prior()[0])
-    choices = draw(policy, many(20_000), generator()).choices
+    choices = draw(policy, many(20_000), generator())[1]
     assert len(choices.unique()) == 12
     gradient = torch.autograd.grad(policy.log_prob(choices).sum() + policy.kl(), list(policy.parameters()))
     assert all(part.isfinite().all() for part in gradient)
@@ -159,7 +158,7 @@ def test_the_floor_keeps_every_choice_alive() -> None:
 def test_other_types(dtype: torch.dtype) -> None:
     policy = mixture().to(dtype)
     assert policy.sample(IMAGES, None, generator()).dtype == dtype
-    assert torch.equal(draw(policy, IMAGES, generator()).choices, draw(mixture(), IMAGES, generator()).choices)
+    assert torch.equal(draw(policy, IMAGES, generator())[1], draw(mixture(), IMAGES, generator())[1])
 
 
 # The rest
@@ -187,7 +186,7 @@ def test_description() -> None:
     assert facts["probability"] == pytest.approx(0.9 * 0.75 + 0.1 * 0.5, abs=1e-6)
     assert sum(facts["probabilities"]) == pytest.approx(facts["probability"], abs=1e-5)
     draws = policy.sample(many(40_000), None, generator()).detach().abs()
-    choices = draw(policy, many(40_000), generator()).choices[:, 0]
+    choices = draw(policy, many(40_000), generator())[1][:, 0]
     assert facts["strength"] == pytest.approx(draws[choices >= 3].mean().item(), abs=0.1)
     assert policy.shares(SPACE) == {name: value["probability"] for name, value in described.items()}
     assert described["identity"]["strength"] == 0

@@ -21,7 +21,7 @@ def mixture() -> MixturePolicy:
 def draw(policy: MixturePolicy, count: int, generator: torch.Generator) -> Tensor:
     """Choices `[count, N]` for images of 4 x 4 pixels."""
     numbers = torch.rand(count, policy.numbers_per_image, generator=generator)
-    return policy.choose(torch.zeros(count, 1, 4, 4), numbers).choices
+    return policy.choose(torch.zeros(count, 1, 4, 4), numbers)[1]
 
 
 def gradient(policy: MixturePolicy, value: Tensor) -> Tensor:
