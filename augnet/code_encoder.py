@@ -7,41 +7,25 @@ paper does not state follow a public re-implementation that trained stably, or a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from augnet.field import CODE_SIZE
 
-
-class ConvProfile(NamedTuple):
-    """Widths, kernel sizes and strides of a stack of convolutions."""
-
-    widths: tuple[int, ...]
-    kernels: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-CIFAR = ConvProfile((16, 32, 64, 128), (4, 4, 4, 4), (1, 2, 2, 2))
-IMAGENET = ConvProfile((16, 16, 32, 32, 64, 64, 128), (7, 4, 4, 4, 4, 4, 4), (1, 2, 2, 2, 2, 2, 2))
+# widths, kernel sizes and strides of the convolutions
+CIFAR = ((16, 32, 64, 128), (4, 4, 4, 4), (1, 2, 2, 2))
+IMAGENET = ((16, 16, 32, 32, 64, 64, 128), (7, 4, 4, 4, 4, 4, 4), (1, 2, 2, 2, 2, 2, 2))
 
 
 def conv_stack(
     channels: int, height: int, width: int, outputs: int, activation: Callable[[], nn.Module]
 ) -> nn.Sequential:
-    """Build the body of E and of the image discriminator: convolutions, then one dense layer.
+    """Build the body of E and of the image discriminator: convolutions, then one dense layer to `outputs` numbers.
 
     Four convolutions (`CIFAR`), or seven (`IMAGENET`) if the shorter side has 128 pixels or more; the threshold is this
     project's choice, the layers are those of the re-implementation. A convolution of stride s pads so that a side of n
     pixels becomes ceil(n / s), for every image size.
-
-    Args:
-        channels: C of the images.
-        height: Of the images, in pixels.
-        width: Of the images, in pixels.
-        outputs: Size of the output of the dense layer.
-        activation: Constructor of the activation after each convolution.
     """
     profile = IMAGENET if min(height, width) >= 128 else CIFAR
     layers: list[nn.Module] = []
@@ -54,13 +38,7 @@ def conv_stack(
 
 
 class CodeEncoder(nn.Module):
-    """E, from an image to its code in (-1, 1)^128; it takes no label and no noise.
-
-    Args:
-        channels: C of the images.
-        height: Of the images, in pixels.
-        width: Of the images, in pixels.
-    """
+    """E, from an image of one size to its code in (-1, 1)^128; it takes no label and no noise."""
 
     def __init__(self, channels: int, height: int, width: int) -> None:
         super().__init__()
@@ -76,10 +54,6 @@ def drop_codes(codes: Tensor, rate: float, numbers: Tensor) -> Tensor:
 
     The dropout is the only source of randomness, so it stays on while E and G learn and while a classifier is trained
     on their images. Dividing the codes, which lie in (-2, 2) at the paper's rate of 0.5, follows the re-implementation.
-
-    Args:
-        codes: `[B, 128]`; carries gradient.
-        rate: In [0, 1).
-        numbers: `[B, 128]`, independent and uniform in [0, 1).
+    `codes` and `numbers`, which are uniform in [0, 1), are `[B, 128]`; the codes carry gradient.
     """
     return codes * (numbers >= rate) / (1 - rate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar, overload
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -89,29 +89,9 @@ class AugNet(nn.Module, Generic[PolicyT, SpaceT]):
             return self.policy.sample(images, labels, generator)
 
     def draw(self, images: Tensor, generator: torch.Generator | None = None) -> Draws:
-        """Draw all random numbers for one augmentation of a batch.
-
-        Args:
-            images: `[B, C, H, W]`; only shape, dtype and device are used.
-            generator: Source of the draws; `None` is torch's default generator.
-        """
-        return Draws(
-            uniform_noise(self.policy.numbers_per_image)(images, generator), self.space.noise(images, generator)
-        )
-
-    @overload
-    def forward(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor: ...
-
-    @overload
-    def forward(
-        self,
-        images: Tensor,
-        labels: Tensor | None = None,
-        masks: Tensor | None = None,
-        boxes: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        draws: Draws | None = None,
-    ) -> Any: ...
+        """Draw all random numbers for one augmentation of images `[B, C, H, W]`, of which the values are not used."""
+        numbers = uniform_noise(self.policy.numbers_per_image)(images, generator)
+        return Draws(numbers, self.space.noise(images, generator))
 
     def forward(
         self,
@@ -152,8 +132,5 @@ class AugNet(nn.Module, Generic[PolicyT, SpaceT]):
         return given if len(given) > 1 else batch.images
 
     def describe(self) -> Description:
-        """Return the learned numbers of each op with unit and bound, see `describe` of the policy.
-
-        For ranges `{name: {half_width, unit, bound}}`, for fields `{fact: {value, unit}}`.
-        """
+        """Return `describe` of the policy: for ranges `{name: {half_width, unit, bound}}`."""
         return self.policy.describe(self.space)

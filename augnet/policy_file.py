@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 
 from augnet.atomic_file import write_together
 from augnet.network import AugNet
-from augnet.ops.renamed import FORMER_NAMES
+from augnet.ops.registry import FORMER_NAMES
 from augnet.policies import POLICIES
 from augnet.policies.base import Description
 

@@ -1,13 +1,19 @@
-"""Adversarial pretraining of the field decoder toward images of a usual augmentation."""
+"""Adversarial pretraining of the field decoder toward images of a usual augmentation.
+
+Relativistic average losses (Jolicoeur-Martineau, "The relativistic discriminator", ICLR 2019): a score counts by its
+distance above the mean score of the other kind. The network of Lee et al. (CVPR 2020) is pretrained with them; two
+discriminators and their layers are those of a public re-implementation of that paper that trained stably.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from augnet.adversarial import Discriminators, discriminator_loss, generator_loss
+from augnet.code_encoder import conv_stack
 from augnet.draws import uniform
 from augnet.field import CODE_SIZE
 from augnet.field_space import FieldSpace
@@ -16,6 +22,52 @@ from augnet.policies import FieldPolicy
 
 Features = Callable[[Tensor], Tensor]
 FieldAugNet = AugNet[FieldPolicy, FieldSpace]
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Return `mean softplus(-(r - mean f)) + mean softplus(f - mean r)`; 2 ln 2 where all scores are equal.
+
+    The discriminator minimizes it, the generator minimizes it with the two kinds exchanged.
+
+    Args:
+        real: Scores `[B]` of real images; carry gradient.
+        fake: Scores `[B']` of generated images; carry gradient.
+    """
+    return F.softplus(fake.mean() - real).mean() + F.softplus(fake - real.mean()).mean()
+
+
+class Discriminators(nn.Module):
+    """A discriminator of pixels and, where their number is given, one of the features of a classifier.
+
+    The first has the layers of the encoder with LeakyReLU 0.2 and one output, the second is one linear layer.
+
+    Args:
+        channels: C of the images `[B, C, height, width]`.
+        height: In pixels.
+        width: In pixels.
+        features: D of the classifier's features, or None for pixels only.
+        generator: Source of the initial weights; `None` is torch's default generator.
+    """
+
+    def __init__(
+        self, channels: int, height: int, width: int, features: int | None, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        with torch.device("meta"):  # no memory and no draws yet
+            scorers: list[nn.Module] = [conv_stack(channels, height, width, 1, lambda: nn.LeakyReLU(0.2))]
+            if features is not None:
+                scorers.append(nn.Linear(features, 1))
+        self.scorers = nn.ModuleList(scorers).to_empty(device="cpu")
+        for parameter in self.parameters():
+            if parameter.ndim > 1:  # uniform with a variance of 1 / inputs
+                spread = (12 / parameter[0].numel()) ** 0.5
+                parameter.data.copy_((uniform(parameter.shape, parameter, generator) - 0.5) * spread)
+            else:
+                nn.init.zeros_(parameter)
+
+    def forward(self, *inputs: Tensor) -> list[Tensor]:
+        """Return the scores `[B]` by each discriminator of images and, if there is one, of features `[B, D]`."""
+        return [scorer(given)[:, 0] for scorer, given in zip(self.scorers, inputs, strict=True)]
 
 
 def pretrain_field(
@@ -27,7 +79,7 @@ def pretrain_field(
 ) -> Tensor:
     """Train the decoder G of `network` in place to make `G(x, tau)`, `tau ~ U(-1, 1)^128`, resemble augmented images.
 
-    Relativistic average losses of both discriminators with weight 1 each; Adam at 2e-4, betas (0.5, 0.999); 2,000
+    The losses of both discriminators have weight 1; Adam at 2e-4, betas (0.5, 0.999); 2,000
     steps for CIFAR (values of a public re-implementation of Lee et al., CVPR 2020, that trained stably). Each batch is
     used for one step of the discriminators and one of G, without dropout on the random codes (this project's choice).
     Only the decoder changes: the encoder keeps its weights and the discriminators are discarded.
@@ -61,8 +113,8 @@ def pretrain_field(
             wanted_inputs = _inputs(wanted, feature_extractor)
         made_inputs = _inputs(made, feature_extractor)
         detached = [part.detach() for part in made_inputs]
-        losses[step, 0] = _step(discriminator_adam, _total(discriminator_loss, discriminators, wanted_inputs, detached))
-        losses[step, 1] = _step(decoder_adam, _total(generator_loss, discriminators, wanted_inputs, made_inputs))
+        losses[step, 0] = _step(discriminator_adam, _loss(discriminators, wanted_inputs, detached))
+        losses[step, 1] = _step(decoder_adam, _loss(discriminators, made_inputs, wanted_inputs))
     return losses
 
 
@@ -89,11 +141,9 @@ def _inputs(images: Tensor, feature_extractor: Features | None) -> list[Tensor]:
     return [images] if feature_extractor is None else [images, feature_extractor(images)]
 
 
-def _total(
-    loss: Callable[[Tensor, Tensor], Tensor], discriminators: Discriminators, real: list[Tensor], fake: list[Tensor]
-) -> Tensor:
+def _loss(discriminators: Discriminators, real: list[Tensor], fake: list[Tensor]) -> Tensor:
     pairs = zip(discriminators(*real), discriminators(*fake), strict=True)
-    return torch.stack([loss(*pair) for pair in pairs]).sum()
+    return torch.stack([discriminator_loss(*pair) for pair in pairs]).sum()
 
 
 def _adam(parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:

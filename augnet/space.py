@@ -18,7 +18,7 @@ from augnet.batch import Batch
 from augnet.fused import Noise, change_pixels, geometry, mix_channels, move
 from augnet.ops import OPS, MixingOp, find_op
 from augnet.ops.mixing import partners_of
-from augnet.ops.renamed import current_names
+from augnet.ops.registry import current_names
 from augnet.ops.spatial import Interpolation
 from augnet.space_base import Space
 

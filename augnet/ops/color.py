@@ -15,7 +15,6 @@ from torch import Tensor
 
 from augnet.ops.base import ColorOp, uniform_noise
 
-_SHARE = "share"
 _LUMA = (0.299, 0.587, 0.114)
 # RGB -> YIQ: luma and the two axes of the chroma plane
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]], dtype=torch.float64)
@@ -36,9 +35,7 @@ def _affine(linear: Tensor, offset: Tensor) -> Tensor:
 
 def brightness(offset: Tensor, mean_color: Tensor) -> Tensor:
     """Add `offset` `[B]` (1 = from black to white) to every channel; returns `[B, C, C+1]`."""
-    channels = mean_color.shape[1]
-    eye = torch.eye(channels, dtype=offset.dtype, device=offset.device).expand(offset.shape[0], -1, -1)
-    return _affine(eye, offset[:, None].expand(-1, channels))
+    return _gains(torch.ones_like(mean_color), offset[:, None].expand_as(mean_color))
 
 
 def exposure(stops: Tensor, mean_color: Tensor) -> Tensor:
@@ -92,10 +89,7 @@ def invert(share: Tensor, mean_color: Tensor) -> Tensor:
 def channel_gain(stops: Tensor, mean_color: Tensor, directions: Tensor) -> Tensor:
     """Multiply every channel by a random factor of its own, up to `2 ** stops` `[B]` up or down; `[B, C, C+1]`.
 
-    Args:
-        stops: `[B]`.
-        mean_color: `[B, C]`.
-        directions: `[B, C]`, uniform in [0, 1).
+    The `directions` `[B, C]` are uniform in [0, 1).
     """
     factors = torch.exp2(stops[:, None] * (2 * directions - 1))
     return _gains(factors, torch.zeros_like(mean_color))
@@ -127,15 +121,7 @@ def compose(first: Tensor, second: Tensor) -> Tensor:
 
 
 def recolor(images: Tensor, matrix: Tensor) -> Tensor:
-    """Apply a color matrix to every pixel; not clamped.
-
-    Args:
-        images: `[B, C, H, W]`; carries gradient.
-        matrix: `[B, C, C+1]`; carries gradient.
-
-    Returns:
-        `[B, C, H, W]`.
-    """
+    """Apply a color matrix `[B, C, C+1]` to every pixel of images `[B, C, H, W]`; not clamped; both carry gradient."""
     pixels = torch.baddbmm(matrix[..., -1:], matrix[..., :-1], images.flatten(2))
     return pixels.view(images.shape)
 
@@ -155,7 +141,7 @@ COLOR_OPS = (
         matrix=hue,
     ),
     ColorOp(
-        "grayscale", _SHARE, 1.0, "blend with gray by m", signed=False, limit=1.0, needs_rgb=True, matrix=grayscale
+        "grayscale", "share", 1.0, "blend with gray by m", signed=False, limit=1.0, needs_rgb=True, matrix=grayscale
     ),
     *(
         ColorOp(name, "stops", 0.5, f"{name} times 2^m", limit=6.0, needs_rgb=True, matrix=_gain_of(channel))
@@ -171,5 +157,5 @@ COLOR_OPS = (
         noise=_one_number_a_channel,
         matrix=channel_gain,
     ),
-    ColorOp("invert", _SHARE, 1.0, "blend with the negative by m", signed=False, limit=1.0, matrix=invert),
+    ColorOp("invert", "share", 1.0, "blend with the negative by m", signed=False, limit=1.0, matrix=invert),
 )

@@ -10,7 +10,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from augnet import AugNet
-from augnet.ops.renamed import current_names
+from augnet.ops.registry import current_names
 from lightning_modules.callbacks.batch_form import images_and_labels
 from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation
 from lightning_modules.monitoring.plots import as_pixels, augmentation_grid, plot_ranges, save_figure

@@ -26,7 +26,7 @@ from augnet import (
 )
 from augnet.classic import classic_space
 from augnet.ops import OPS
-from augnet.ops.renamed import FORMER_NAMES
+from augnet.ops.registry import FORMER_NAMES
 from augnet.policies import POLICIES
 from augnet.policy_file import VERSION
 

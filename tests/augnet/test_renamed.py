@@ -8,7 +8,7 @@ import pytest
 import augnet.ops
 from augnet import TransformSpace, load_policy
 from augnet.ops import OPS, find_op
-from augnet.ops.renamed import FORMER_NAMES
+from augnet.ops.registry import FORMER_NAMES
 from augnet.policies import POLICIES
 
 VERSION_2 = Path(__file__).parent / "golden" / "version_2"

@@ -9,18 +9,20 @@ from augnet_images import noise
 from torch import Tensor, nn
 
 from augnet import AugNet, FieldPolicy, FieldSpace
-from augnet.adversarial import Discriminators, discriminator_loss, generator_loss
-from augnet.pretraining import pretrain_field
+from augnet.pretraining import Discriminators, discriminator_loss, pretrain_field
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def generator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    return discriminator_loss(fake, real)
+
+
 def test_the_losses_at_equilibrium() -> None:
     scores = torch.full((5,), 1.7, dtype=torch.float64)
     assert discriminator_loss(scores, scores).item() == pytest.approx(2 * math.log(2), abs=1e-12)
-    assert generator_loss(scores, scores).item() == pytest.approx(2 * math.log(2), abs=1e-12)
 
 
 def test_the_losses_are_cross_entropies_of_relative_scores() -> None:
