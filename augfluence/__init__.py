@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from lightning_modules.callbacks import LearnedAugmentation
     from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
     from lightning_modules.data import ImageDataModule
+    from lightning_modules.learner.augmenter import Augmenter
     from lightning_modules.learner.guard import GuardSettings
     from lightning_modules.learner.policy_learner import PolicyLearner
     from lightning_modules.learner.settings import LearnerSettings
@@ -18,6 +19,7 @@ __version__ = "0.2.0.dev0"
 __all__ = [
     "AugNet",
     "AugmentedClassifier",
+    "Augmenter",
     "GuardSettings",
     "ImageDataModule",
     "LastLayerHessian",
@@ -35,6 +37,7 @@ __all__ = [
 _HOMES = {
     "AugNet": "augnet",
     "AugmentedClassifier": "lightning_modules.classifier.augmented_classifier",
+    "Augmenter": "lightning_modules.learner.augmenter",
     "GuardSettings": "lightning_modules.learner.guard",
     "ImageDataModule": "lightning_modules.data",
     "LastLayerHessian": "influence",

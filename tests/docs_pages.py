@@ -118,7 +118,9 @@ def _influence() -> dict[str, Any]:
 
 
 def _own_module() -> dict[str, Any]:
-    return {"influence_loader": _loader(), "training_loader": _loader(), "module": OwnModule()}
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    names = {"influence_loader": _loader(), "training_loader": _loader(), "module": OwnModule()}
+    return {**names, "model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.1)}
 
 
 def _analysis() -> dict[str, Any]:

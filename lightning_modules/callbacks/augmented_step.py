@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 
-from lightning_modules.callbacks.batch_form import images_and_labels, row_numbers, with_images_and_labels
+from lightning_modules.learner.batch_form import images_and_labels, row_numbers, with_images_and_labels
 from lightning_modules.learner.targets import smoothed
 
 if TYPE_CHECKING:

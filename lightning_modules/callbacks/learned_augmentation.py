@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -13,25 +13,22 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from augnet import AugNet, save_policy
-from augnet.baselines import make_baseline
 from lightning_modules.callbacks.augmented_step import AugmentedStep
-from lightning_modules.callbacks.batch_form import images_and_labels, row_numbers
 from lightning_modules.callbacks.influence_data import influence_data
-from lightning_modules.callbacks.influence_images import Source, read_influence_set, to_training_device
-from lightning_modules.callbacks.normalization import Normalization
 from lightning_modules.callbacks.policy_stage import learn_after_training
-from lightning_modules.learner.checks import check_choice, check_labels, validate_images, warn_of_missing_classes
-from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.augmenter import Augmenter
+from lightning_modules.learner.batch_form import images_and_labels, row_numbers
+from lightning_modules.learner.checks import check_choice, check_labels, validate_images
 from lightning_modules.learner.guard import GuardSettings
-from lightning_modules.learner.head import find_last_linear
+from lightning_modules.learner.influence_set import Source, classifier_of, gathered, moved_to, read_influence_set
+from lightning_modules.learner.normalization import Normalization
 from lightning_modules.learner.policy_choice import Control, PolicyChoice, PolicyName, check_fit
 from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
 from lightning_modules.learner.ranks import Ranks
 from lightning_modules.learner.sample_weights import SampleSettings, SampleWeights
-from lightning_modules.learner.settings import InfluenceControl, LearnerSettings
+from lightning_modules.learner.settings import LearnerSettings
 from lightning_modules.learner.staged import StagedSettings
-from lightning_modules.learner.training_augmentation import TrainingAugmentation
-from lightning_modules.learner.wrong_domain import wrong_domain
+from lightning_modules.learner.training_augmentation import TrainingAugmentation, base_policy_of
 from lightning_modules.monitoring.alerts import announce
 from lightning_modules.monitoring.policy_metrics import policy_metrics
 
@@ -109,8 +106,6 @@ class LearnedAugmentation(pl.Callback):
         image_size: tuple[int, int] | None = None,
     ) -> None:
         check_choice("schedule", schedule, Schedule)
-        if not 0 <= policy_probability <= 1:
-            raise ValueError(f"policy_probability must lie in [0, 1], found {policy_probability}.")
         self.choice = PolicyChoice(
             name=policy,
             ops=ops,
@@ -120,19 +115,18 @@ class LearnedAugmentation(pl.Callback):
             control=control,
         )
         self.influence, self.classifier, self.policy_path = influence, classifier, policy_path
-        self.normalization = Normalization(pixel_mean, pixel_std)
-        self.settings, self.guard, self.label_smoothing = learner, guard, label_smoothing
-        self.sample_settings, self.ranks = samples, Ranks()
         self.staged = staged if self.choice.learns and schedule == "staged" else None
-        self.staged_strengths: dict[int, dict[str, float]] = {}
-        self.learner: PolicyLearner | None = None
+        self.settings = learner if self.staged is None else replace(learner, refresh=0)
+        self.guard, self.label_smoothing, self.sample_settings = guard, label_smoothing, samples
+        self.normalization = Normalization(pixel_mean, pixel_std)
+        self.augmentation = TrainingAugmentation(base_policy_of(base_policy), None, policy_probability, num_classes)
+        self.augmenter: Augmenter | None = None
         self.samples: SampleWeights | None = None
         self.last_update: PolicyUpdate | None = None
+        self.staged_strengths: dict[int, dict[str, float]] = {}
         self._resumed: dict[str, Any] = {}
         self._step: AugmentedStep | None = None
-        self._latest_step, self._last_step = 0, math.inf
-        base = None if base_policy == "none" else make_baseline(base_policy)
-        self.augmentation = TrainingAugmentation(base, None, policy_probability, num_classes)
+        self._latest_step = 0
         if not self.choice.needs_images or None not in (in_channels, num_classes):
             self._build_policy(in_channels, num_classes, image_size)
 
@@ -147,10 +141,15 @@ class LearnedAugmentation(pl.Callback):
         return self.augmentation.augnet
 
     @property
+    def learner(self) -> PolicyLearner | None:
+        """The learner of the policy; None before training, and where nothing is learned."""
+        return None if self.augmenter is None else self.augmenter.learner
+
+    @property
     def learned(self) -> AugNet[Any, Any] | None:
         """The policy for files and people: its average over the updates where it is learned; None without a policy."""
-        if self.learner is not None:
-            return self.learner.result
+        if self.augmenter is not None:
+            return self.augmenter.policy
         state = self._resumed.get("learner")
         if self.augnet is None or state is None:
             return self.augnet
@@ -171,7 +170,6 @@ class LearnedAugmentation(pl.Callback):
         self.augmentation.augnet = augnet
         if self.staged is not None and augnet is not None:
             self.staged.check(augnet, self.augmentation.base is not None)
-            self.settings = replace(self.settings, refresh=0)
         if self.sample_settings.any and self.augmentation.mixes:
             raise ValueError("samples: images that are mixed have no weight or label of their own: leave mixing out.")
         if augnet is not None and "policy" in self._resumed:
@@ -188,88 +186,78 @@ class LearnedAugmentation(pl.Callback):
             ValueError: If the module has no such classifier, it does not end in a linear layer, or the influence set
                 is empty, or not made of images and class numbers.
         """
-        self._find_head(module, read_influence_set(self.influence, data, self.normalization))
-
-    def _find_head(self, module: pl.LightningModule, influence_set: tuple[Tensor, Tensor]) -> FeatureCapture:
-        """The classifier with its head, once it fits the influence set and the policy."""
-        images, labels = influence_set
         network = _part(module, self.classifier)
-        model = network if self.normalization.is_identity else nn.Sequential(self.normalization, network)
-        head = find_last_linear(model, images[:2])
-        check_labels(labels, head.out_features)
-        warn_of_missing_classes(labels, head.out_features)
+        pixels, labels = read_influence_set(self._source(data), self.normalization)
+        capture = classifier_of(network, self.normalization, moved_to(network, (pixels, labels)))
+        self._know_images(pixels, capture.head.out_features)
+
+    def _source(self, data: Any) -> Source:
+        """The influence set as it is given, or that of the data module."""
+        if self.influence is not None:
+            return self.influence
+        if data is None or not hasattr(data, "influence_set"):
+            raise ValueError(
+                "learning a policy needs an influence set: expected a data module with influence_set() -> "
+                f"(images, labels), found {type(data).__name__}."
+            )
+        images_and_labels: tuple[Tensor, Tensor] = data.influence_set()
+        return images_and_labels
+
+    def _know_images(self, images: Tensor, num_classes: int) -> None:
+        """Build a policy that depends on the images, and check that any fits them."""
         if self.augnet is None and self.choice.needs_images:
-            self._build_policy(images.shape[1], head.out_features, (images.shape[2], images.shape[3]))
+            self._build_policy(images.shape[1], num_classes, (images.shape[2], images.shape[3]))
         if self.augnet is not None:
-            check_fit(self.augnet, images.shape[1], head.out_features)
-        self.augmentation.num_classes = head.out_features
-        return FeatureCapture(model, head)
+            check_fit(self.augnet, images.shape[1], num_classes)
+
+    def _influence_set(self, trainer: pl.Trainer) -> Source:
+        """The influence set in the precision of the training."""
+        source = self._source(trainer.datamodule)  # type: ignore[attr-defined]
+        converted: tuple[Tensor, Tensor] = trainer.precision_plugin.convert_input(gathered(source))
+        return converted
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Find the head, build the learner, put the policy in front of `training_step`; see `check` for the errors."""
-        self.normalization.to(pl_module.device)
-        self.ranks = self.augmentation.ranks = Ranks.everyone(trainer.world_size)
-        if self.uses_influence:
-            influence_set = self._influence_set(trainer, pl_module)
-            capture = self._find_head(pl_module, influence_set)
-            if self.choice.learns:
-                self._begin_policy(trainer, pl_module, capture, influence_set)
-            if self.sample_settings.any:
-                self._begin_samples(trainer, capture, influence_set)
-        if self.augnet is not None:
-            self.augnet.to(pl_module.device)
-        self._step = AugmentedStep(self, trainer, pl_module)
-
-    def _influence_set(self, trainer: pl.Trainer, module: pl.LightningModule) -> tuple[Tensor, Tensor]:
-        """The influence set as the learner takes it; for the control `wrong_domain` another than it should be."""
-        images, labels = read_influence_set(self.influence, trainer.datamodule, self.normalization)  # type: ignore[attr-defined]
-        if self.choice.control == "wrong_domain":
-            images = wrong_domain(images)
-        influence_set: tuple[Tensor, Tensor] = to_training_device((images, labels), trainer, module)
-        return influence_set
-
-    def _begin_policy(
-        self,
-        trainer: pl.Trainer,
-        module: pl.LightningModule,
-        capture: FeatureCapture,
-        influence_set: tuple[Tensor, Tensor],
-    ) -> None:
-        augnet = cast(AugNet[Any, Any], self.augnet).to(module.device)
-        if next(augnet.parameters()).dtype.itemsize < 4:
-            raise ValueError(
-                f"the policy is learned in float32: set trainer.precision to bf16-mixed, found {trainer.precision}."
-            )
-        self.learner = PolicyLearner(
-            augnet,
-            capture,
-            influence_set,
-            self.settings,
-            base=self.augmentation.base,
-            control=cast(InfluenceControl, self.choice.control),  # `learns` leaves plain and uniform out
+        """Build the augmenter, and put it in front of `training_step`; see `check` for the errors."""
+        network = _part(pl_module, self.classifier) if self.uses_influence else pl_module
+        if self.choice.learns and self.augnet is None:
+            self.check(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
+        self.augmenter = Augmenter(
+            network,
+            self._influence_set(trainer) if self.choice.learns else None,
+            policy=self.augnet,
+            mean=self.normalization.mean.tolist(),
+            std=self.normalization.std.tolist(),
+            base_policy=self.augmentation.base,
+            policy_probability=self.augmentation.probability,
+            control=self.choice.control,
             label_smoothing=self.label_smoothing,
+            learner=replace(self.settings, until=1.0),  # see `on_train_start`
             guard=self.guard,
-            ranks=self.ranks,
+            num_classes=self.augmentation.num_classes,
+            ranks=Ranks.everyone(trainer.world_size),
             forward_context=trainer.precision_plugin.forward_context,
             seed=torch.initial_seed() % 2**63,
         )
-        if (state := self._resumed.pop("learner", None)) is not None:
-            self.learner.load_state_dict(state)
+        self.augmentation, self.normalization = self.augmenter.augmentation, self.augmenter.normalization
+        self.augmenter.load_state_dict({"learner": self._resumed.pop("learner")} if "learner" in self._resumed else {})
+        if self.sample_settings.any:
+            self._begin_samples(trainer, network, self.augmenter)
+        self._step = AugmentedStep(self, trainer, pl_module)
 
-    def _begin_samples(
-        self, trainer: pl.Trainer, capture: FeatureCapture, influence_set: tuple[Tensor, Tensor]
-    ) -> None:
+    def _begin_samples(self, trainer: pl.Trainer, network: nn.Module, augmenter: Augmenter) -> None:
         data = influence_data(trainer)
         if data is None:
             raise ValueError(
                 "samples: weights and soft labels need to know which image is which: expected a data module derived "
                 f"from InfluenceDataModule, found {type(trainer.datamodule).__name__}."  # type: ignore[attr-defined]
             )
+        influence_set = augmenter.prepared(self._influence_set(trainer))
+        capture = augmenter.capture or classifier_of(network, self.normalization, influence_set)
         labels = data.training_images.labels
         check_labels(labels, capture.head.out_features)
-        context = trainer.precision_plugin.forward_context
+        ranks, context = augmenter.augmentation.ranks, trainer.precision_plugin.forward_context
         self.samples = SampleWeights(
-            self.sample_settings, labels, capture, influence_set, self.settings, self.ranks, context
+            self.sample_settings, labels, capture, influence_set, self.settings, ranks, context
         )
         if (state := self._resumed.pop("samples", None)) is not None:
             self.samples.load_state_dict(state)
@@ -281,20 +269,20 @@ class LearnedAugmentation(pl.Callback):
             ValueError: If learning is to end at a share of a run whose length is not known.
         """
         self._latest_step = trainer.global_step
-        if self.choice.learns and self.settings.until < 1:
-            self._last_step = self.settings.until * trainer.estimated_stepping_batches
-            if math.isinf(self._last_step):
+        if self.augmenter is not None and self.choice.learns and self.settings.until < 1:
+            self.augmenter.last_step = self.settings.until * trainer.estimated_stepping_batches
+            if math.isinf(self.augmenter.last_step):
                 raise ValueError(
                     f"learner.until={self.settings.until} is a share of the run, whose length is not known: set "
                     "trainer.max_epochs or trainer.max_steps."
                 )
-        self._prepare_epoch(trainer, pl_module)
+        self._prepare_epoch(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the influence set of this epoch, and draw its images by their weights."""
-        self._prepare_epoch(trainer, pl_module)
+        self._prepare_epoch(trainer)
 
-    def _prepare_epoch(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def _prepare_epoch(self, trainer: pl.Trainer) -> None:
         """Rotate the folds; once nothing is learned from the influence set any more, it trains too."""
         data = influence_data(trainer)
         if data is None:
@@ -304,8 +292,8 @@ class LearnedAugmentation(pl.Callback):
             users.append(self.learner)
         if not users:
             data.release()
-        if data.rotate(trainer.current_epoch) and users and self.influence is None:
-            influence_set = self._influence_set(trainer, module)
+        if data.rotate(trainer.current_epoch) and users and self.influence is None and self.augmenter is not None:
+            influence_set = self.augmenter.prepared(self._influence_set(trainer))
             for user in users:
                 user.influence.influence_set = influence_set
         if self.samples is not None and self.samples.settings.weights:
@@ -325,11 +313,10 @@ class LearnedAugmentation(pl.Callback):
             images: `[B, C, H, W]`, normalized as the data loader does.
             labels: `[B]` int64, or `[B, K]` probabilities.
         """
-        if self.staged is None:
-            augmented, targets = self.augmentation(self.normalization.pixels(images), labels)
-        else:  # the policy is learned later, against the classifier that is trained now
-            base_alone = replace(self.augmentation, augnet=None)
-            augmented, targets = base_alone(self.normalization.pixels(images), labels)
+        augmentation = self.augmentation
+        if self.staged is not None:  # the policy is learned later, against the classifier that is trained now
+            augmentation = replace(augmentation, augnet=None)
+        augmented, targets = augmentation(self.normalization.pixels(images), labels)
         with torch.no_grad():
             return self.normalization(augmented).to(images.dtype), targets
 
@@ -338,17 +325,18 @@ class LearnedAugmentation(pl.Callback):
     ) -> None:
         """If one is due, update the policy on the batch that was just trained on, and log the numbers of the update."""
         stepped, self._latest_step = trainer.global_step != self._latest_step, trainer.global_step
-        if self.learner is None or self.staged is not None or not stepped or _measures_batch_statistics(trainer):
+        augmenter, learner = self.augmenter, self.learner
+        unchanged = not stepped or _measures_batch_statistics(trainer)
+        if augmenter is None or learner is None or self.staged is not None or unchanged:
             return
-        if self.learner.due(trainer.global_step):
-            images, labels = images_and_labels(batch)
-            if self.samples is not None:
-                labels = self.samples.labels(row_numbers(batch), labels)
-            self.last_update = self.learner.update(self.normalization.pixels(images), labels)
-            announce(self.last_update.event, self.learner.guard.gave_up, trainer.loggers)
-            pl_module.log_dict(policy_metrics(self.last_update, self.learner.result, self.learner.guard))
-        if trainer.global_step >= self._last_step and not self.learner.finished:
-            self.learner.finish()
+        images, labels = images_and_labels(batch)
+        if self.samples is not None and augmenter.due(trainer.global_step):
+            labels = self.samples.labels(row_numbers(batch), labels)
+        update = augmenter.update(trainer.global_step, images, labels)
+        if update is not None:
+            self.last_update = update
+            announce(update.event, learner.guard.gave_up, trainer.loggers)
+            pl_module.log_dict(policy_metrics(update, learner.result, learner.guard))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log how far weights and labels have moved, and write the policy file."""

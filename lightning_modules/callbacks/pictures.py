@@ -11,8 +11,8 @@ from torch import Tensor
 
 from augnet import AugNet
 from augnet.ops.registry import current_names
-from lightning_modules.callbacks.batch_form import images_and_labels
 from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation
+from lightning_modules.learner.batch_form import images_and_labels
 from lightning_modules.monitoring.plots import as_pixels, augmentation_grid, plot_ranges, save_figure
 
 _IMAGES = 8

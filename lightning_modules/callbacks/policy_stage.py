@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytorch_lightning as pl
 from torch import Tensor
 
-from lightning_modules.callbacks.batch_form import images_and_labels
+from lightning_modules.learner.batch_form import images_and_labels
 from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
 from lightning_modules.learner.staged import StagedSettings, learn_staged
 from lightning_modules.monitoring.alerts import announce

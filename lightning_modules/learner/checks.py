@@ -30,6 +30,25 @@ def check_choice(name: str, value: str, choices: Any) -> None:
         raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, found {value!r}.")
 
 
+def check_batch(images: Tensor) -> None:
+    """Raise ValueError unless images are a batch of floating-point numbers; does not read them.
+
+    Args:
+        images: The batch to check.
+    """
+    if images.ndim != 4:
+        raise ValueError(
+            f"images must have 4 axes [B, C, H, W], got shape {tuple(images.shape)}: add the missing axis, "
+            "for one image images.unsqueeze(0), for gray images without a channel images.unsqueeze(1)."
+        )
+    if not images.is_floating_point():
+        raise ValueError(
+            f"images must be floating point in [0, 1], got {images.dtype}: convert with images.float() / 255."
+        )
+    if images.numel() == 0:
+        raise ValueError(f"images is empty, got shape {tuple(images.shape)}: give at least one image.")
+
+
 def validate_images(images: Tensor) -> None:
     """Raise unless the batch keeps the image contract: float `[B, C, H, W]`, finite, in [0, 1].
 
@@ -41,29 +60,20 @@ def validate_images(images: Tensor) -> None:
     Raises:
         ValueError: Naming what is wrong with the batch and how to mend it.
     """
-    if images.ndim != 4:
-        raise ValueError(
-            f"images must have 4 axes [B, C, H, W], got shape {tuple(images.shape)}: add the missing axis, "
-            "for one image images.unsqueeze(0), for grey images without a channel images.unsqueeze(1)."
-        )
-    if not images.is_floating_point():
-        raise ValueError(
-            f"images must be floating point in [0, 1], got {images.dtype}: convert with images.float() / 255."
-        )
-    if images.numel() == 0:
-        raise ValueError(f"images is empty, got shape {tuple(images.shape)}: give at least one image.")
+    check_batch(images)
     if not torch.isfinite(images).all():
         raise ValueError("images hold NaN or infinite values: look for a division by zero in what made them.")
     low, high = (float(value) for value in images.aminmax())
     if low < -_TOLERANCE:
         raise ValueError(
             f"images must lie in [0, 1], got values from {low:.4g} to {high:.4g}: negative values come from "
-            "normalisation; take it out of the data, it belongs to the classifier's side."
+            "normalization; take it out of the data, or give its mean and standard deviation (mean and std, or "
+            "pixel_mean and pixel_std)."
         )
     if high > 1 + _TOLERANCE:
         raise ValueError(
             f"images must lie in [0, 1], got values from {low:.4g} to {high:.4g}: "
-            "divide 8-bit images by 255, and leave normalisation to the classifier's side."
+            "divide 8-bit images by 255, and leave normalization to the classifier's side."
         )
 
 

@@ -7,9 +7,16 @@ import torch
 from torch import Tensor
 
 from augnet import AugNet
-from augnet.baselines import Baseline, MixingBaseline
+from augnet.baselines import Baseline, MixingBaseline, make_baseline
 from lightning_modules.learner.ranks import Ranks
 from lightning_modules.learner.targets import apply_base, as_probabilities
+
+
+def base_policy_of(base: str | Baseline | MixingBaseline | None) -> Baseline | MixingBaseline | None:
+    """The base policy of a name, None for `none`; a policy as it is."""
+    if base == "none" or not isinstance(base, str):
+        return None if isinstance(base, str) else base
+    return make_baseline(base)
 
 
 @dataclass
@@ -29,6 +36,10 @@ class TrainingAugmentation:
     probability: float = 1.0
     num_classes: int | None = None
     ranks: Ranks = field(default_factory=Ranks)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"policy_probability must lie in [0, 1], found {self.probability}.")
 
     @property
     def mixes(self) -> bool:

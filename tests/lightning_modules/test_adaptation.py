@@ -173,7 +173,7 @@ def test_a_fresh_network_is_not_pulled_to_old_weights() -> None:
 
 @pytest.mark.parametrize("fresh", [False, True])
 def test_the_weight_term_is_for_the_weights_that_decayed(fresh: bool) -> None:
-    """Where only kernels decay, biases and batch normalisation are neither pulled nor shrunk."""
+    """Where only kernels decay, biases and batch normalization are neither pulled nor shrunk."""
     plan = make_plan("k_prior", KEPT, NONE, NONE, FULL)
     module = adaptation(plan, moved=0.1, student=classifier(decay_kernels_only=True), fresh=fresh)
     module.teacher.decay_kernels_only = True

@@ -39,7 +39,7 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
     ("spoil", "message"),
     [
         (lambda images, labels: (images * 255, labels), r"images must lie in \[0, 1\].*divide 8-bit images by 255"),
-        (lambda images, labels: (images - 0.5, labels), r"images must lie in \[0, 1\].*normalisation"),
+        (lambda images, labels: (images - 0.5, labels), r"images must lie in \[0, 1\].*normalization"),
         (lambda images, labels: ((images * 255).byte(), labels), "images must be floating point"),
         (lambda images, labels: (images, labels + 1), r"labels must lie in 0\.\.2 for 3 classes, got \[3\]"),
         (lambda images, labels: (images, labels - 1), r"labels must lie in 0\.\.2 for 3 classes, got \[-1\]"),

@@ -23,7 +23,7 @@ def test_images_in_range_pass() -> None:
         (torch.full((1, 1, 2, 2), float("nan")), "NaN or infinite"),
         (torch.full((1, 1, 2, 2), float("inf")), "NaN or infinite"),
         (torch.full((1, 1, 2, 2), 255.0), "from 255 to 255: divide 8-bit images by 255"),
-        (torch.full((1, 1, 2, 2), -1.5), "from -1.5 to -1.5: negative values come from normalisation"),
+        (torch.full((1, 1, 2, 2), -1.5), "from -1.5 to -1.5: negative values come from normalization"),
     ],
 )
 def test_images_outside_the_contract(images: Tensor, message: str) -> None:

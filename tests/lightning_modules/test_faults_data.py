@@ -93,7 +93,7 @@ def test_influence_set_of_one_image(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", WAYS)
 def test_a_last_batch_of_one_image_is_left_out(name: str, tmp_path: Path) -> None:
-    """Batch normalisation could not be computed of it: 96 images are one batch of 95."""
+    """Batch normalization could not be computed of it: 96 images are one batch of 95."""
     way, _ = fit(name, tmp_path, ToySplits(batch_size=95))
     assert way.learner.updates == 2
 
@@ -101,7 +101,7 @@ def test_a_last_batch_of_one_image_is_left_out(name: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("change", [one_image, one_class])
 @pytest.mark.parametrize("policy", ["ranges", "intervals", "mixture", "conditional", "class_conditional", "field"])
 def test_updates_on_small_batches(policy: Any, change: Change) -> None:
-    """The classifier is in evaluation mode: batch normalisation takes one image."""
+    """The classifier is in evaluation mode: batch normalization takes one image."""
     learner = make(policy=policy)
     before = {name: value.clone() for name, value in learner.augnet.state_dict().items()}
     for _ in range(3):

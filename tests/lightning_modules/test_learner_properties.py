@@ -32,7 +32,7 @@ AUTOCAST = torch.bfloat16  # around the network, which then is float32
 
 
 class Network(nn.Module):
-    """Batch normalisation, dropout, a convolution; any size of image."""
+    """Batch normalization, dropout, a convolution; any size of image."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class ToyNet(nn.Module):
-    """Everything an update must not touch: batch normalisation, dropout, a frozen weight. It knows no shifts."""
+    """Everything an update must not touch: batch normalization, dropout, a frozen weight. It knows no shifts."""
 
     def __init__(self, num_classes: int = CLASSES, in_channels: int = 1, width: int = 24) -> None:
         super().__init__()

@@ -1,0 +1,266 @@
+"""Learned augmentation in any training loop."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from augnet import AugNet, save_policy
+from augnet.baselines import Baseline, MixingBaseline
+from lightning_modules.learner.checks import check_batch, check_labels, validate_images
+from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.guard import GuardSettings
+from lightning_modules.learner.influence_set import Source, classifier_of, moved_to, read_influence_set
+from lightning_modules.learner.normalization import Normalization
+from lightning_modules.learner.policy_choice import Control, PolicyChoice, PolicyName, check_fit
+from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
+from lightning_modules.learner.ranks import Ranks
+from lightning_modules.learner.settings import InfluenceControl, LearnerSettings
+from lightning_modules.learner.training_augmentation import TrainingAugmentation, base_policy_of
+from lightning_modules.learner.wrong_domain import wrong_domain
+
+_LOOKS = 10  # batches whose pixels are read: that waits for an accelerator
+_FIXED = ("plain", "uniform")  # controls whose policy is not learned
+
+
+class Augmenter:
+    """Augments the batches of a training loop, and learns how from the influence set.
+
+    Args:
+        model: The classifier: maps the loop's images to logits and ends in a linear layer.
+        influence: Labeled images that look like deployment, prepared in the same way as the training batches: two
+            tensors, a data set or a loader. None applies the policy as it is and learns nothing.
+        ops: The ops of the policy: a list of op names, or a mapping from op name to its bound; see docs/policies.md.
+        policy: The kind of policy, see `AugmentedClassifier`; or a policy, for instance from `load_policy`, to start
+            from.
+        mean: Subtracted by the data loader from images in [0, 1]: a number, or one for each channel.
+        std: The data loader's divisor after that.
+        initial_range: Ranges at the start, as a fraction of the bounds, in (0, 1].
+        ops_per_image: Ops that a mixture does to each image, 1 or 2.
+        base_policy: A fixed policy in front of the learned one, by name; see `AugmentedClassifier`.
+        policy_probability: Share of the images that pass the learned policy, in [0, 1].
+        control: See `AugmentedClassifier`.
+        label_smoothing: That of the loop's cross-entropy, in [0, 1).
+        learner: Settings of the learning of the policy.
+        guard: When the policy is rolled back to its last healthy state.
+        num_classes: K; by default the outputs of the head. Images that are mixed need it without an influence set.
+        total_steps: Steps of the loop, which `LearnerSettings.until` below 1 needs.
+        ranks: Among which the batches are divided.
+        forward_context: Context of every pass of the classifier, for instance autocast.
+        seed: Of the learner's own draws.
+
+    Raises:
+        ValueError: If the model, the influence set, or a setting is not what it should be; before any training.
+
+    Example:
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> images, labels = torch.rand(20, 1, 8, 8), torch.arange(20) % 2
+        >>> augmenter = Augmenter(model, influence=(images[:8], labels[:8]), ops={"rotation": 45.0})
+        >>> for _ in range(2):
+        ...     loss = nn.functional.cross_entropy(model(augmenter(images, labels)), labels)
+        ...     optimizer.zero_grad()
+        ...     loss.backward()
+        ...     optimizer.step()
+        ...     update = augmenter.step(images, labels)
+        >>> augmenter.policy.describe()["rotation"]["unit"]
+        'degrees'
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        influence: Source | None = None,
+        ops: Sequence[str] | Mapping[str, float] = (),
+        policy: PolicyName | AugNet[Any, Any] | None = "ranges",
+        mean: float | Sequence[float] = 0.0,
+        std: float | Sequence[float] = 1.0,
+        *,
+        initial_range: float = 0.1,
+        ops_per_image: int = 1,
+        base_policy: str | Baseline | MixingBaseline | None = None,
+        policy_probability: float = 1.0,
+        control: Control = "none",
+        label_smoothing: float = 0.0,
+        learner: LearnerSettings = LearnerSettings(),  # noqa: B008 - frozen
+        guard: GuardSettings = GuardSettings(),  # noqa: B008 - frozen
+        num_classes: int | None = None,
+        total_steps: int | None = None,
+        ranks: Ranks | None = None,
+        forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        seed: int = 0,
+    ) -> None:
+        self.normalization = Normalization(mean, std)
+        self.control, self.steps, self.last_step, self._looked_at = control, 0, math.inf, 0
+        self.model = model
+        self.learner: PolicyLearner | None = None
+        self.capture: FeatureCapture | None = None
+        self.influence_set: tuple[Tensor, Tensor] | None = None
+        size: tuple[int, ...] = ()
+        if influence is not None:
+            self.influence_set = self.prepared(influence)
+            self.capture = classifier_of(model, self.normalization, self.influence_set)
+            num_classes, size = self.capture.head.out_features, tuple(self.influence_set[0].shape[1:])
+        augnet = self._policy(policy, ops, initial_range, ops_per_image, num_classes, size)
+        base = base_policy_of(base_policy)
+        self.augmentation = TrainingAugmentation(base, augnet, policy_probability, num_classes, ranks or Ranks())
+        if self.capture is None or self.influence_set is None or augnet is None or control in _FIXED:
+            return
+        if (dtype := next(augnet.parameters()).dtype).itemsize < 4:
+            raise ValueError(
+                f"the policy is learned in float32, found {dtype}: train in mixed precision (autocast; with Lightning "
+                "trainer.precision bf16-mixed)."
+            )
+        if learner.until < 1:
+            if total_steps is None:
+                raise ValueError(f"learner.until={learner.until} is a share of the loop: give total_steps.")
+            self.last_step = learner.until * total_steps
+        self.learner = PolicyLearner(
+            augnet,
+            self.capture,
+            self.influence_set,
+            learner,
+            base=base,
+            control=cast(InfluenceControl, control),
+            label_smoothing=label_smoothing,
+            guard=guard,
+            ranks=self.augmentation.ranks,
+            forward_context=forward_context,
+            seed=seed,
+        )
+
+    def _policy(
+        self,
+        policy: PolicyName | AugNet[Any, Any] | None,
+        ops: Sequence[str] | Mapping[str, float],
+        initial_range: float,
+        ops_per_image: int,
+        num_classes: int | None,
+        size: tuple[int, ...],
+    ) -> AugNet[Any, Any] | None:
+        """Build the policy on the model's device, or take the given one, if it fits."""
+        channels = size[0] if size else None
+        if isinstance(policy, str):
+            choice = PolicyChoice(
+                name=policy, ops=ops, ops_per_image=ops_per_image, initial_range=initial_range, control=self.control
+            )
+            if choice.needs_images and not size:
+                raise ValueError(f"policy {policy} depends on the images: give an influence set, or the policy.")
+            policy = choice.build(channels, num_classes, (size[1], size[2]) if size else None)
+        elif policy is not None:
+            check_fit(policy, channels, num_classes)
+        return None if policy is None else policy.requires_grad_(False).to(_device(self.model))
+
+    def prepared(self, influence: Source) -> tuple[Tensor, Tensor]:
+        """Read and check an influence set, and move it to the model.
+
+        Args:
+            influence: See the class.
+
+        Returns:
+            Pixels `[M, C, H, W]` in [0, 1] and labels `[M]`; for the control `wrong_domain` other pixels than given.
+        """
+        self.normalization.to(_device(self.model))
+        images, labels = moved_to(self.model, read_influence_set(influence, self.normalization))
+        return (wrong_domain(images) if self.control == "wrong_domain" else images), labels
+
+    @property
+    def policy(self) -> AugNet[Any, Any] | None:
+        """The learned policy: its average over the updates; None for the control `plain`."""
+        return self.augmentation.augnet if self.learner is None else self.learner.result
+
+    def __call__(self, images: Tensor, labels: Tensor | None = None) -> Any:
+        """Augment a training batch.
+
+        Args:
+            images: `[B, C, H, W]`, normalized as the data loader does.
+            labels: `[B]` class numbers, which `class_conditional` policies and mixed images need.
+
+        Returns:
+            Images like these; where images are mixed with each other a pair of images and probabilities `[B, K]`.
+
+        Raises:
+            ValueError: If the batch is not what it should be.
+        """
+        if labels is None:
+            if self.augmentation.mixes:
+                raise ValueError("images are mixed, and their labels with them: call with images and labels.")
+            labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+        self._check(images)
+        augmented, targets = self.augment(images, labels)
+        return (augmented, targets) if self.augmentation.mixes else augmented
+
+    @torch.no_grad()
+    def augment(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Images and labels of a batch as the classifier gets them, see `TrainingAugmentation`."""
+        augmented, targets = self.augmentation(self.normalization.pixels(images), labels)
+        return self.normalization(augmented).to(images.dtype), targets
+
+    def step(self, images: Tensor, labels: Tensor) -> PolicyUpdate | None:
+        """Count a step of the optimizer; every few steps, update the policy.
+
+        Args:
+            images: The batch that was just trained on, before its augmentation.
+            labels: `[B]`.
+
+        Returns:
+            The numbers of the update; None after a step without one.
+        """
+        self.steps += 1
+        return self.update(self.steps, images, labels)
+
+    def due(self, step: int) -> bool:
+        """Whether an update follows step number `step` (the first is 1)."""
+        return self.learner is not None and self.learner.due(step)
+
+    def update(self, step: int, images: Tensor, labels: Tensor) -> PolicyUpdate | None:
+        """Update the policy if it is due after step number `step`; see `step`."""
+        if self.learner is None:
+            return None
+        update = None
+        if self.learner.due(step):
+            self._check(images)
+            if labels.ndim == 1:
+                check_labels(labels, self.learner.capture.head.out_features)
+            update = self.learner.update(self.normalization.pixels(images), labels)
+        if step >= self.last_step and not self.learner.finished:
+            self.learner.finish()
+        return update
+
+    def _check(self, images: Tensor) -> None:
+        """Raise ValueError unless the images are what they were said to be; look at the pixels of the first batches."""
+        check_batch(images)
+        if self._looked_at < _LOOKS:
+            validate_images(self.normalization.undone(images))
+            self._looked_at += 1
+
+    def save(self, path: str | Path) -> None:
+        """Write the learned policy, for `load_policy`.
+
+        Raises:
+            ValueError: If there is no policy.
+        """
+        if self.policy is None:
+            raise ValueError("there is no policy to save: control is plain.")
+        save_policy(self.policy, path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The policy and everything that a resumed loop needs of its learning; tensors and numbers only."""
+        parts = {"policy": self.augmentation.augnet, "learner": self.learner}
+        return {"steps": self.steps, **{name: part.state_dict() for name, part in parts.items() if part is not None}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the state that `state_dict` returned."""
+        self.steps = state.get("steps", 0)
+        if self.augmentation.augnet is not None and "policy" in state:
+            self.augmentation.augnet.load_state_dict(state["policy"])
+        if self.learner is not None and "learner" in state:
+            self.learner.load_state_dict(state["learner"])
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))

@@ -1,0 +1,83 @@
+"""The influence set: read from tensors, a data set or a loader, checked, and moved to the classifier."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from lightning_modules.learner.batch_form import images_and_labels
+from lightning_modules.learner.checks import check_labels, validate_images, warn_of_missing_classes
+from lightning_modules.learner.feature_capture import FeatureCapture
+from lightning_modules.learner.head import find_last_linear
+from lightning_modules.learner.normalization import Normalization
+
+Source = DataLoader[Any] | Dataset[Any] | tuple[Tensor, Tensor]
+_BATCH = 256  # images of a data set at a time
+
+
+def read_influence_set(source: Source, normalization: Normalization) -> tuple[Tensor, Tensor]:
+    """Read and check the influence set.
+
+    Args:
+        source: Two tensors (images and labels), a data set of pairs, or a loader of batches.
+        normalization: Of the images.
+
+    Returns:
+        Pixels `[M, C, H, W]` in [0, 1] and labels `[M]`.
+
+    Raises:
+        ValueError: If it is empty, or the images are not what they should be.
+    """
+    images, labels = gathered(source)
+    validate_images(normalization.undone(images))
+    return normalization.pixels(images), labels
+
+
+def gathered(source: Source) -> tuple[Tensor, Tensor]:
+    """All images and labels of a source, as they are.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    if isinstance(source, tuple | list):
+        batches = [images_and_labels(source)]
+    else:
+        loader = source if isinstance(source, DataLoader) else DataLoader(source, _BATCH)
+        batches = [images_and_labels(batch) for batch in loader]
+    if not batches or len(batches[0][1]) == 0:
+        raise ValueError("the influence set is empty: give it at least one image of every class.")
+    images, labels = (torch.cat(column) for column in zip(*batches, strict=True))
+    return images, labels
+
+
+def classifier_of(
+    model: nn.Module, normalization: Normalization, influence_set: tuple[Tensor, Tensor]
+) -> FeatureCapture:
+    """Find the head of a classifier, and check that the influence set has its classes.
+
+    Args:
+        model: Maps normalized images to logits.
+        normalization: In front of it.
+        influence_set: Pixels `[M, C, H, W]` and labels `[M]`, on the model's device.
+
+    Raises:
+        ValueError: If the model does not end in a linear layer, or labels are no class numbers of it.
+    """
+    images, labels = influence_set
+    whole = model if normalization.is_identity else nn.Sequential(normalization, model)
+    head = find_last_linear(whole, images[:2])
+    check_labels(labels, head.out_features)
+    warn_of_missing_classes(labels, head.out_features)
+    return FeatureCapture(whole, head)
+
+
+def moved_to(model: nn.Module, influence_set: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Images and labels on the device of a model, in the memory format of its kernels."""
+    images, labels = influence_set
+    parameters = list(model.parameters())
+    device = parameters[0].device if parameters else images.device
+    kernels = (weight for weight in parameters if weight.ndim == 4 and not weight.is_contiguous())
+    last = any(weight.is_contiguous(memory_format=torch.channels_last) for weight in kernels)
+    memory_format = torch.channels_last if last else torch.contiguous_format
+    return images.to(device).contiguous(memory_format=memory_format), labels.to(device)

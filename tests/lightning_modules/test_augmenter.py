@@ -1,0 +1,194 @@
+"""Learned augmentation in a plain PyTorch loop."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+from toys import CLASSES, OPS, ToyData, ToyNet, blobs, toy_trainer
+
+from augnet import AugNet, load_policy
+from lightning_modules.callbacks import LearnedAugmentation
+from lightning_modules.learner.augmenter import Augmenter
+from lightning_modules.learner.settings import LearnerSettings
+
+EVERY_STEP = LearnerSettings(interval=1, warmup=0)
+IMAGES, LABELS = blobs(96, 0, 0)
+INFLUENCE = ToyData().influence
+
+
+def augmenter(model: nn.Module | None = None, **arguments: Any) -> Augmenter:
+    settings: dict[str, Any] = {"influence": INFLUENCE, "ops": OPS, "learner": EVERY_STEP}
+    return Augmenter(ToyNet() if model is None else model, **{**settings, **arguments})
+
+
+def train(model: nn.Module, learned: Augmenter, epochs: int = 2) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    for images, labels in list(zip(IMAGES.split(24), LABELS.split(24), strict=True)) * epochs:
+        loss = nn.functional.cross_entropy(model(learned(images, labels)), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        learned.step(images, labels)
+
+
+class InLightning(pl.LightningModule):
+    """The same classifier and loss."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return nn.functional.cross_entropy(self.network(batch[0]), batch[1])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.05)
+
+
+@pytest.mark.parametrize("policy", ["ranges", "mixture", "class_conditional"])
+def test_a_plain_loop_trains_what_the_callback_trains(policy: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = ToyNet()
+    module = InLightning(copy.deepcopy(model))
+    callback = LearnedAugmentation(OPS, INFLUENCE, "network", learner=EVERY_STEP, policy=policy)
+    loader = DataLoader(TensorDataset(IMAGES, LABELS), batch_size=24)
+    pl.seed_everything(0, verbose=False)
+    trainer = toy_trainer(max_epochs=2, callbacks=[callback], default_root_dir=tmp_path)
+    trainer.fit(module, loader)
+
+    pl.seed_everything(0, verbose=False)
+    learned = augmenter(model, policy=policy, seed=torch.initial_seed() % 2**63)
+    next(iter(loader))  # Lightning draws the seed of the loader's workers each epoch
+    torch.manual_seed(0)
+    for _ in range(2):
+        torch.empty((), dtype=torch.int64).random_()  # as the iterator of a loader does
+        train(model, learned, epochs=1)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(module.network.state_dict()[name], value, rtol=0, atol=0)
+    assert callback.learned is not None
+    assert learned.policy is not None
+    assert learned.policy.describe() == callback.learned.describe()
+
+
+@pytest.mark.parametrize("source", [TensorDataset(*INFLUENCE), DataLoader(TensorDataset(*INFLUENCE), batch_size=7)])
+def test_the_influence_set_may_be_a_data_set_or_a_loader(source: Any) -> None:
+    found, expected = augmenter(influence=source).influence_set, augmenter().influence_set
+    assert found is not None
+    assert expected is not None
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+def test_normalized_batches_are_learned_as_their_pixels_are() -> None:
+    """With mean and standard deviation given, the policy is that of the loop on pixels whose model normalizes."""
+    found = []
+    for mean, std in ((0.0, 1.0), (0.5, 0.25)):
+        torch.manual_seed(0)
+        model = ToyNet()
+        inside: nn.Module = model if mean else nn.Sequential(Shifted(), model)
+        source = ((INFLUENCE[0] - mean) / std, INFLUENCE[1])
+        learned = augmenter(inside, influence=source, mean=mean, std=std)
+        torch.manual_seed(1)
+        for images, labels in zip(IMAGES.split(24), LABELS.split(24), strict=True):
+            learned((images - mean) / std, labels)
+            learned.step((images - mean) / std, labels)
+        found.append(learned.policy.describe())  # type: ignore[union-attr]
+    for op, facts in found[0].items():
+        assert facts["half_width"] == pytest.approx(found[1][op]["half_width"], rel=1e-3)
+
+
+class Shifted(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return (images - 0.5) / 0.25
+
+
+def test_mixed_images_come_with_probabilities() -> None:
+    learned = augmenter(ops=["mixup", "translate_x"])
+    images, targets = learned(IMAGES[:24], LABELS[:24])
+    assert images.shape == IMAGES[:24].shape
+    torch.testing.assert_close(targets.sum(dim=1), torch.ones(24))
+    with pytest.raises(ValueError, match="images are mixed, and their labels with them"):
+        learned(IMAGES[:24])
+
+
+def test_a_policy_is_applied_as_it_is_without_an_influence_set(tmp_path: Path) -> None:
+    model = ToyNet()
+    learned = augmenter(model)
+    train(model, learned)
+    learned.save(tmp_path / "policy.json")
+    fixed = Augmenter(model, policy=load_policy(tmp_path / "policy.json"))
+    assert fixed.step(IMAGES, LABELS) is None
+    assert fixed.policy is not None
+    assert learned.policy is not None
+    assert fixed.policy.describe() == learned.policy.describe()
+    assert not torch.equal(fixed(IMAGES), IMAGES)
+
+
+def test_a_loop_goes_on_where_its_state_was_saved(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    models = [ToyNet().eval() for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    first, resumed = (augmenter(model, learner=LearnerSettings(interval=2, warmup=0)) for model in models)
+    for _ in range(3):
+        first.step(IMAGES[:24], LABELS[:24])
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    for one in (first, resumed):
+        assert one.step(IMAGES[:24], LABELS[:24]) is not None  # step 4
+    assert first.policy is not None
+    assert resumed.policy is not None
+    assert first.policy.describe() == resumed.policy.describe()
+
+
+def test_learning_ends_at_a_share_of_the_loop() -> None:
+    learned = augmenter(learner=LearnerSettings(interval=1, warmup=0, until=0.5), total_steps=8)
+    updates = [learned.step(IMAGES[:24], LABELS[:24]) for _ in range(8)]
+    assert [update is not None for update in updates] == [True] * 4 + [False] * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"influence": (INFLUENCE[0][:0], INFLUENCE[1][:0])}, "the influence set is empty"),
+        ({"influence": (INFLUENCE[0] * 255, INFLUENCE[1])}, r"images must lie in \[0, 1\].*divide 8-bit images by 255"),
+        ({"influence": ((INFLUENCE[0] - 0.5) / 0.25, INFLUENCE[1])}, "negative values come from normalization"),
+        ({"influence": (INFLUENCE[0], INFLUENCE[1] + 1)}, r"labels must lie in 0\.\.2 for 3 classes, got \[3\]"),
+        ({"ops": ["rotatoin"]}, "unknown op 'rotatoin'; did you mean rotation"),
+        ({"policy": "field", "influence": None}, "policy field depends on the images: give an influence set"),
+        ({"policy_probability": 1.5}, r"policy_probability must lie in \[0, 1\], found 1.5"),
+        ({"learner": LearnerSettings(until=0.5)}, "learner.until=0.5 is a share of the loop: give total_steps"),
+        ({"policy": AugNet.from_ops(["hue"])}, r"hue need images with 3 channels"),
+        ({"base_policy": "mixup", "influence": None}, None),
+    ],
+)
+def test_wrong_settings_are_refused_before_training(arguments: dict[str, Any], message: str | None) -> None:
+    if message is None:  # known only once images are to be mixed
+        with pytest.raises(ValueError, match="give num_classes"):
+            augmenter(**arguments)(IMAGES, LABELS)
+        return
+    with pytest.raises(ValueError, match=message):
+        augmenter(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (IMAGES[:24].mul(255).to(torch.uint8), LABELS[:24], r"images must be floating point .*images\.float\(\) / 255"),
+        (IMAGES[:24] * 255, LABELS[:24], "divide 8-bit images by 255"),
+        ((IMAGES[:24] - 0.5) / 0.25, LABELS[:24], "negative values come from normalization"),
+        (IMAGES[0], LABELS[:1], r"images must have 4 axes \[B, C, H, W\], got shape \(1, 12, 12\)"),
+        (IMAGES[:0], LABELS[:0], "images is empty"),
+        (IMAGES[:24], LABELS[:24] + CLASSES, r"labels must lie in 0\.\.2"),
+    ],
+)
+def test_batches_that_are_not_what_was_said_are_refused(images: Tensor, labels: Tensor, message: str) -> None:
+    learned = augmenter()
+    with pytest.raises(ValueError, match=message):
+        learned.step(images, labels)
+    if "labels" not in message:
+        with pytest.raises(ValueError, match=message):
+            learned(images, labels)
