@@ -19,9 +19,7 @@ from influence.k_priors import (
 from influence.last_layer import LastLayerHessian, append_bias, loss_gradient, residual
 from influence.refit import Samples, refit_head
 from influence.sample_influence import (
-    class_frequencies,
     class_gradients,
-    removal_change,
     replacement_influence,
     upweight_influence,
 )
@@ -38,14 +36,12 @@ __all__ = [
     "Solution",
     "adapt_head",
     "append_bias",
-    "class_frequencies",
     "class_gradients",
     "k_prior_objective",
     "loss_gradient",
     "point_loss",
     "refit_head",
     "remember",
-    "removal_change",
     "replacement_influence",
     "residual",
     "select_memory",

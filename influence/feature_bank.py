@@ -61,8 +61,7 @@ class FeatureBank:
 
         Raises:
             TypeError: If labels are not int64 or features and logits are not floating point.
-            ValueError: If shapes do not match the batch or the bank, targets are invalid, or a value is not
-                finite.
+            ValueError: If shapes do not match the batch or the bank, targets are invalid, or a value is not finite.
         """
         features, logits = check_rows(features, logits)
         check_finite("features and logits", features, logits)

@@ -30,13 +30,7 @@ DampingMode = Literal["relative", "absolute"]
 
 
 def append_bias(features: Tensor) -> Tensor:
-    """Append the constant feature 1, which makes the bias the last column of the weight matrix.
-
-    Args:
-        features: `[N, D]`; carries gradient.
-
-    Returns:
-        `[N, D+1]`.
+    """Append the constant feature 1 to `[N, D]`, which makes the bias the last column of the weight matrix.
 
     Example:
         >>> append_bias(torch.tensor([[2.0, 3.0]]))

@@ -28,11 +28,8 @@ def project(rows: Tensor, matrix: Tensor) -> Tensor:
     """Return `rows @ matrix.T`, computed and differentiated (backward and forward mode) without autocast.
 
     The backward pass of a plain product obeys the autocast state at the time of `backward`, which is on when a
-    training step calls `backward` itself (Lightning's manual optimization).
-
-    Args:
-        rows: `[B, D+1]`; carries gradient.
-        matrix: `[K, D+1]`; a constant.
+    training step calls `backward` itself (Lightning's manual optimization). `rows` `[B, D+1]` carry gradient, `matrix`
+    `[K, D+1]` is a constant.
     """
     projected: Tensor = _Projection.apply(rows, matrix)
     return projected

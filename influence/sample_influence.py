@@ -18,7 +18,7 @@ from torch import Tensor
 
 from influence.checks import check_finite, check_matrix, check_rows, check_targets
 from influence.last_layer import append_bias, residual
-from influence.precision import full_precision, project, upcast
+from influence.precision import full_precision, project
 from influence.solvers.solution import Solution
 
 
@@ -82,55 +82,12 @@ def replacement_influence(
     return upweight_influence(solution, *replacement) - before
 
 
-def removal_change(
-    solution: Solution | Tensor, features: Tensor, logits: Tensor, targets: Tensor, num_rows: int
-) -> Tensor:
-    """Predict the change of the validation loss if each sample alone is removed from a training set of `num_rows`.
-
-    Args:
-        solution: `S`, the result of `solve` or a matrix `[K, D+1]`; detached.
-        features: `[B, D]`.
-        logits: `[B, K]`.
-        targets: `[B]` int64 or `[B, K]` probabilities.
-        num_rows: Rows of the training set behind the Hessian, >= 1.
-
-    Returns:
-        `[B]`; positive: the sample helps.
-
-    Raises:
-        TypeError: If labels are not int64 or features and logits are not floating point.
-        ValueError: If shapes, targets or `num_rows` are invalid.
-    """
-    if num_rows < 1:
-        raise ValueError(f"expected num_rows >= 1, found {num_rows}; pass the size of the training set")
-    return -upweight_influence(solution, features, logits, targets) / num_rows
-
-
-def class_frequencies(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the share of every class in the targets.
-
-    Args:
-        logits: `[N, K]`, for the number of classes and the type.
-        targets: `[N]` int64 or `[N, K]` probabilities.
-
-    Returns:
-        `[K]`, sums to 1; detached.
-
-    Raises:
-        TypeError: If labels are not int64 or logits are not floating point.
-        ValueError: If targets do not match the logits, are out of range or no distribution.
-    """
-    (logits,) = upcast(logits)
-    totals = check_targets(targets.detach(), logits).sum(dim=0)
-    return totals / totals.sum()
-
-
 @torch.no_grad()
 def class_gradients(features: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
     """Return the gradient of the mean loss of each class; its solution gives the influence on that class.
 
-    The loss of class `c` is `sum_i q_ic (-log p_ic) / sum_i q_ic`; the sum of the gradients weighted by
-    `class_frequencies` is `loss_gradient`, for hard and for soft targets.
+    The loss of class `c` is `sum_i q_ic (-log p_ic) / sum_i q_ic`; the sum of the gradients weighted by the shares of
+    the classes is `loss_gradient`, for hard and for soft targets.
 
     Args:
         features: `[N, D]`.

@@ -26,12 +26,7 @@ def complement(probs: Tensor, top: Tensor) -> Tensor:
 def deviation(scores: Tensor, probs: Tensor, top: Tensor) -> Tensor:
     """Subtract from scores `u` their mean under `p`, in place; `p` times the result is `C u`.
 
-    The layout is class-major, in which the products that produce the scores are fastest.
-
-    Args:
-        scores: `u`, `[K, N]`; overwritten.
-        probs: `p`, `[K, N]`.
-        top: The most probable class, `[1, N]`.
+    Scores and `probs` are `[K, N]`, `top` is `[1, N]`: class-major, in which the products are fastest.
     """
     scores.sub_(scores.gather(0, top))
     return scores.sub_((probs * scores).sum(dim=0, keepdim=True))

@@ -80,9 +80,6 @@ def attribute(
         on_rows: Called with the number of rows that were scored, for a progress bar; the calls sum to N, or to 2 N
             with `views`.
 
-    Returns:
-        The scores.
-
     Raises:
         TypeError: If labels are not int64 or features are not floating point.
         ValueError: If shapes or labels are invalid, a value is not finite, or all features are constant.

@@ -26,15 +26,14 @@ def k_prior_objective(
 ) -> HeadObjective:
     """Return the K-prior, with additions, removals and a new decay, as an objective of the head.
 
+    Its `gradient` replaces the gradient on all data.
+
     Args:
         prior: The K-prior.
         added: New samples, in the columns of `prior.features`.
         removed: Rows of the memory `[R]` int64, each once, and their labels `[R]` or probabilities `[R, K]`. Each must
             have a weight of at least 1 in the memory, as the objective is not convex otherwise.
         weight_decay: The new `delta`, of the sum, as in `remember`; by default the past one.
-
-    Returns:
-        The objective; `objective.gradient(head)` replaces the gradient on all data.
 
     Raises:
         TypeError: If labels are not int64.
@@ -68,19 +67,11 @@ def adapt_head(
 ) -> Tensor:
     """Adapt a head to added samples, removed samples or another decay; exact retraining if the memory is all data.
 
-    Args:
-        prior: The K-prior, see `remember` and, for other features, `with_features`.
-        added: See `k_prior_objective`.
-        removed: See `k_prior_objective`.
-        weight_decay: See `k_prior_objective`.
-        tol: Largest gradient norm to accept, divided by the total weight of the points, > 0.
+    Arguments and errors are those of `k_prior_objective`; `tol` > 0 is the largest gradient norm to accept, divided by
+    the total weight of the points. For other features see `with_features`.
 
     Returns:
         `[K, D+1]`, float64, bias in the last column, columns of sum 0.
-
-    Raises:
-        TypeError: If labels are not int64.
-        ValueError: As `k_prior_objective`.
 
     Warns:
         ConvergenceWarning: If the gradient norm stays above `tol`.

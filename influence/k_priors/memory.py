@@ -26,13 +26,9 @@ class Memory(NamedTuple):
 
 
 def uncertainty(probs: Tensor) -> Tensor:
-    """Return `sum_c p_c (1 - p_c)`, the trace of the derivative of the probabilities in the logits.
+    """Return `sum_c p_c (1 - p_c)`, the trace of the derivative of the probabilities `[N, K]` in the logits.
 
-    Args:
-        probs: `[N, K]`, rows of sum 1.
-
-    Returns:
-        `[N]` in [0, 1 - 1/K]; 0 for a prediction of probability 1.
+    `[N]` in [0, 1 - 1/K]; 0 for a prediction of probability 1.
 
     Example:
         >>> uncertainty(torch.tensor([[1.0, 0.0], [0.5, 0.5]])).tolist()
@@ -57,9 +53,6 @@ def select_memory(
             weight 1; "weighted" draws uniformly, with weight N/M, which makes the sum over the memory an unbiased
             estimate of the sum over all past inputs.
         generator: Generator of the draw; by default torch's.
-
-    Returns:
-        The memory.
 
     Raises:
         ValueError: If `size` is out of range or there is no such selection.

@@ -69,20 +69,13 @@ def point_loss(logits: Tensor, labels: Tensor, old_probs: Tensor, soft: Tensor, 
 
 
 def weight_gradient(weights: Tensor, old_weights: Tensor, decay: float | Tensor, old_decay: float | Tensor) -> Tensor:
-    """Return the gradient of the weight term, `decay w - old_decay w*`.
-
-    Args:
-        weights: `w`, any shape.
-        old_weights: `w*`, of the same shape.
-        decay: The new `delta`, a number or a tensor that broadcasts to the shape.
-        old_decay: The past `delta`.
-    """
+    """Return the gradient of the weight term, `decay w - old_decay w*`; decays broadcast to the weights."""
     return decay * weights - old_decay * old_weights
 
 
 @torch.no_grad()
 def remember(features: Tensor, head: Tensor, weight_decay: float | Tensor, weights: Tensor | None = None) -> KPrior:
-    """Build the K-prior of a head.
+    """Build the K-prior of a head, in float64.
 
     Args:
         features: `[M, D]`, features of the memory under the old model.
@@ -90,9 +83,6 @@ def remember(features: Tensor, head: Tensor, weight_decay: float | Tensor, weigh
         weight_decay: The `delta` of the past training, of the sum over samples: a weight decay of the mean loss times
             the number of samples. A number applies to all columns but the bias, a tensor `[D+1]` has one per column.
         weights: `[M]`, >= 0, the number of past inputs that each row represents; by default 1.
-
-    Returns:
-        The K-prior, in float64.
 
     Raises:
         ValueError: If shapes do not match, a value is not finite, or a weight or decay is negative.

@@ -33,7 +33,9 @@ def solve(
     max_iterations: int = 200,
     initial: Tensor | None = None,
 ) -> Solution:
-    """Solve `H S = g` for the last-layer Hessian; `S` is called s_test by Koh and Liang (2017).
+    """Solve `H S = g` for the last-layer Hessian; return the solution, detached, with its true residual.
+
+    `S` is called s_test by Koh and Liang (2017).
 
     Args:
         hessian: The damped Hessian of all rows; the mean of the solutions of small batches is too large.
@@ -44,9 +46,6 @@ def solve(
         tol: Largest relative residual to accept, > 0. Below 1e-2 the sampling noise of `g` dominates the error.
         max_iterations: Largest number of Hessian products, >= 1.
         initial: `[K, D+1]`, warm start of the iterative methods, for instance the value of the previous solve.
-
-    Returns:
-        The solution, detached, with its true residual.
 
     Raises:
         ValueError: If a shape, the method, `tol` or `max_iterations` is invalid, a value is not finite, or
@@ -103,10 +102,6 @@ def _iterate(
             return cholesky(hessian, gradient, tol, max_iterations)
         case "woodbury":
             return woodbury(hessian, gradient, tol, max_iterations)
-        case "kronecker_cg":
-            half = half_hessian(hessian)
-            inverse = kronecker_preconditioner(hessian, half)
-            return conjugate_gradient(hessian, gradient, tol, max_iterations, initial, inverse, half)
         case "neumann":
             return neumann(hessian, gradient, tol, max_iterations, initial)
         case "kfac":
@@ -117,7 +112,8 @@ def _iterate(
             return Iterate(gradient.clone(), 0)
         case _:
             half = half_hessian(hessian)
-            return conjugate_gradient(hessian, gradient, tol, max_iterations, initial, half=half)
+            inverse = kronecker_preconditioner(hessian, half) if method == "kronecker_cg" else None
+            return conjugate_gradient(hessian, gradient, tol, max_iterations, initial, inverse, half)
 
 
 def _checked(hessian: LastLayerHessian, matrix: Tensor, name: str) -> Tensor:

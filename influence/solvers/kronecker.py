@@ -10,7 +10,8 @@ column stays exact. The bracket is replaced by `(Qc (x) Qb) (d + 1) (Qc (x) Qb)^
     ekfac          plain mean, d[k, j] = sum_i w_i (Qc^T C_i Qc)_kk (Qb^T b_i)_j^2    (George et al. 2018)
 
 As a preconditioner it saves time for small damping and many rows; as a solution its residual is near or above 1. The
-weighting by the trace halves the iterations where most samples are fitted and a few have most of the curvature.
+weighting by the trace halves the iterations where most samples are fitted and a few have most of the curvature. All
+raise ValueError if some column has neither damping nor decay.
 """
 
 from __future__ import annotations
@@ -30,13 +31,8 @@ Inverse = Callable[[Tensor], Tensor]  # [K, D+1] -> [K, D+1]
 Response = Callable[[Tensor, Tensor], Tensor]  # [B, K], [B, D+1] -> [B, K]
 
 
-@torch.no_grad()
 def kronecker_preconditioner(hessian: LastLayerHessian, half: HalfHessian | None = None) -> Inverse:
-    """Return the inverse of the approximation that keeps the trace; `half` computes it with bfloat16 products.
-
-    Raises:
-        ValueError: If some column has neither damping nor decay.
-    """
+    """Return the inverse of the approximation that keeps the trace; `half` computes it with bfloat16 products."""
     check_damped(hessian, "kronecker_cg")
     traces = hessian.spread.sum(dim=1)  # [N], w_i trace(C_i)
     total = traces.sum().clamp(min=torch.finfo(traces.dtype).tiny)
@@ -44,37 +40,22 @@ def kronecker_preconditioner(hessian: LastLayerHessian, half: HalfHessian | None
     return basis.inverse(basis.kronecker_spectrum(), None if half is None else half.rows.dtype)
 
 
-@torch.no_grad()
 def kfac_inverse(hessian: LastLayerHessian) -> Inverse:
-    """Return the inverse of the approximation by plain means.
-
-    Raises:
-        ValueError: If some column has neither damping nor decay.
-    """
+    """Return the inverse of the approximation by plain means."""
     check_damped(hessian, "kfac")
     basis = _Eigenbasis(hessian, hessian.row_weights)
     return basis.inverse(basis.kronecker_spectrum())
 
 
-@torch.no_grad()
 def ekfac_inverse(hessian: LastLayerHessian) -> Inverse:
-    """Return the inverse of the approximation by plain means, with the Hessian's diagonal in their eigenbasis.
-
-    Raises:
-        ValueError: If some column has neither damping nor decay.
-    """
+    """Return the inverse of the approximation by plain means, with the Hessian's diagonal in their eigenbasis."""
     check_damped(hessian, "ekfac")
     basis = _Eigenbasis(hessian, hessian.row_weights)
     return basis.inverse(basis.exact_spectrum(hessian))
 
 
-@torch.no_grad()
 def ekfac_response(hessian: LastLayerHessian) -> Response:
-    """Return `(H^-1 r a^T) a` of the approximation "ekfac", as a function of `r` `[B, K]` and `a` `[B, D+1]`.
-
-    Raises:
-        ValueError: If some column has neither damping nor decay.
-    """
+    """Return `(H^-1 r a^T) a` of the approximation "ekfac", as a function of `r` `[B, K]` and `a` `[B, D+1]`."""
     check_damped(hessian, "ekfac")
     basis = _Eigenbasis(hessian, hessian.row_weights)
     spectrum = basis.exact_spectrum(hessian)

@@ -85,10 +85,11 @@ def finish(iterate: Iterate, hessian: LastLayerHessian, gradient: Tensor, method
 def warn_if_unconverged(solution: Solution, hessian: LastLayerHessian, tol: float) -> Solution:
     """Emit one `ConvergenceWarning` that says what to change."""
     if not solution.converged:
+        others = {"cg": "kronecker_cg, or cholesky if small", "kronecker_cg": "cg, or cholesky if small"}
         warnings.warn(
             f"{solution.method} stopped after {solution.iterations} iterations at a relative residual of "
             f"{solution.relative_residual:.1e}, above tol={tol:.1e} (damping {hessian.damping:.1e}). Raise "
-            f"max_iterations, raise damping, or choose another method ({_alternative(solution.method)}).",
+            f"max_iterations, raise damping, or choose another method ({others.get(solution.method, 'cg')}).",
             ConvergenceWarning,
             stacklevel=4,  # the caller of solve, below its no_grad wrapper
         )
@@ -106,8 +107,3 @@ def check_damped(hessian: LastLayerHessian, method: str) -> None:
             f"expected damping or decay > 0 in every column for {method}, found {hessian.damping} damping; "
             "set damping, or use method='cg'"
         )
-
-
-def _alternative(method: str) -> str:
-    others = {"cg": "kronecker_cg, or cholesky if small", "kronecker_cg": "cg, or cholesky if small"}
-    return others.get(method, "cg")

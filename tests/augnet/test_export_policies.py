@@ -16,6 +16,7 @@ SPACE = TransformSpace(["rotation", "noise"])
 CLASSES = 4
 NETS: dict[str, Callable[[], AugNet[Any, Any]]] = {
     "mixture": lambda: AugNet(classic_space(), MixturePolicy.trivial_augment(ops_per_image=2)),
+    "mixture_over_ops": lambda: AugNet(SPACE, MixturePolicy.over(SPACE, strengths=5)),
     "conditional": lambda: AugNet(SPACE, ConditionalPolicy(SPACE, 3)),
     "interval": lambda: AugNet(SPACE, IntervalPolicy(SPACE)),
     "class_conditional": lambda: AugNet(SPACE, ClassConditionalPolicy(SPACE, CLASSES)),

@@ -20,9 +20,9 @@ from influence import (
     append_bias,
     loss_gradient,
     refit_head,
-    removal_change,
     replacement_influence,
     solve,
+    upweight_influence,
 )
 
 
@@ -77,7 +77,7 @@ def removal_changes(
     """Leave the training samples `indices` `[M]` out, one at a time; a positive change means that the sample helps."""
     fit = _Fit.of(training, validation, num_classes, weight_decay, damping=0.0)
     chosen = training.features[indices], fit.logits[indices], training.targets[indices]
-    predicted = removal_change(fit.solution, *chosen, num_rows=len(training.features))
+    predicted = -upweight_influence(fit.solution, *chosen) / len(training.features)
     heads = left_out_heads(training, fit.head, weight_decay, indices)
     return Changes(predicted, torch.stack([_loss(head, validation) - fit.loss for head in heads]))
 
