@@ -1,3 +1,3 @@
-"""Analyses of finished runs: read checkpoints, policies and data; write numbers and pictures. Nothing is trained."""
+"""Analyses of finished runs and of the results of studies: numbers, pictures and a report. No network is trained."""
 
 PROGRAM = f"python -m {__name__}"  # the command line, whatever name the package is installed under

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from influence import LastLayerHessian, class_gradients, replacement_influence
 
-from ..class_solutions import class_solutions
+from ..moments.policy_influence import class_solutions
 from ..sampling import draw_rows
 from .reference import Reference, Rows
 

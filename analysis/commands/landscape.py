@@ -11,8 +11,7 @@ from lightning_modules.monitoring.progress import progress_bar
 from ..landscape.directions import Tensors, filter_weights
 from ..landscape.flatness import Walk, flatness, random_walks
 from ..landscape.gradient_noise import SpreadOfVectors, summarize
-from ..landscape.landscape_figure import plot_walks
-from ..landscape.landscape_table import landscape_table
+from ..landscape.landscape_report import landscape_table, plot_walks
 from ..landscape.loss_surface import LossSurface, flat, in_filter_units
 from ..results import write_result
 from ..run_folder import open_run
@@ -84,11 +83,8 @@ def _noise(surface: LossSurface, weights: Tensors, batch_size: int) -> dict[str,
     for gradient in surface.gradients(batch_size):
         seen["parameters"].update(flat(gradient))
         seen["filter_units"].update(flat(in_filter_units(gradient, weights)))
-    facts = {}
-    for name, spread in seen.items():
-        found = asdict(summarize(spread, batch_size))
-        facts[name] = {key: _finite(value) for key, value in found.items()}
-    return facts
+    found = {name: asdict(summarize(spread, batch_size)) for name, spread in seen.items()}
+    return {name: {key: _finite(value) for key, value in facts.items()} for name, facts in found.items()}
 
 
 def _flatness_facts(walks: list[Walk], weights: Tensors) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from lightning_modules.learner.targets import as_probabilities
 from lightning_modules.monitoring.progress import progress_bar
@@ -22,6 +21,7 @@ from ..moments.policy_influence import capture_of, influence_function, solve_for
 from ..results import write_result
 from ..run_folder import OpenedRun, open_run
 from ..sampling import draw_rows
+from ..text_table import TextTable
 
 _RENAMED = {"colour_jitter": "color_jitter", "crop_and_colour": "crop_and_color"}
 
@@ -82,7 +82,7 @@ def moments(
         figures["influence"] = influence_picture(influence)
     settings = {**asdict(precision), "images": len(examples), "influence_images": compared, "views": views}
     files = write_result(run, "moments", result, settings=settings, seed=seed, figures=figures)
-    Console().print(_table(rows, precision))
+    Console().print(_table(rows, precision).rich())
     for file in files:
         Console().print(f"Written: {file}", soft_wrap=True)
 
@@ -130,16 +130,14 @@ def _influence(run: OpenedRun, examples: Sequence[Example], budget: Budget, on_e
     )
 
 
-def _table(rows: Sequence[dict[str, Any]], precision: TargetPrecision) -> Table:
-    title = f"Samples for {100 * precision.error:g} % at {100 * precision.confidence:g} % confidence (median of images)"
-    table = Table(title=title, title_justify="left")
-    table.add_column("augmentation", no_wrap=True)
-    for column in ("loss of an image", "mean loss", "mean image", "covariance", "R", "A"):
-        table.add_column(column, justify="right")
+def _table(rows: Sequence[dict[str, Any]], precision: TargetPrecision) -> TextTable:
+    cells = []
     for row in rows:
         counts = [row["samples"]["loss"]["median"], row["samples_mean_loss"]]
         counts += [row["samples"][kind]["median"] for kind in ("image", "covariance")]
         shown = ["-" if count is None else f"{count:,}" for count in counts]
-        aligned = row["alignment"]
-        table.add_row(row["augmentation"], *shown, f"{aligned['R']:.1e}", f"{aligned['A']:.2f}")
-    return table
+        cells.append([row["augmentation"], *shown, f"{row['alignment']['R']:.1e}", f"{row['alignment']['A']:.2f}"])
+    title = f"Samples for {100 * precision.error:g} % at {100 * precision.confidence:g} % confidence (median of images)"
+    return TextTable(
+        title, ["augmentation", "loss of an image", "mean loss", "mean image", "covariance", "R", "A"], cells
+    )

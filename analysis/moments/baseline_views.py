@@ -6,6 +6,7 @@ A function returns None for too many views to pass through a network.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import torch
@@ -27,11 +28,17 @@ def views_by_rows(
     apply: Callable[[Tensor, Tensor], Tensor], image: Tensor, rows: Tensor, weights: Tensor
 ) -> WeightedViews:
     """Return the views by rows of magnitudes; equal rows are one view."""
+    rows, weights = _merged(rows, weights)
+    images = [apply(image.repeat(len(part), 1, 1, 1), part) for part in rows.split(_IN_A_BATCH)]
+    return WeightedViews(torch.cat(images), weights.to(image), "enumeration")
+
+
+def _merged(rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the different rows with the sum of their weights, of sum 1; rows of weight 0 are left out."""
     unique, places = rows.unique(dim=0, return_inverse=True)
     total = weights.new_zeros(len(unique)).index_add_(0, places, weights)
     kept = total > 0
-    images = [apply(image.repeat(len(part), 1, 1, 1), part) for part in unique[kept].split(_IN_A_BATCH)]
-    return WeightedViews(torch.cat(images), (total[kept] / total.sum()).to(image), "enumeration")
+    return unique[kept], total[kept] / total.sum()
 
 
 def _trivial(policy: TrivialAugment, image: Tensor) -> WeightedViews:
@@ -63,17 +70,14 @@ def _auto(policy: AutoAugment, image: Tensor) -> WeightedViews:
     """Enumerate 25 pairs, each op on or off, each sign."""
     rows = table(AUTO, CLASSIC_OPS, *image.shape[1:]).to(image)
     first, second, weights = [], [], []
-    for pair in OP_PAIRS:
-        (one, own, strong), (other, its, stronger) = pair
-        for sign, its_sign in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            for on, its_on in ((0, 0), (0, 1), (1, 0), (1, 1)):
-                first.append(on * rows[CLASSIC_OPS.index(one), strong, sign])
-                second.append(its_on * rows[CLASSIC_OPS.index(other), stronger, its_sign])
-                weights.append((own if on else 1 - own) * (its if its_on else 1 - its) / (4 * len(OP_PAIRS)))
-    both, places = torch.cat([torch.stack(first), torch.stack(second)], dim=1).unique(dim=0, return_inverse=True)
-    total = torch.zeros(len(both), dtype=torch.float64).index_add_(0, places, torch.tensor(weights).double())
-    both, total = both[total > 0], total[total > 0]
-    return _rounds(image, total, list(both.chunk(2, dim=1)))
+    for (one, own, strong), (other, its, stronger) in OP_PAIRS:
+        for sign, its_sign, on, its_on in product((0, 1), repeat=4):
+            first.append(on * rows[CLASSIC_OPS.index(one), strong, sign])
+            second.append(its_on * rows[CLASSIC_OPS.index(other), stronger, its_sign])
+            weights.append((own if on else 1 - own) * (its if its_on else 1 - its))
+    both = torch.cat([torch.stack(first), torch.stack(second)], dim=1)
+    both, chances = _merged(both, torch.tensor(weights, dtype=torch.float64, device=both.device))
+    return _rounds(image, chances, list(both.chunk(2, dim=1)))
 
 
 def _flip_crop(policy: FlipCrop, image: Tensor) -> WeightedViews | None:

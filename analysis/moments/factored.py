@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -108,3 +109,26 @@ def moments_of(images: Tensor, weights: Tensor | None = None) -> Moments:
     weights = weights.to(images)
     mean = torch.tensordot(weights, images, dims=1)
     return Moments(mean, weights.sqrt().view(-1, *[1] * mean.ndim) * (images - mean))
+
+
+class Alignment(NamedTuple):
+    """Alignment of the saliency g with the covariance of the augmented image. `docs/method.md`, "Moments".
+
+    Sigma has few columns and a large null space, so the angle to its smallest eigenvector is not informative.
+
+    Attributes:
+        worst: `R = g^T Sigma g / (||g||^2 lambda_max)` in [0, 1]; 0: the loss does not change along the augmentation.
+        random: `A = (g^T Sigma g / ||g||^2) / (tr Sigma / D)`; 1 for a random direction.
+    """
+
+    worst: float
+    random: float
+
+
+def alignment(moments: Moments, gradient: Tensor) -> Alignment:
+    """Return the alignment of a gradient, of the shape of the mean; both numbers are 0 where either is 0."""
+    square, trace = float(gradient.square().sum()), float(moments.trace)
+    if square == 0 or trace == 0:
+        return Alignment(0.0, 0.0)
+    along = float(moments.quadratic(gradient)) / square
+    return Alignment(along / moments.largest, along / (trace / moments.mean.numel()))

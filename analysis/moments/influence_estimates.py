@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from .augmentations import Budget, Example, ranges
-from .loss_distribution import distribution, outputs_of
 from .network import Function
 from .policy_influence import expected_influence
+from .weighted_views import distribution, outputs_of
 
 STRENGTHS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 FAMILIES: dict[str, dict[str, float]] = {

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from .alignment import alignment
 from .augmentations import Augmentation, Budget, Example
-from .loss_distribution import Distribution, distribution, losses_of, outputs_of
+from .factored import alignment
 from .network import Function, loss_gradient, loss_moments
 from .sample_size import samples_for_covariance, samples_for_image, samples_for_mean
+from .weighted_views import Distribution, distribution, losses_of, outputs_of
 
 
 @dataclass(frozen=True)

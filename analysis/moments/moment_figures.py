@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .augmentations import Augmentation, Budget, Example
@@ -27,26 +29,17 @@ def samples_picture(rows: Sequence[Mapping[str, Any]], precision: TargetPrecisio
     """
     figure = Figure(figsize=(8, 0.34 * len(rows) + 1.6), layout="constrained")
     axis = figure.subplots()
-    places = range(len(rows))
+    places = list(range(len(rows)))
     for kind, (label, marker) in _KINDS.items():
-        counts = [row["samples"][kind] for row in rows]
-        shown = [(place, count) for place, count in zip(places, counts, strict=True) if count["median"] is not None]
+        low, median, high = (_known(row["samples"][kind][part] for row in rows) for part in ("low", "median", "high"))
         if kind == "loss":
-            axis.hlines(
-                [place for place, _ in shown],
-                [count["low"] for _, count in shown],
-                [count["high"] or count["median"] for _, count in shown],
-                color="C0",
-                alpha=0.5,
-            )
-        axis.plot([count["median"] for _, count in shown], [place for place, _ in shown], marker, label=label)
-    mean_loss = [(row["samples_mean_loss"], place) for place, row in zip(places, rows, strict=True)]
-    known = [(count, place) for count, place in mean_loss if count is not None]
-    axis.plot([count for count, _ in known], [place for _, place in known], "x", label="mean loss of the images")
+            axis.hlines(places, low, np.where(np.isnan(high), median, high), color="C0", alpha=0.5)
+        axis.plot(median, places, marker, label=label)
+    axis.plot(_known(row["samples_mean_loss"] for row in rows), places, "x", label="mean loss of the images")
     axis.axvspan(1e4, 1e5, color="0.9", zorder=0, label="tens of thousands")
     if epochs is not None and epochs > 0:
         axis.axvline(epochs, color="0.4", linestyle=":", label=f"epochs of this run ({epochs})")
-    axis.set(xscale="log", yticks=list(places), yticklabels=[row["augmentation"] for row in rows])
+    axis.set(xscale="log", yticks=places, yticklabels=[row["augmentation"] for row in rows])
     axis.set_xlabel(f"draws for {100 * precision.error:g} % at {100 * precision.confidence:g} % confidence")
     axis.invert_yaxis()
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
@@ -55,20 +48,15 @@ def samples_picture(rows: Sequence[Mapping[str, Any]], precision: TargetPrecisio
 
 
 def influence_picture(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw the unexplained share of estimates of the expected influence over the strength of the augmentation.
-
-    Args:
-        rows: From `compare_influence`.
-    """
+    """Draw the unexplained share of estimates over the strength of the augmentation, from `compare_influence`."""
     families = list(dict.fromkeys(row["family"] for row in rows))
     figure = Figure(figsize=(2.6 * len(families), 3.2), layout="constrained")
     axes = figure.subplots(1, len(families), squeeze=False, sharey=True)[0]
     for axis, family in zip(axes, families, strict=True):
         own = [row for row in rows if row["family"] == family]
         for name, marker in zip(ESTIMATES, ("o--", "s-", "^-"), strict=True):
-            points = [(row["strength"], row["unexplained"][name]) for row in own]
-            points = [(strength, share) for strength, share in points if share is not None]
-            axis.plot(*zip(*points, strict=True), marker, label=_LABELS[name], markersize=4) if points else None
+            shares = _known(row["unexplained"][name] for row in own)
+            axis.plot([row["strength"] for row in own], shares, marker, label=_LABELS[name], markersize=4)
         axis.axhline(1, color="0.6", linestyle=":")
         axis.set(xscale="log", yscale="log", title=family, xlabel="share of full strength")
         axis.spines[["top", "right"]].set_visible(False)
@@ -78,13 +66,7 @@ def influence_picture(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def image_picture(augmentations: Mapping[str, Augmentation], example: Example, budget: Budget) -> Figure:
-    """Draw mean, standard deviation and first principal direction of one image under each augmentation.
-
-    Args:
-        augmentations: By name.
-        example: The image.
-        budget: Views and seed.
-    """
+    """Draw mean, standard deviation and first principal direction of one image under each augmentation."""
     across = min(_ACROSS, len(augmentations))
     bands = -(-len(augmentations) // across)
     figure = Figure(figsize=(1.05 * across + 0.6, 3.6 * bands), layout="constrained")
@@ -104,6 +86,11 @@ def image_picture(augmentations: Mapping[str, Augmentation], example: Example, b
     for row, axis in enumerate(axes[:, 0]):
         axis.set_ylabel(("mean", "deviation", "principal")[row % 3], fontsize=8)
     return figure
+
+
+def _known(values: Iterable[float | None]) -> NDArray[np.float64]:
+    """Return numbers with NaN, which is not drawn, for None."""
+    return np.array(list(values), dtype=float)
 
 
 def _pixels(image: Tensor) -> Any:

@@ -114,3 +114,9 @@ def solve_for_influence_set(
     hessian = training_hessian(capture, data, damping, rows)
     gradient = loss_gradient(*read_rows(capture, images, data.batch_size), labels.to(hessian.rows.device))
     return solve(hessian, gradient, tol=1e-6, max_iterations=1000)
+
+
+@torch.no_grad()
+def class_solutions(hessian: LastLayerHessian, gradients: Tensor) -> list[Solution]:
+    """Solve `S_k = (H + damping)^-1 grad L_k` for each class; `[K, K, D+1]`, see `influence.class_gradients`."""
+    return [solve(hessian, gradient, tol=1e-6, max_iterations=2000) for gradient in gradients]

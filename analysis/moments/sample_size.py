@@ -15,7 +15,7 @@ from statistics import NormalDist
 from typing import Literal
 
 from .factored import Moments
-from .loss_distribution import Distribution
+from .weighted_views import Distribution
 
 Bound = Literal["clt", "chebyshev"]
 

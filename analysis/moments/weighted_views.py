@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .factored import Moments, moments_of
+from .network import Function
 
 Rule = Literal["enumeration", "midpoint", "quasi-random", "random"]
+_CHUNK = 512
 
 
 @dataclass(frozen=True)
@@ -66,3 +68,28 @@ def cube(count: int, dimensions: int, seed: int = 0) -> tuple[Tensor, Rule]:
     side = count if dimensions <= 1 else int(count**0.5 + 1e-9)
     middles = (torch.arange(side, dtype=torch.float64) + 0.5) / side
     return torch.cartesian_prod(*[middles] * max(dimensions, 1)).view(-1, max(dimensions, 1)), "midpoint"
+
+
+class Distribution(NamedTuple):
+    """Mean and variance of a number under a policy."""
+
+    mean: float
+    variance: float
+
+
+def distribution(values: Tensor, weights: Tensor) -> Distribution:
+    """Return the distribution of values `[K]` with weights `[K]` of sum 1; in float64."""
+    values, weights = values.double(), weights.double()
+    mean = (weights * values).sum()
+    return Distribution(float(mean), float((weights * (values - mean).square()).sum()))
+
+
+@torch.no_grad()
+def outputs_of(function: Function, views: WeightedViews) -> Tensor:
+    """Return the function of all views, `[K, ...]`."""
+    return torch.cat([function(part) for part in views.images.split(_CHUNK)])
+
+
+def losses_of(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the cross-entropy `[K]` of logits `[K, classes]` with one target `[classes]` or one for each."""
+    return -(target * logits.log_softmax(dim=1)).sum(dim=1)

@@ -68,10 +68,12 @@ class ArmAccuracies:
     Attributes:
         by_seed: Arm -> seed -> test accuracy; the arms of the runs themselves first.
         own: The arms of the runs themselves.
+        seconds: Training times of each arm, where they are known.
     """
 
     by_seed: Mapping[ArmName, Mapping[int, float]]
     own: tuple[ArmName, ...]
+    seconds: Mapping[ArmName, Sequence[float]]
 
     @property
     def seeds(self) -> int:
@@ -94,10 +96,10 @@ def gather(summaries: Sequence[tuple[Summary, str]]) -> ArmAccuracies:
     Raises:
         ValueError: If an arm comes twice with the same seed.
     """
-    arms: dict[ArmName, dict[int, float]] = {}
-    own: dict[ArmName, None] = {}
+    own = dict.fromkeys(ArmName(summary.own, setting) for summary, setting in summaries)
+    arms: dict[ArmName, dict[int, float]] = {arm: {} for arm in own}
+    seconds: dict[ArmName, list[float]] = {}
     for summary, setting in summaries:
-        own[ArmName(summary.own, setting)] = None
         for name, accuracy in summary.accuracies.items():
             arm = ArmName(name, setting)
             if summary.seed in arms.setdefault(arm, {}):
@@ -106,4 +108,6 @@ def gather(summaries: Sequence[tuple[Summary, str]]) -> ArmAccuracies:
                     "one out, or train with another --seed_everything."
                 )
             arms[arm][summary.seed] = accuracy
-    return ArmAccuracies({arm: arms[arm] for arm in [*own, *(arm for arm in arms if arm not in own)]}, tuple(own))
+            if name in summary.seconds:
+                seconds.setdefault(arm, []).append(summary.seconds[name])
+    return ArmAccuracies(arms, tuple(own), seconds)

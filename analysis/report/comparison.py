@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from ..run_folder import OpenedRun
 from ..statistics import Interval, over_seeds, wilson
 from .accuracy import ArmAccuracies, ArmName, Summary, gather
 from .blocks import DASH, Block, Picture, Section, Table, Text, fixed, listed, signed
-from .drawing import drawing, page_style
+from .drawing import drawing
 from .page_figures import intervals
 
 _TITLE = "Accuracy, controls and baselines"
@@ -37,13 +38,7 @@ def arms_of(runs: Sequence[OpenedRun], summaries: Sequence[Summary | None]) -> A
 
 
 def comparison(arms: ArmAccuracies, runs: Sequence[OpenedRun], summaries: Sequence[Summary | None]) -> Section:
-    """Return the section.
-
-    Args:
-        arms: Of all runs.
-        runs: All runs.
-        summaries: Of each.
-    """
+    """Return the section on the arms of all runs; `summaries` are those of the runs, None where there is none yet."""
     untested = [str(run.folder) for run, one in zip(runs, summaries, strict=True) if one is None]
     missing = None
     if untested:
@@ -52,44 +47,28 @@ def comparison(arms: ArmAccuracies, runs: Sequence[OpenedRun], summaries: Sequen
             f"with it: python train.py fit --config {untested[0]}/config.yaml --ckpt_path "
             f"{untested[0]}/checkpoints/last.ckpt"
         )
-    if not arms.by_seed:
-        return Section("accuracy", _TITLE, missing=missing)
-    tested = count_tested(runs)
-    rows = {arm: _interval(seeds, tested[arm.setting]) for arm, seeds in arms.by_seed.items()}
-    return Section(
-        "accuracy", _TITLE, _blocks(arms, rows, tested, list(zip(_settings(runs), summaries, strict=True))), missing
-    )
+    return Section("accuracy", _TITLE, _blocks(arms, count_tested(runs)) if arms.by_seed else [], missing)
 
 
-def _blocks(
-    arms: ArmAccuracies,
-    rows: Mapping[ArmName, Interval],
-    tested: Mapping[str, int],
-    summaries: Sequence[tuple[str, Summary | None]],
-) -> list[Block]:
-    shown = {str(arm): _percent(found) for arm, found in rows.items()}
-    with page_style():
-        figure = intervals(shown, "test accuracy, %")
-        said = "; ".join(f"{name} {_range(found)}" for name, found in shown.items())
-        plot = drawing(figure, "accuracy", f"Test accuracy in percent of each arm with its 95 % interval: {said}.")
+def _blocks(arms: ArmAccuracies, tested: Mapping[str, int]) -> list[Block]:
+    found = {arm: _interval(seeds, tested[arm.setting]).times(100) for arm, seeds in arms.by_seed.items()}
+    said = "; ".join(f"{arm} {_range(interval)}" for arm, interval in found.items())
+    figure = intervals({str(arm): interval for arm, interval in found.items()}, "test accuracy, %")
+    plot = drawing(figure, "accuracy", f"Test accuracy in percent of each arm with its 95 % interval: {said}.")
     columns = ["Arm", "Accuracy, %", "Interval", "Seeds", "Minus plain", "Its interval", "Time, s"]
-    body = [
-        [
-            str(arm),
-            f"{100 * found.value:.1f}",
-            _bounds(_percent(found)),
-            str(len(arms.by_seed[arm])),
-            *_difference(arms, arm),
-            _seconds(arm, summaries),
-        ]
-        for arm, found in rows.items()
-    ]
-    names = dict.fromkeys(arm.name for arm in rows)
-    known = [f"{name}: {_MEANING[name]}" for name in names if name in _MEANING]
+    rows = []
+    for arm, interval in found.items():
+        difference, times = arms.difference(arm), arms.seconds.get(arm)
+        points = None if difference is None else difference[0].times(100)
+        against = [DASH, DASH] if points is None else [signed(points.value), _bounds(points, True)]
+        row = [str(arm), f"{interval.value:.1f}", _bounds(interval), str(len(arms.by_seed[arm]))]
+        rows.append([*row, *against, f"{fmean(times):,.0f}" if times else DASH])
+    names = dict.fromkeys(arm.name for arm in found)
+    known = "; ".join(f"{name}: {_MEANING[name]}" for name in names if name in _MEANING)
     return [
         Picture(plot, "Test accuracy; the lines are 95 % intervals."),
-        Table("Test accuracy, differences in points, and 95 % intervals", columns, body),
-        Text(" ".join([_method(arms, tested), *([f"{'; '.join(known)}."] if known else [])]), note=True),
+        Table("Test accuracy, differences in points, and 95 % intervals", columns, rows),
+        Text(f"{_method(arms, tested)} {known}." if known else _method(arms, tested), note=True),
     ]
 
 
@@ -110,12 +89,7 @@ def _method(arms: ArmAccuracies, tested: Mapping[str, int]) -> str:
 
 
 def sentences(arms: ArmAccuracies, tested: Mapping[str, int]) -> list[str]:
-    """Return the comparison in sentences; see `caveat`.
-
-    Args:
-        arms: At least one.
-        tested: Test images of each setting.
-    """
+    """Return the comparison in sentences; `tested` are the test images of each setting."""
     said = []
     for arm in arms.own:
         values = list(arms.by_seed[arm].values())
@@ -146,7 +120,7 @@ def _compared(arm: ArmName, reference: str, found: Interval, seeds: int) -> str:
     if found.low is None or found.high is None:
         return f"{words}."
     where = "clearly above zero" if found.low > 0 else "clearly below zero" if found.high < 0 else "which includes zero"
-    return f"{words} over {seeds} paired seeds (95 % interval {_bounds(_percent(found), True)}, {where})."
+    return f"{words} over {seeds} paired seeds (95 % interval {_bounds(found.times(100), True)}, {where})."
 
 
 def _interval(seeds: Mapping[int, float], tested: int) -> Interval:
@@ -155,15 +129,6 @@ def _interval(seeds: Mapping[int, float], tested: int) -> Interval:
         return wilson(values[0], tested)
     mean, low, high = over_seeds(values)
     return Interval(mean, None if low is None else max(low, 0.0), None if high is None else min(high, 1.0))
-
-
-def _difference(arms: ArmAccuracies, arm: ArmName) -> list[str]:
-    found = arms.difference(arm)
-    return [DASH, DASH] if found is None else [signed(100 * found[0].value), _bounds(_percent(found[0]), True)]
-
-
-def _percent(found: Interval) -> Interval:
-    return Interval(*(None if bound is None else 100 * bound for bound in found))  # type: ignore[arg-type]
 
 
 def _bounds(found: Interval, sign: bool = False) -> str:
@@ -175,12 +140,6 @@ def _bounds(found: Interval, sign: bool = False) -> str:
 
 def _range(found: Interval) -> str:
     return f"{found.value:.1f}" + ("" if found.low is None else f" ({_bounds(found)})")
-
-
-def _seconds(arm: ArmName, summaries: Sequence[tuple[str, Summary | None]]) -> str:
-    own = [one.seconds for setting, one in summaries if one is not None and setting == arm.setting]
-    times = [seconds[arm.name] for seconds in own if arm.name in seconds]
-    return f"{sum(times) / len(times):,.0f}" if times else DASH
 
 
 def count_tested(runs: Sequence[OpenedRun]) -> dict[str, int]:

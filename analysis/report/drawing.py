@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
@@ -49,13 +47,10 @@ _STYLE = {
 _METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
-@contextmanager
-def page_style() -> Iterator[None]:
-    """Apply the matplotlib settings of a page; create figures and call `drawing` within this context."""
-    with mpl.rc_context(_STYLE):
-        yield
+page_style = mpl.rc_context(_STYLE)  # of the functions that create figures
 
 
+@page_style
 def drawing(figure: Figure, name: str, alt: str) -> Markup:
     """Return a figure as an `<svg>` element.
 
@@ -77,12 +72,9 @@ def drawing(figure: Figure, name: str, alt: str) -> Markup:
 
 
 def photograph(image: Tensor, alt: str, zoom: int = 1) -> Markup:
-    """Return an image `[C, H, W]` in [0, 1] as an `<img>` element with its pixels in it.
+    """Return an image `[C, H, W]` in [0, 1] as an `<img>` element, `zoom` pixels of the screen for one of the image.
 
-    Args:
-        image: One or three channels; of others the first is shown.
-        alt: Alternative text.
-        zoom: Pixels of the screen for one pixel of the image.
+    Of other than three channels the first is shown.
     """
     channels = image if len(image) == 3 else image[:1]
     pixels = (channels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +20,7 @@ from ..sampling import draw_rows
 _COLUMNS = ("index", "source", "label_name", "predicted", "suggested", "influence")
 
 
-@dataclass(frozen=True)
-class Suspect:
-    """A training image with its label, prediction and influence; see `AttributionTable.row`."""
-
-    image: Tensor  # [C, H, W]
-    source: str
-    label: str
-    predicted: str
-    suggested: str
-    influence: float
+Row = Mapping[str, Any]  # the columns above of an image, see `AttributionTable.row`
 
 
 @dataclass(frozen=True)
@@ -37,16 +28,19 @@ class Scores:
     """Influence of training images on the loss of the influence set.
 
     Attributes:
-        influence: Of each image that was scored; positive is harmful.
-        worst: The most harmful images, the worst first.
+        rows: Of each image that was scored.
+        worst: The most harmful images `[C, H, W]` with their rows, the worst first.
         of: Number of training images.
-        suspects: Number of images that are probably mislabelled: another class than their label is suggested.
     """
 
-    influence: Sequence[float]
-    worst: Sequence[Suspect]
+    rows: Sequence[Row]
+    worst: Sequence[tuple[Tensor, Row]]
     of: int
-    suspects: int
+
+    @property
+    def influence(self) -> list[float]:
+        """The influence of each image; positive is harmful."""
+        return [row["influence"] for row in self.rows]
 
 
 def read_scores(run: OpenedRun, shown: int) -> Scores | None:
@@ -68,13 +62,7 @@ def read_scores(run: OpenedRun, shown: int) -> Scores | None:
 
 
 def score_some(run: OpenedRun, images: int, seed: int, shown: int) -> Scores:
-    """Score some training images, drawn at random, as if the run had been trained on them alone.
-
-    Args:
-        run: With a held-out influence set.
-        images: Upper bound of their number.
-        seed: Of the choice.
-        shown: Number of images to show.
+    """Score at most `images` training images, drawn at random, as if the run had been trained on them alone.
 
     Raises:
         ValueError: If the influence set is trained on.
@@ -93,7 +81,7 @@ def _in_memory(images: LabelledImages, rows: list[int]) -> LabelledImages:
     return LabelledImages(MemoryStore((pixels * 255).round().byte()), labels, lambda: [sources[row] for row in rows])
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _rows(path: Path) -> list[Row]:
     try:
         with path.open(newline="") as file:
             rows = [{name: row[name] for name in _COLUMNS} for row in csv.DictReader(file)]
@@ -104,16 +92,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         ) from error
 
 
-def _scores(rows: Sequence[dict[str, Any]], images: LabelledImages, of: int, shown: int) -> Scores:
+def _scores(rows: Sequence[Row], images: LabelledImages, of: int, shown: int) -> Scores:
     worst = sorted(rows, key=lambda row: -row["influence"])[:shown]
-    pixels = images.__getitems__([row["index"] for row in worst])[0]
-    suspects = [
-        Suspect(image, row["source"], row["label_name"], row["predicted"], row["suggested"], row["influence"])
-        for image, row in zip(pixels, worst, strict=True)
-    ]
-    return Scores(
-        influence=[row["influence"] for row in rows],
-        worst=suspects,
-        of=of,
-        suspects=sum(row["suggested"] != row["label_name"] for row in rows),
-    )
+    pixels, _ = images.__getitems__([row["index"] for row in worst])
+    return Scores(rows, list(zip(pixels, worst, strict=True)), of)

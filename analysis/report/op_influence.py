@@ -29,8 +29,7 @@ from influence import Solution, class_gradients, upweight_influence
 from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.targets import as_probabilities
 
-from ..class_solutions import class_solutions
-from ..moments.policy_influence import capture_of, read_rows, training_hessian
+from ..moments.policy_influence import capture_of, class_solutions, read_rows, training_hessian
 from ..run_folder import OpenedRun
 
 MOST_CLASSES = 100  # the gradients of K classes are K last layers

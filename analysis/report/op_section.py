@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..run_folder import OpenedRun
 from .blocks import DASH, Block, Picture, Section, Table, Text, fixed, number, spoken
-from .drawing import drawing, page_style
+from .drawing import drawing
 from .op_influence import OpInfluence
 from .page_figures import heat_map
 
@@ -12,13 +12,9 @@ _DRAWN = 12  # classes beside each other in a picture
 
 
 def op_section(run: OpenedRun, found: OpInfluence | None, reason: str, prefix: str) -> Section:
-    """Return the section.
+    """Return the section on the influence of the ops of a run, or with the reason of its absence.
 
-    Args:
-        run: The run.
-        found: Influence of its ops.
-        reason: Of its absence.
-        prefix: Unique on the page, for the name of its picture.
+    The name of its picture begins with `prefix`, which is unique on the page.
     """
     title = "Which ops help which classes: a prediction"
     if found is None:
@@ -27,12 +23,9 @@ def op_section(run: OpenedRun, found: OpInfluence | None, reason: str, prefix: s
     blocks: list[Block] = [Text(_method(found))]
     if len(names) <= _DRAWN:
         alt = f"Predicted change of the loss of {len(names)} classes under {len(found.ops)} ops; tables have them."
-        with page_style():
-            figure = heat_map(found.mean.numpy(), found.clear.numpy(), found.ops, names)
-            plot = drawing(figure, f"{prefix}-ops", alt)
-        blocks.append(
-            Picture(plot, "Predicted change of each class's loss: violet helps, orange hurts, bold is beyond chance.")
-        )
+        plot = drawing(heat_map(found.mean.numpy(), found.clear.numpy(), found.ops, names), f"{prefix}-ops", alt)
+        caption = "Predicted change of each class's loss: violet helps, orange hurts, bold is beyond chance."
+        blocks.append(Picture(plot, caption))
     blocks += [_extremes(found, names), _all(found, names), Text(_caveats(run, found), note=True)]
     return Section("ops", title, blocks)
 
@@ -43,13 +36,11 @@ def sentence(run: OpenedRun, found: OpInfluence) -> str:
     clear = [(float(found.mean[p, k]), p, k) for p, k in found.clear.nonzero().tolist()]
     if not clear:
         return "No op is predicted to help or hurt a class beyond chance; one that has done its work shows little."
-    said = []
-    for verb, (value, p, k) in (("help", min(clear)), ("hurt", max(clear))):
-        if (value < 0) == (verb == "help"):
-            said.append(
-                f"{spoken(found.ops[p])} is predicted to {verb} class {names[k]} most ({number(value, 2)} nats)"
-            )
-    joined = ", ".join(said)
+    joined = ", ".join(
+        f"{spoken(found.ops[p])} is predicted to {verb} class {names[k]} most ({number(value, 2)} nats)"
+        for verb, (value, p, k) in (("help", min(clear)), ("hurt", max(clear)))
+        if (value < 0) == (verb == "help")
+    )
     return f"{joined[:1].upper()}{joined[1:]}."
 
 

@@ -1,4 +1,4 @@
-"""Figures of a page, to be created within `drawing.page_style`."""
+"""Figures of a page."""
 
 from __future__ import annotations
 
@@ -9,20 +9,16 @@ from matplotlib.figure import Figure
 
 from ..statistics import Interval
 from .blocks import fixed, spoken
-from .drawing import COLORS, WIDTH
+from .drawing import COLORS, WIDTH, page_style
 
 _DASHES = ("-", "--", ":", "-.")
 _LABEL = 32  # letters of a label on an axis
 _HELPS, _HURTS = COLORS[0], COLORS[1]
 
 
+@page_style
 def over_time(history: Mapping[int, Mapping[str, float]], quantity: str) -> Figure:
-    """Draw the learned number of every op over training.
-
-    Args:
-        history: Step -> op -> number; at least one step, the same ops at each.
-        quantity: Name of the numbers.
-    """
+    """Draw the learned number of every op over training: step -> op -> number, the same ops at each step."""
     ops = list(next(iter(history.values())))
     figure = Figure(figsize=(WIDTH, 2.6 + 0.2 * -(-len(ops) // 3)), layout="constrained")
     axis = figure.subplots()
@@ -35,13 +31,9 @@ def over_time(history: Mapping[int, Mapping[str, float]], quantity: str) -> Figu
     return figure
 
 
+@page_style
 def intervals(rows: Mapping[str, Interval], quantity: str) -> Figure:
-    """Draw one number a row with its interval.
-
-    Args:
-        rows: Name -> percentages.
-        quantity: Name of the numbers.
-    """
+    """Draw one number a row with its interval."""
     figure = Figure(figsize=(WIDTH, 0.9 + 0.32 * len(rows)), layout="constrained")
     axis = figure.subplots()
     for place, found in enumerate(rows.values()):
@@ -49,18 +41,14 @@ def intervals(rows: Mapping[str, Interval], quantity: str) -> Figure:
             axis.plot([found.low, found.high], [place, place], color=COLORS[0], linewidth=2, solid_capstyle="butt")
         axis.plot([found.value], [place], "o", color=COLORS[0], markersize=5)
         axis.annotate(f"{found.value:.1f}", (found.value, place), (0, 5), textcoords="offset points", ha="center")
-    axis.set(
-        yticks=range(len(rows)),
-        yticklabels=list(map(_short, rows)),
-        xlabel=quantity,
-        ylim=(len(rows) - 0.5, -0.7),
-    )
+    axis.set(yticks=range(len(rows)), yticklabels=map(_short, rows), xlabel=quantity, ylim=(len(rows) - 0.5, -0.7))
     axis.spines["left"].set_visible(False)
     axis.tick_params(axis="y", length=0)
     axis.margins(x=0.08)
     return figure
 
 
+@page_style
 def histogram(values: Sequence[float], quantity: str) -> Figure:
     """Draw a histogram on both sides of zero; the outer half percent on each side is in the last bars."""
     shown = np.asarray(values, dtype=float)
@@ -81,6 +69,7 @@ def histogram(values: Sequence[float], quantity: str) -> Figure:
     return figure
 
 
+@page_style
 def heat_map(values: np.ndarray, bold: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Figure:
     """Draw numbers `[R, C]` as colors, negative ones violet; those in `bold` (the same shape) in bold."""
     names = [_short(name) for name in columns]
@@ -93,23 +82,14 @@ def heat_map(values: np.ndarray, bold: np.ndarray, rows: Sequence[str], columns:
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):
             continue
-        axis.text(
-            column + 0.5,
-            row + 0.52,
-            fixed(value, 2) if abs(value) >= 0.005 else "0",
-            ha="center",
-            va="center",
-            fontsize=6,
-            color="#111111",
-            fontweight="bold" if bold[row, column] else "normal",
-        )
+        text, weight = fixed(value, 2) if abs(value) >= 0.005 else "0", "bold" if bold[row, column] else "normal"
+        axis.text(column + 0.5, row + 0.52, text, ha="center", va="center", size=6, color="#111111", weight=weight)
     axis.set(xticks=np.arange(len(columns)) + 0.5, yticks=np.arange(len(rows)) + 0.5)
     axis.set_xticklabels(names, rotation=45 if longest > 3 else 0, ha="right" if longest > 3 else "center")
     axis.set_yticklabels([spoken(name) for name in rows])
     axis.tick_params(length=0)
     axis.invert_yaxis()
-    for spine in axis.spines.values():
-        spine.set_visible(False)
+    axis.spines[:].set_visible(False)
     return figure
 
 

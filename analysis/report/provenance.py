@@ -20,12 +20,7 @@ _LIBRARIES = ("augfluence", "torch", "pytorch-lightning", "kornia", "numpy", "ma
 
 
 def provenance(run: OpenedRun, seconds: float | None) -> Section:
-    """Return the provenance section of a run.
-
-    Args:
-        run: The run.
-        seconds: Training time, if known.
-    """
+    """Return the provenance section of a run, with its training time in seconds if that is known."""
     trainer: Any = run.config.get("trainer") or {}
     checkpoint = run.folder / _FILES[0]
     facts = [

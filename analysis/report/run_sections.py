@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from .. import PROGRAM
 from ..run_folder import OpenedRun
 from .accuracy import Summary
 from .blocks import Block, Gallery, Picture, Section, Text, listed, number
-from .drawing import drawing, image_grid, page_style, photograph, smaller
+from .drawing import drawing, image_grid, photograph, smaller
 from .harmful import Scores, read_scores, score_some
 from .learned import class_table, history_of, kind_of, learned_table
 from .op_influence import MOST_CLASSES, OpInfluence, measure_ops
@@ -35,7 +35,7 @@ _ANALYSES = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Effort:
     """Limits of the computation of a page, its progress callback, and the layout of results.
 
@@ -47,11 +47,11 @@ class Effort:
         layout: Of results of other analyses, see `result_blocks`.
     """
 
-    images: int = 1024
-    seed: int = 0
-    studies: list[Path] = field(default_factory=list)
-    on_step: Callable[[str], None] = lambda what: None
-    layout: Layout = lambda name, result: None
+    images: int
+    seed: int
+    studies: list[Path]
+    on_step: Callable[[str], None]
+    layout: Layout
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,7 @@ class RunPage:
 
 
 def run_page(run: OpenedRun, summary: Summary | None, effort: Effort, prefix: str) -> RunPage:
-    """Return all sections about one run.
-
-    Args:
-        run: The run.
-        summary: Of it, if it has one.
-        effort: Limits of the computation.
-        prefix: Unique on the page, for the names of its pictures.
+    """Return all sections about one run; the names of its pictures begin with `prefix`, which is unique on the page.
 
     Raises:
         ValueError: If a file of the run is damaged.
@@ -103,8 +97,7 @@ def _learned(run: OpenedRun, prefix: str) -> Section:
         shares = {"mixture": "probability", "ranges": "range / bound", "fields": "value in its unit"}
         last = max(history)
         alt = f"What was learned about each op at {len(history)} of {last} training steps; the table has the end."
-        with page_style():
-            plot = drawing(over_time(history, shares[kind_of(facts)]), f"{prefix}-time", alt)
+        plot = drawing(over_time(history, shares[kind_of(facts)]), f"{prefix}-time", alt)
         blocks.append(Picture(plot, "The policy over training."))
     else:
         why = "it was not learned in this run, or not logged (trainer.log_every_n_steps)"
@@ -188,8 +181,7 @@ def _distribution(scores: Scores, prefix: str) -> list[Block]:
     outer = [number(float(bound)) for bound in values.quantile(values.new_tensor([0.05, 0.5, 0.95]))]
     spread = f"5 % lie below {outer[0]}, half below {outer[1]}, 95 % below {outer[2]}"
     alt = f"Histogram of the influence of {len(values):,} training images: {spread}."
-    with page_style():
-        plot = drawing(histogram(scores.influence, "influence: left helps, right harms"), f"{prefix}-influence", alt)
+    plot = drawing(histogram(scores.influence, "influence: left helps, right harms"), f"{prefix}-influence", alt)
     count = "all" if len(values) == scores.of else f"{len(values):,} of"
     return [
         Text(
@@ -203,16 +195,18 @@ def _distribution(scores: Scores, prefix: str) -> list[Block]:
 
 def _worst(scores: Scores, command: str) -> list[Block]:
     items = []
-    for one in scores.worst:
-        image = smaller(one.image[None])[0]
-        alt = f"Training image {one.source}, labelled {one.label}"
-        zoom = max(1, 96 // image.shape[-1])
-        lines = [f"labelled {one.label}"]
-        lines += [f"predicted {one.predicted}"] if one.predicted != one.label else []
-        lines += [f"suggested {one.suggested}"] if one.suggested not in (one.label, one.predicted) else []
-        items.append((photograph(image, alt, zoom), [*lines, f"influence {number(one.influence)}", one.source]))
-    note = f"For {scores.suspects:,} of {len(scores.influence):,} images a head that has not seen them suggests "
-    whole = "" if len(scores.influence) == scores.of else f" Scores of all training images: {command}"
+    for pixels, row in scores.worst:
+        image = smaller(pixels[None])[0]
+        label, predicted, suggested = row["label_name"], row["predicted"], row["suggested"]
+        alt = f"Training image {row['source']}, labelled {label}"
+        lines = [f"labelled {label}"]
+        lines += [f"predicted {predicted}"] if predicted != label else []
+        lines += [f"suggested {suggested}"] if suggested not in (label, predicted) else []
+        lines += [f"influence {number(row['influence'])}", row["source"]]
+        items.append((photograph(image, alt, max(1, 96 // image.shape[-1])), lines))
+    suspects = sum(row["suggested"] != row["label_name"] for row in scores.rows)
+    note = f"For {suspects:,} of {len(scores.rows):,} images a head that has not seen them suggests "
+    whole = "" if len(scores.rows) == scores.of else f" Scores of all training images: {command}"
     return [
         Gallery("Images whose greater weight would harm most, the worst first", items),
         Text(f"{note}another class than their label; look at them before leaving any out.{whole}", note=True),

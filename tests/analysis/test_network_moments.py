@@ -8,13 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from analysis.moments.alignment import alignment
-from analysis.moments.factored import Moments, moments_of
-from analysis.moments.loss_distribution import Distribution, distribution, losses_of, outputs_of
+from analysis.moments.factored import Moments, alignment, moments_of
 from analysis.moments.network import curvature, loss_gradient, loss_moments, output_moments
 from analysis.moments.regularizer import RegularizedLoss, explicit_regularizer
 from analysis.moments.sample_size import samples_for_covariance, samples_for_image, samples_for_mean
-from analysis.moments.weighted_views import WeightedViews
+from analysis.moments.weighted_views import Distribution, WeightedViews, distribution, losses_of, outputs_of
 
 torch.manual_seed(0)
 SHAPE = (1, 3, 4)

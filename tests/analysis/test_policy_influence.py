@@ -8,13 +8,13 @@ from torch.autograd.functional import jacobian
 
 from analysis.moments.augmentations import Budget, Example, ranges
 from analysis.moments.factored import Moments, moments_of
-from analysis.moments.loss_distribution import distribution, outputs_of
 from analysis.moments.policy_influence import (
     capture_of,
     expected_influence,
     influence_function,
     solve_for_influence_set,
 )
+from analysis.moments.weighted_views import distribution, outputs_of
 from analysis.run_folder import OpenedRun
 from analysis.sampling import draw_rows
 from influence import LastLayerHessian, loss_gradient

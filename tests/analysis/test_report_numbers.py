@@ -12,8 +12,8 @@ from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 from scipy import stats
 
-from analysis.class_solutions import class_solutions
 from analysis.commands.result_layouts import named_tables
+from analysis.moments.policy_influence import class_solutions
 from analysis.report import learned
 from analysis.report.accuracy import ArmAccuracies, ArmName, Summary, gather, read_summary
 from analysis.report.blocks import DASH, MINUS, Table, Text

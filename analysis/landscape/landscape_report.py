@@ -1,9 +1,13 @@
-"""The table of a loss landscape."""
+"""The figure and the table of a loss landscape."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from ..text_table import TextTable
+from .flatness import Walk
 
 LEGEND = (
     "Flatness is the distance along random directions at which the loss reaches the threshold; 1 is the norm of the "
@@ -12,12 +16,24 @@ LEGEND = (
 )
 
 
-def landscape_table(result: Mapping[str, Any]) -> TextTable:
-    """Return the table of loss, flatness and gradient noise.
+def plot_walks(walks: list[Walk], threshold: float) -> Figure:
+    """Draw the loss along each direction up to the threshold."""
+    figure = Figure(figsize=(5.5, 3.8), layout="constrained")
+    axis = figure.subplots()
+    for walk in walks:
+        axis.plot(walk.steps, walk.losses, ".-", color="C0", alpha=0.5, linewidth=1)
+    reached = [walk.distance for walk in walks if math.isfinite(walk.distance)]
+    axis.plot(reached, [threshold] * len(reached), "o", color="C1", label="reaches the threshold")
+    axis.axhline(threshold, color="0.25", linewidth=0.8)
+    axis.set(xlabel="distance in units of the filters' norms", ylabel="training loss, unaugmented")
+    axis.set_ylim(0, max(2 * threshold, 1.1 * walks[0].losses[0]))
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, loc="lower right")
+    return figure
 
-    Args:
-        result: Of the command `landscape`.
-    """
+
+def landscape_table(result: Mapping[str, Any]) -> TextTable:
+    """Return the table of loss, flatness and gradient noise from the result of the command `landscape`."""
     found, noise = result["flatness"], result["gradient_noise"]
     whole, units = noise["parameters"], noise["filter_units"]
     rows = [
