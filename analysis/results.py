@@ -76,10 +76,6 @@ def find_result(folder: str | Path, name: str) -> Path | None:
 def read_result(folder: str | Path, name: str) -> dict[str, Any] | None:
     """Read a result that `write_result` or a study (`python -m studies`) wrote.
 
-    Args:
-        folder: The run's folder, or that of a study.
-        name: Of the analysis.
-
     Returns:
         The content of the file: `name`, `versions`, `settings`, `seed`, `pictures` (file names) and `result`; None if
         there is no such file.

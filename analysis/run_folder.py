@@ -51,9 +51,6 @@ def open_run(folder: str | Path, device: str = "auto", data_path: str | None = N
         device: Device of the model: `auto` (a GPU if there is one), or a name that torch knows.
         data_path: Present place of the data, if it is not that of the run (`data.path`).
 
-    Returns:
-        The run.
-
     Raises:
         FileNotFoundError: If the folder, or a file of it, is missing.
         ValueError: If the files do not fit together, or are damaged.

@@ -37,11 +37,7 @@ def over_seeds(values: Sequence[float]) -> Interval:
 
 
 def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interval | None:
-    """Return the mean of ours minus theirs over the seeds that both have, None without such.
-
-    Args:
-        ours: Seed -> number.
-        theirs: Seed -> number.
+    """Return the mean of ours minus theirs (seed -> number) over the seeds that both have, None without such.
 
     Example:
         >>> paired_difference({0: 3.0, 1: 4.0, 2: 9.0}, {0: 1.0, 1: 2.0})
@@ -55,10 +51,6 @@ def wilson(share: float, count: int) -> Interval:
     """Return a share of `count` images with the interval of Wilson (1927).
 
     It says how much other images of the same kind would change the share, and nothing of other seeds.
-
-    Args:
-        share: In [0, 1].
-        count: Images, >= 1.
 
     Example:
         >>> [round(bound, 3) for bound in wilson(0.9, 100)]

@@ -43,9 +43,6 @@ def changes_against_best(values: Floats, resolution: ArrayLike, level: float) ->
         resolution: Smallest step of a value, `[K]` or one number: 1 / images for an accuracy, 1 for a count.
         level: Rate of false discoveries, in (0, 1).
 
-    Returns:
-        One for each class.
-
     Raises:
         ValueError: If there are fewer than two strengths or seeds, or the level is out of range.
     """

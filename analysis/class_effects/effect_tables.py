@@ -21,13 +21,12 @@ def effect_tables(result: Mapping[str, Any]) -> list[TextTable]:
     names = [name for name in _TRUTHS if name in result]
     classes = [_classes(_TRUTHS[name], result[name]["classes"], result["strengths"]) for name in names]
     pairs, prediction = _pairs(result["pairs"][:_PAIRS]), _prediction(result["prediction"])
-    recipes = [table for recipe in result["recipes"].values() for table in recipe_tables(recipe)]
+    recipes = [
+        _recipe(_TRUTHS[name], arms, recipe["reference"])
+        for recipe in result["recipes"].values()
+        for name, arms in recipe["comparison"].items()
+    ]
     return [*classes, pairs, prediction, *recipes]
-
-
-def recipe_tables(recipe: Mapping[str, Any]) -> list[TextTable]:
-    """Return the tables that compare a class-conditional policy with the strengths."""
-    return [_recipe(_TRUTHS[name], arms, recipe["reference"]) for name, arms in recipe["comparison"].items()]
 
 
 def agreement_text(facts: Mapping[str, Any]) -> str:
@@ -96,10 +95,7 @@ def _prediction(steps: list[Mapping[str, Any]]) -> TextTable:
         "Rank correlation over the classes with what was measured (95 % bootstrap over the classes)",
         ["measured, from the weakest to", "predicted by influence", "control: loss before"],
         [
-            [
-                f"{step['strength']:g}: {title}",
-                *(agreement_text(step[side][name]) for side in ("agreement", "control")),
-            ]
+            [f"{step['strength']:g}: {title}", *(agreement_text(step[by][name]) for by in ("agreement", "control"))]
             for step in steps
             for name, title in measured.items()
         ],

@@ -52,12 +52,7 @@ class Truth:
 
     @classmethod
     def single(cls, labels: Any, num_classes: int) -> Truth:
-        """Return the truth in which every image has its own label as its only right answer.
-
-        Args:
-            labels: Class numbers, `[N]`.
-            num_classes: K.
-        """
+        """Return the truth in which every image has its own label, of `[N]`, as its only right answer."""
         labels = np.asarray(labels, dtype=np.int64)
         return cls(labels, labels[:, None] == np.arange(num_classes))
 
@@ -158,10 +153,6 @@ def error_counts(truth: Truth, predicted: ArrayLike) -> Integers:
     """Count how often images of each class are wrongly taken for each class, `[K, K]`: label, then prediction.
 
     The diagonal is 0 unless people disagree with the label of an image.
-
-    Args:
-        truth: Of N images.
-        predicted: Class numbers, `[N]`.
 
     Raises:
         ValueError: If there are not as many predictions as images.

@@ -66,15 +66,6 @@ def categorize(often: bool, similar: bool) -> Category:
     return "fine-grained" if similar else "unrelated"
 
 
-def check_similarity(similarity: Floats, num_classes: int) -> None:
-    """Raise ValueError unless there is a row and a column for each class."""
-    if similarity.shape != (num_classes, num_classes):
-        raise ValueError(
-            f"similarity: expected a row and a column for each of {num_classes} classes, found "
-            f"{list(similarity.shape)}."
-        )
-
-
 def growing_pairs(
     rates: Floats,
     best: list[int],
@@ -101,7 +92,10 @@ def growing_pairs(
     Raises:
         ValueError: If the similarity is not that of these classes.
     """
-    check_similarity(similarity, len(best))
+    if similarity.shape != (len(best), len(best)):
+        raise ValueError(
+            f"similarity: expected a row and a column for each of {len(best)} classes, found {list(similarity.shape)}."
+        )
     strong = rates[-1]
     growth = strong - rates[best, np.arange(len(best))]
     np.fill_diagonal(growth, 0)

@@ -31,12 +31,9 @@ _LEAST = 4  # classes
 
 
 def solutions_of(train: Rows, validation: Rows, damping: float) -> Tensor:
-    """Solve for S_k of every class, `[K, K, D+1]`.
+    """Solve for S_k of every class, `[K, K, D+1]`, with the Hessian of `train` and the gradients of `validation`.
 
-    Args:
-        train: Rows of the Hessian.
-        validation: Rows of the gradients.
-        damping: Of the Hessian, times its mean eigenvalue, > 0.
+    The damping is times the mean eigenvalue of the Hessian, > 0.
     """
     hessian = LastLayerHessian(train.features, train.logits, damping=damping)
     gradients = class_gradients(validation.features, validation.logits, validation.labels)
@@ -44,16 +41,7 @@ def solutions_of(train: Rows, validation: Rows, damping: float) -> Tensor:
 
 
 def mean_influence(solutions: Tensor, before: Rows, after: Rows) -> Tensor:
-    """Return the mean influence of replacing rows, on the loss of each solution.
-
-    Args:
-        solutions: `[M, K, D+1]`.
-        before: N rows.
-        after: Their replacements.
-
-    Returns:
-        `[M]` in float64: the predicted change of each loss; negative is good.
-    """
+    """Return the mean influence `[M]` of replacing rows, on the loss of each solution `[M, K, D+1]`; negative helps."""
     pairs = [(rows.features, rows.logits, rows.labels) for rows in (before, after)]
     return torch.stack([replacement_influence(solution, *pairs).double().mean() for solution in solutions])
 
@@ -106,14 +94,7 @@ class RankAgreement:
 def rank_agreement(
     predicted: ArrayLike, measured: ArrayLike, confidence: float = 0.95, draws: int = 2000, seed: int = 0
 ) -> RankAgreement:
-    """Return Spearman's correlation over the classes, with a percentile bootstrap interval over the classes.
-
-    Args:
-        predicted: `[K]`.
-        measured: `[K]`.
-        confidence: Of the interval, in (0, 1).
-        draws: Resamples.
-        seed: Of the resampling.
+    """Return Spearman's correlation over the classes, `[K]` each, with a percentile bootstrap interval over them.
 
     Raises:
         ValueError: If there are not as many of both.

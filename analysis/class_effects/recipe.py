@@ -65,14 +65,10 @@ def find_recipe(confusion: Integers, strengths: Sequence[float], count: int, wea
 
 
 def most_changed(values: Floats, count: int) -> dict[int, int]:
-    """Return the classes that lose most against their best strength, and that strength.
+    """Return the classes that lose most, at most `count`, and the index of the strength that is best for each.
 
-    Args:
-        values: `[S, R, K]` of S strengths, the strongest last; more is better.
-        count: Number of classes at most.
-
-    Returns:
-        Class -> index of its best strength, the worst class first; classes that lose nothing are left out.
+    The worst class is first; classes that lose nothing are left out. `values` are `[S, R, K]` of S strengths, the
+    strongest last; more is better.
     """
     means = values.mean(axis=1)
     loss = means.max(axis=0) - means[-1]
@@ -93,12 +89,7 @@ def space_of(ops: Ops) -> TransformSpace:
 
 
 def conditional_policy(ops: Ops, strengths: Sequence[float]) -> AugNet[ClassConditionalPolicy, TransformSpace]:
-    """Return a policy with a strength for each class.
-
-    Args:
-        ops: Op names, or op names and their bounds.
-        strengths: `[K]`, fractions of the bounds in (0, 1].
-    """
+    """Return a policy with a strength for each class, `[K]` fractions of the bounds in (0, 1]."""
     space = space_of(ops)
     policy = ClassConditionalPolicy(space, len(strengths))
     with torch.no_grad():

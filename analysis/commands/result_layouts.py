@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..class_effects.effect_tables import effect_tables, recipe_text
@@ -16,24 +16,13 @@ _MOST_OPEN = 20  # rows of a table that is not folded away
 
 
 def named_tables(name: str, result: Any) -> list[Block] | None:
-    """Return the tables of an analysis with their notes.
+    """Return the tables of a named analysis with their notes.
 
-    Args:
-        name: Of the analysis.
-        result: Of the analysis.
-
-    Returns:
-        None if the analysis has no layout, or the result does not fit it (of another version).
+    None if it has no layout, or the result does not fit it (of another version).
     """
-    makers: dict[str, Callable[[Any], list[Block]]] = {
-        "class_effects": _class_effects,
-        "exchange_rate": _exchange_rate,
-        "landscape": _landscape,
-    }
-    if name not in makers:
-        return None
+    layouts = {"class_effects": _class_effects, "exchange_rate": _exchange_rate, "landscape": _landscape}
     try:
-        return makers[name](result)
+        return layouts[name](result)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, StopIteration):
         return None
 

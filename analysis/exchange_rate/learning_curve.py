@@ -74,11 +74,7 @@ class LearningCurve:
     def interpolated_size(self, accuracy: float) -> float | None:
         """Return the smallest size at which straight lines between the means, in log x, reach an accuracy.
 
-        Args:
-            accuracy: In [0, 1].
-
-        Returns:
-            Images; None below the mean of the smallest size and above all means.
+        None below the mean of the smallest size and above all means.
         """
         points = list(zip(self.sizes, self.means().tolist(), strict=True))
         first, lowest = points[0]

@@ -35,23 +35,15 @@ class PowerLaw:
             raise ValueError(f"expected a <= 0, c > 0 and b <= 1, found a={self.a}, c={self.c}, b={self.b}.")
 
     def accuracy(self, sizes: ArrayLike) -> Array:
-        """Return the accuracy of `sizes` images, of their shape.
-
-        Args:
-            sizes: Numbers of training images, > 0.
-        """
+        """Return the accuracy of `sizes` images, > 0, of their shape."""
         x = np.asarray(sizes, dtype=np.float64)
         return self.a * x**-self.c + self.b
 
     def size(self, accuracy: float) -> float:
         """Return the inverse, `((y - b) / a)^(-1/c)`: the number of images that reach an accuracy.
 
-        Args:
-            accuracy: y.
-
-        Returns:
-            Images, > 0; infinite for `y >= b`, which no number of images reaches. On a flat curve (`a = 0`) anything
-            below `b` needs none, 0.
+        Infinite for `y >= b`, which no number of images reaches. On a flat curve (`a = 0`) anything below `b` needs
+        none, 0.
 
         Example:
             >>> round(PowerLaw(-2.0, 0.5, 0.9).size(0.7), 6)
@@ -89,9 +81,6 @@ def fit_power_law(sizes: ArrayLike, accuracies: ArrayLike) -> Fit:
         sizes: `[n]` numbers of training images, > 0, at least three different ones.
         accuracies: `[n]` accuracies in [0, 1].
 
-    Returns:
-        The law and the distance of the points from it.
-
     Raises:
         ValueError: If there are fewer than three sizes, or an input is out of range.
     """
@@ -116,11 +105,7 @@ def fit_power_law(sizes: ArrayLike, accuracies: ArrayLike) -> Fit:
 def _best_line(power: Array, y: Array) -> tuple[Array, Array, Array]:
     """Return the best `a power + b` under `a <= 0` and `b <= 1`: a, b and the sum of squares.
 
-    The problem is convex: the optimum is the free one, or lies on one bound or on both.
-
-    Args:
-        power: `[..., n]`.
-        y: `[n]`.
+    The problem is convex: the optimum is the free one, or lies on one bound or on both. `power` is `[..., n]`.
     """
     centered = power - power.mean(axis=-1, keepdims=True)
     free_a = centered @ y / np.maximum((centered**2).sum(axis=-1), 1e-300)

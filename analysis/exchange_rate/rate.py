@@ -45,11 +45,6 @@ class Rate:
 def exchange_rate(reference: PowerLaw, augmented: PowerLaw, size: float) -> float:
     """Return `v(x) = f_ref^-1(f_aug(x)) - x` in images; infinite if the reference never reaches the accuracy.
 
-    Args:
-        reference: The curve without augmentation.
-        augmented: The curve with it.
-        size: x, > 0.
-
     Example:
         >>> reference, augmented = PowerLaw(-2.0, 0.5, 0.9), PowerLaw(-1.0, 0.5, 0.9)
         >>> round(exchange_rate(reference, augmented, 100), 6)
@@ -66,12 +61,6 @@ def bootstrap_laws(
     At each size the seeds are drawn with replacement, the same ones for both curves where they have that size: runs
     of one size and seed share data and initial weights, runs of different sizes share nothing. A mean of
     R draws spreads too little by the factor sqrt((R - 1) / R); the deviations are stretched by its inverse.
-
-    Args:
-        reference: The curve without augmentation.
-        augmented: The curve with it; R seeds as well.
-        draws: Number of resamples.
-        seed: Seed of the draws.
 
     Returns:
         `draws` pairs (reference, augmented); empty with a single seed.
@@ -107,10 +96,10 @@ def exchange_rates(
 
     Args:
         reference: The curve without augmentation.
-        augmented: The curve with it.
+        augmented: The curve with it, of as many seeds.
         confidence: Of the intervals (percentiles of the resampled rates), in (0, 1).
         draws: Number of resamples.
-        seed: Seed of the resampling.
+        seed: Of the resampling.
 
     Raises:
         ValueError: If a curve has fewer than three sizes, the numbers of seeds differ, or `confidence` is out of range.

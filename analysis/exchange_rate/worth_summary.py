@@ -24,12 +24,12 @@ def summarize_worth(
         `curves` by policy and `rates` by policy but the reference. Infinite numbers are None, with `infinite`,
         `low_infinite` or `high_infinite` true.
     """
-    others = {name: curve for name, curve in curves.items() if name != reference}
     return {
         "curves": {name: _curve_facts(curve) for name, curve in curves.items()},
         "rates": {
             name: [_rate_facts(rate) for rate in exchange_rates(curves[reference], curve, confidence, draws)]
-            for name, curve in others.items()
+            for name, curve in curves.items()
+            if name != reference
         },
     }
 

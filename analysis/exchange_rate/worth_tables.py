@@ -33,36 +33,17 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
 
 def rate_text(point: Mapping[str, Any]) -> str:
     """Return an exchange rate with its interval, marked if it is extrapolated."""
+    flags = {"value": "infinite", "low": "low_infinite", "high": "high_infinite"}
     value, low, high = (
-        "infinite" if infinite else None if point[name] is None else f"{round(point[name]):+,}"
-        for name, infinite in (
-            ("value", point["infinite"]),
-            ("low", point["low_infinite"]),
-            ("high", point["high_infinite"]),
-        )
+        "infinite" if point[flag] else None if point[name] is None else f"{round(point[name]):+,}"
+        for name, flag in flags.items()
     )
     interval = f" ({low} to {high})" if low and high else ""
     return f"{value}{interval}{' *' * point['extrapolated']}"
 
 
-def interpolated_text(point: Mapping[str, Any]) -> str:
-    """Return an exchange rate without power laws."""
-    return "-" if point["interpolated"] is None else f"{round(point['interpolated']):+,}"
-
-
-def worth_cells(measure: Mapping[str, Any], arm: str, index: int) -> list[str]:
-    """Return accuracy in percent, worth and interpolated worth of a policy at its size of this index."""
-    accuracy = f"{100 * fmean(measure['curves'][arm]['accuracies'][index]):.1f}"
-    points = measure["rates"].get(arm)
-    return [accuracy, *(["-", "-"] if points is None else [rate_text(points[index]), interpolated_text(points[index])])]
-
-
 def poor_fits(measure: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each curve that is no power law.
-
-    Args:
-        measure: From `summarize_worth`.
-    """
+    """Return a sentence for each curve of `summarize_worth` that is no power law."""
     return [
         f"the curve of {arm} is no power law (residual {100 * curve['residual']:.1f} points, "
         f"p = {curve['lack_of_fit']:.2g}): trust the interpolated rates more, or train longer."
@@ -72,11 +53,14 @@ def poor_fits(measure: Mapping[str, Any]) -> list[str]:
 
 
 def _worth(measure: Mapping[str, Any], title: str) -> TextTable:
-    rows = [
-        [arm, f"{size:,}", *worth_cells(measure, arm, index)]
-        for arm, curve in measure["curves"].items()
-        for index, size in enumerate(curve["sizes"])
-    ]
+    rows = []
+    for arm, curve in measure["curves"].items():
+        points = measure["rates"].get(arm, [None] * len(curve["sizes"]))  # the reference has none
+        for size, accuracies, point in zip(curve["sizes"], curve["accuracies"], points, strict=True):
+            worth = "-" if point is None else rate_text(point)
+            interpolated = None if point is None else point["interpolated"]
+            lines = "-" if interpolated is None else f"{round(interpolated):+,}"
+            rows.append([arm, f"{size:,}", f"{100 * fmean(accuracies):.1f}", worth, lines])
     header = ["policy", "images", "accuracy, %", "worth in images", "interpolated"]
     return TextTable(f"Worth in extra real images, on {title}", header, rows)
 

@@ -14,9 +14,6 @@ Tensors = dict[str, Tensor]
 def filter_weights(model: nn.Module) -> Tensors:
     """Return the weights of two or more axes, by name, detached; they share memory with the model.
 
-    Args:
-        model: The network.
-
     Raises:
         ValueError: If there is none.
     """
@@ -36,12 +33,7 @@ def filter_norms(weight: Tensor) -> Tensor:
 def filter_direction(weights: Tensors, generator: torch.Generator) -> Tensors:
     """Draw a Gaussian direction whose filters have the norms of the filters of the weights.
 
-    Args:
-        weights: Of two or more axes, by name.
-        generator: Source of the draws, on the CPU, so that they are the same on every device.
-
-    Returns:
-        The direction, of the shapes of the weights; its norm is theirs.
+    The generator is on the CPU, so that the draws are the same on every device.
     """
     direction = {}
     for name, weight in weights.items():

@@ -35,11 +35,7 @@ class Walk:
 def walk(loss_at: Callable[[float], float], threshold: float, step: float, longest: float) -> Walk:
     """Walk in equal steps until the loss reaches the threshold, then halve the last step.
 
-    Args:
-        loss_at: The loss at a distance. Values that are not finite count as above the threshold.
-        threshold: The loss to reach.
-        step: Length of a step, > 0.
-        longest: Length of the longest walk, at least one step.
+    Losses that are not finite count as above the threshold.
     """
 
     def below(loss: float) -> bool:
@@ -75,7 +71,7 @@ def random_walks(
         threshold: The loss to reach, > 0.
         step: Length of a step in units of the norms of the filters, > 0.
         longest: Length of the longest walk, >= `step`.
-        seed: Seed of the directions.
+        seed: Of the directions.
         report: Called after each direction.
 
     Raises:
@@ -100,10 +96,6 @@ def random_walks(
 
 def flatness(walks: list[Walk], weights: Tensors) -> dict[str, float]:
     """Summarize walks as the flatness of the minimum.
-
-    Args:
-        walks: From `random_walks`.
-        weights: Their start.
 
     Returns:
         `distance`: the mean over the directions, in units of the norms of the filters, so that it does not see how

@@ -96,11 +96,7 @@ def noise_and_signal(small: float, big: float, small_batch: int, big_batch: int)
 
 
 def summarize(seen: SpreadOfVectors, batch_size: int) -> GradientNoise:
-    """Summarize the noise of batch gradients.
-
-    Args:
-        seen: Gradients of batches of one size, at least two.
-        batch_size: Images in each.
+    """Summarize the noise of the gradients of batches of `batch_size` images, at least two.
 
     Raises:
         ValueError: If there are fewer than two batches.

@@ -36,36 +36,19 @@ class LossSurface:
 
     @classmethod
     def of(cls, model: Classifier, train: LabelledImages, count: int, seed: int) -> "LossSurface":
-        """Return the surface on `count` training images drawn at random, or on all if they are fewer.
-
-        Args:
-            model: The classifier.
-            train: The training split.
-            count: Images, at least 1.
-            seed: Seed of the draw.
-        """
+        """Return the surface on `count` training images drawn at random, or on all if they are fewer."""
         images, labels = train.__getitems__(draw_rows(len(train), count, seed))
         return cls(model, images, labels)
 
     @torch.no_grad()
     def loss(self, weights: Tensors) -> float:
-        """Return the mean loss with these weights in place of those of the model.
-
-        Other parameters are those of the model.
-
-        Args:
-            weights: Parameters of `model.network` by name.
-        """
+        """Return the mean loss with these weights, by name, in place of those of `model.network`."""
         chunks = range(0, len(self.labels), _CHUNK)
         total = sum(float(self._loss(weights, slice(start, start + _CHUNK), "sum").double()) for start in chunks)
         return total / len(self.labels)
 
     def gradients(self, batch_size: int) -> Iterator[Tensors]:
-        """Yield the gradient of each full batch by name, for all parameters of the network.
-
-        Args:
-            batch_size: Images a batch.
-        """
+        """Yield the gradient of each full batch by name, for all parameters of the network."""
         parameters = {
             name: parameter.detach().requires_grad_() for name, parameter in self.model.network.named_parameters()
         }
@@ -90,10 +73,6 @@ def in_filter_units(gradient: Tensors, weights: Tensors) -> Tensors:
     """Return the gradient with respect to weights in units of their filters' norms: `||w_f||` times the gradient.
 
     It is invariant to the scale of a filter in front of a normalization. Multiplying the gradient is this project's
-    reading of the paper's "filter-normalized".
-
-    Args:
-        gradient: By name.
-        weights: Of two or more axes, by name; other parameters are left out.
+    reading of the paper's "filter-normalized". Parameters without weights of two or more axes are left out.
     """
     return {name: gradient[name] * filter_norms(weight) for name, weight in weights.items()}

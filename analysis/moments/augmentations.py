@@ -57,12 +57,7 @@ Augmentation = Callable[[Example, Budget], WeightedViews]
 
 
 def ranges(bounds: Mapping[str, float], strength: float = 1.0) -> Augmentation:
-    """Return the augmentation with magnitudes uniform up to a share of the bounds.
-
-    Args:
-        bounds: Op to bound.
-        strength: Share, > 0.
-    """
+    """Return the augmentation with magnitudes uniform up to a share, > 0, of the bounds of its ops."""
     return of_policy(AugNet.from_ops({name: strength * bound for name, bound in bounds.items()}, initial=1.0))
 
 
@@ -97,11 +92,7 @@ def training_policy(run: OpenedRun) -> Augmentation | None:
 
 
 def common_augmentations(channels: int) -> dict[str, Augmentation]:
-    """Return the common augmentations that apply to such images, by name.
-
-    Args:
-        channels: Of the images; those that need red, green and blue are left out for others.
-    """
+    """Return the common augmentations of images of so many channels, by name; some need red, green and blue."""
     found = {"horizontal_flip": of_policy(FlipCrop(padding=0.0))}
     for name, bounds in _RANGES.items():
         kept = {op: bound for op, bound in bounds.items() if channels == 3 or not find_op(op).needs_rgb}

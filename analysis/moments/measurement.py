@@ -59,15 +59,7 @@ class Measured:
 def measure(
     function: Function, augmentation: Augmentation, example: Example, budget: Budget, precision: TargetPrecision
 ) -> Measured:
-    """Measure one augmentation on one example.
-
-    Args:
-        function: The classifier, images to logits, in evaluation mode.
-        augmentation: Gives the views.
-        example: The image and its partner.
-        budget: Views and seed.
-        precision: Required of the estimates that the counts are for.
-    """
+    """Measure one augmentation on one example, of a classifier from images to logits in evaluation mode."""
     views = augmentation(example, budget)
     moments, target = views.moments, example.targets[0]
     targets = target if views.targets is None else views.targets
@@ -97,13 +89,7 @@ def measure(
 
 
 def summarize(name: str, rows: Sequence[Measured], precision: TargetPrecision) -> dict[str, Any]:
-    """Summarize one augmentation over all examples, as plain values.
-
-    Args:
-        name: Of the augmentation.
-        rows: One for each example, at least one.
-        precision: As for `measure`.
-    """
+    """Summarize one augmentation over its measurements on one example or more, as plain values."""
     mean_loss = statistics.fmean(row.loss.mean for row in rows)
     # draws of each image until the mean loss over these images is right
     whole = Distribution(mean_loss, statistics.fmean(row.loss.variance for row in rows) / len(rows))

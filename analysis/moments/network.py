@@ -91,13 +91,7 @@ class LossMoments(NamedTuple):
 
 
 def loss_moments(function: Function, moments: Moments, target: Tensor) -> LossMoments:
-    """Return moments of the cross-entropy of logits `f(t)`.
-
-    Args:
-        function: `[B, ...]` to logits `[B, K]`.
-        moments: Of the image.
-        target: `[K]`, probabilities.
-    """
+    """Return moments of the cross-entropy of logits `f(t)` with a target `[K]` of probabilities."""
     logits = output_moments(function, moments)
     log_probs = logits.mean.log_softmax(dim=0)
     probs = log_probs.exp()
@@ -116,36 +110,21 @@ def softmax_curvature(probs: Tensor, columns: Tensor) -> Tensor:
 
 
 def loss_gradient(function: Function, image: Tensor, target: Tensor) -> Tensor:
-    """Return the gradient of the cross-entropy in the image, of its shape: the saliency.
-
-    Args:
-        function: `[B, ...]` to logits `[B, K]`.
-        image: `[...]`.
-        target: `[K]`, probabilities.
-    """
+    """Return the gradient of the cross-entropy of logits in the image, of its shape: the saliency."""
     return pull(function, image[None], lambda logits: logits.softmax(dim=1) - target)[0]
 
 
 def push(function: Function, places: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
     """Return values and directional derivatives, row by row; both carry gradient.
 
-    Args:
-        function: `[R, ...]` to `[R, ...]`.
-        places: `[R, ...]`, of which no two share memory.
-        directions: `[R, ...]`.
+    No two of the places `[R, ...]` share memory.
     """
     values, changes = cast(tuple[Tensor, Tensor], jvp(function, (places,), (directions,)))
     return values, changes
 
 
 def pull(function: Function, places: Tensor, weights: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return the gradient of `<w, f(places)>` in the places, row by row; detached.
-
-    Args:
-        function: `[R, ...]` to `[R, ...]`.
-        places: `[R, ...]`.
-        weights: From the values to w, of their shape.
-    """
+    """Return the gradient of `<w, f(places)>` in the places, row by row; detached. `weights` takes the values to w."""
     values, backwards = cast(tuple[Tensor, Callable[[Tensor], tuple[Tensor]]], vjp(function, places))
     return backwards(weights(values))[0].detach()
 

@@ -47,14 +47,7 @@ class WeightedViews:
 def random_views(
     augment: Callable[[Tensor, torch.Generator], Tensor], image: Tensor, count: int, seed: int = 0
 ) -> WeightedViews:
-    """Draw independent views, of equal weights.
-
-    Args:
-        augment: Augments images `[B, C, H, W]` with a generator.
-        image: `[C, H, W]`.
-        count: Number of views, >= 1.
-        seed: Of the generator.
-    """
+    """Draw independent views of an image `[C, H, W]`, of equal weights."""
     generator = torch.Generator(image.device).manual_seed(seed)
     images = augment(image.repeat(count, 1, 1, 1), generator)
     return WeightedViews(images, image.new_full((count,), 1 / count), "random")

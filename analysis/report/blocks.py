@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -13,12 +13,7 @@ MINUS = "\N{MINUS SIGN}"
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph.
-
-    Attributes:
-        words: Its text.
-        note: Whether it qualifies the block before it, and is set smaller.
-    """
+    """A paragraph; a note qualifies the block before it, and is set smaller."""
 
     words: str
     note: bool = False
@@ -68,12 +63,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images beside each other, each with words below it.
-
-    Attributes:
-        caption: Description of the images.
-        items: `<img>` elements and the lines below each.
-    """
+    """Images beside each other: `<img>` elements and the lines below each."""
 
     caption: str
     items: Sequence[tuple[Markup, Sequence[str]]]
@@ -105,7 +95,7 @@ class Chapter:
 
     name: str
     title: str
-    sections: Sequence[Section] = field(default_factory=tuple)
+    sections: Sequence[Section]
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -122,14 +122,9 @@ def class_table(facts: Facts, class_names: Sequence[str]) -> Table | None:
 
 
 def history_of(folder: Path, net: AugNet[Any, Any]) -> dict[int, dict[str, float]]:
-    """Read the policy over time from `metrics.csv`: step -> op -> share of its bound, probability, or value.
+    """Read the policy of a run over time from `metrics.csv`: step -> op -> share of its bound, probability, or value.
 
-    Args:
-        folder: The run's.
-        net: Its policy, which names its logged columns.
-
-    Returns:
-        At most every update; empty if nothing was logged.
+    Empty if nothing was logged.
     """
     path = folder / "metrics.csv"
     if not path.is_file() or not net.policy.logged:

@@ -15,16 +15,7 @@ from .blocks import Block, Chapter, Section
 
 @dataclass(frozen=True)
 class Page:
-    """A report.
-
-    Attributes:
-        title: Its heading.
-        summary: Sentences at the top.
-        caveats: Qualifications of the summary.
-        shared: Sections about all runs.
-        chapters: One for each run.
-        footer: Origin of the page.
-    """
+    """A report: sentences with their caveats at the top, sections about all runs, and a chapter for each run."""
 
     title: str
     summary: Sequence[str]

@@ -46,12 +46,7 @@ _CAPTIONS = {
 
 
 def result_blocks(folder: Path, name: str, layout: Layout = lambda name, result: None) -> list[Block] | None:
-    """Return pictures and tables of an analysis; None if there is no result of it.
-
-    Args:
-        folder: The run's, or that of a study.
-        name: Of the analysis.
-        layout: Returns the tables of a known analysis, None of others.
+    """Return pictures and tables of a named analysis of a run or a study; None if there is no result of it.
 
     Raises:
         ValueError: If the result is damaged.
@@ -98,12 +93,7 @@ def _setting(key: str, value: Any) -> str:
 
 
 def tables(result: Any, title: str) -> list[Block]:
-    """Return everything in a result as tables.
-
-    Args:
-        result: Of plain values: strings, numbers, booleans, None, lists and mappings.
-        title: Of the first table; titles of deeper tables name their place below it.
-    """
+    """Return everything in a result as tables, of which the titles of deeper ones name their place in it."""
     found: list[Block] = []
     _walk(result, title, found)
     if len(found) > _MOST_TABLES:
