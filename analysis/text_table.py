@@ -18,7 +18,7 @@ class TextTable:
         """Return the table for the terminal."""
         table = Table(title=self.title)
         for index, column in enumerate(self.header):
-            table.add_column(column, justify="right" if index else "left", overflow="fold", no_wrap=index == 0)
+            table.add_column(column, justify="right" if index else "left", overflow="fold")
         for row in self.rows:
             table.add_row(*row)
         return table

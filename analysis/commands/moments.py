@@ -82,7 +82,9 @@ def moments(
         figures["influence"] = influence_picture(influence)
     settings = {**asdict(precision), "images": len(examples), "influence_images": compared, "views": views}
     files = write_result(run, "moments", result, settings=settings, seed=seed, figures=figures)
-    Console().print(_table(rows, precision).rich())
+    table = _table(rows, precision).rich()
+    table.columns[0].no_wrap = True  # the numbers are wrapped first
+    Console().print(table)
     for file in files:
         Console().print(f"Written: {file}", soft_wrap=True)
 
