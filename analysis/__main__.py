@@ -39,11 +39,8 @@ class _Parser(ArgumentParser):
 def main(args: list[str] | None = None, analyses: Mapping[str, Analysis] | None = None) -> None:
     """Run one analysis; a user's mistake becomes one line on the terminal instead of a traceback.
 
-    Its arguments, their types and `--help` are those of its function. `--config FILE` reads them from a YAML file.
-
-    Args:
-        args: Arguments as a list, instead of those of the process.
-        analyses: Functions by name; by default `ANALYSES`.
+    Its arguments (by default those of the process), their types and `--help` are those of its function, by default one
+    of `ANALYSES`. `--config FILE` reads them from a YAML file.
 
     Raises:
         SystemExit: With code 2 if an argument is invalid, or the input is missing or damaged.

@@ -44,14 +44,13 @@ def write_result(
         TypeError: If a value is of another type.
         OSError: If the folder cannot be written.
     """
-    versions = {"augfluence": version("augfluence"), "torch": version("torch"), "python": platform.python_version()}
     target = Path(folder) / "analysis"
     pictures = {f"{name}_{part}.png": figure for part, figure in (figures or {}).items()}
     content = {
         "format": FORMAT,
         "version": VERSION,
         "name": name,
-        "versions": versions,
+        "versions": {**{name: version(name) for name in ("augfluence", "torch")}, "python": platform.python_version()},
         "settings": dict(settings),
         "seed": seed,
         "pictures": list(pictures),

@@ -67,10 +67,10 @@ def landscape(
         )
     noise = _noise(surface, weights, batch_size)
     result = {"flatness": _flatness_facts(walks, weights), "gradient_noise": noise, "train_loss": walks[0].losses[0]}
-    measured = {"images": len(surface.labels), "directions": directions, "threshold": threshold, "step": step}
-    measured |= {"longest": longest, "batch_size": batch_size}
+    settings = {"images": len(surface.labels), "directions": directions, "threshold": threshold, "step": step}
+    settings |= {"longest": longest, "batch_size": batch_size}
     figures = {"walks": plot_walks(walks, threshold)}
-    files = write_result(run, "landscape", result, settings=measured, seed=seed, figures=figures)
+    files = write_result(run, "landscape", result, settings=settings, seed=seed, figures=figures)
     console = Console()
     console.print(landscape_table(result).rich())
     for file in files:

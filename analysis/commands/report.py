@@ -59,12 +59,12 @@ def report(
     arms = comparison.arms_of(opened, summaries)
     with progress_bar() as bar:
         task = bar.add_task("report", total=_STEPS * len(opened))
-        effort = Effort(
-            images, seed, list(studies or ()), lambda what: bar.update(task, advance=1, description=what), named_tables
-        )
-        pages = [
-            run_page(*pair, effort, f"run{place}") for place, pair in enumerate(zip(opened, summaries, strict=True))
-        ]
+
+        def on_step(what: str) -> None:
+            bar.update(task, advance=1, description=what)
+
+        effort = Effort(images, seed, list(studies or ()), on_step, named_tables)
+        pages = [run_page(*pair, effort, f"run{k}") for k, pair in enumerate(zip(opened, summaries, strict=True))]
         bar.update(task, description="report")
     write_atomically(target, render(_page(opened, summaries, arms, pages)))
     Console().print(f"Written: {target}", soft_wrap=True)

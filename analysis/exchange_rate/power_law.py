@@ -59,12 +59,7 @@ class PowerLaw:
 
 @dataclass(frozen=True)
 class Fit:
-    """A power law through measured accuracies.
-
-    Attributes:
-        law: The law.
-        residual: Root mean square distance of the points from it, in accuracy.
-    """
+    """A power law through measured accuracies, and the root mean square distance of the points from it."""
 
     law: PowerLaw
     residual: float

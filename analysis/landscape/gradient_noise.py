@@ -73,13 +73,7 @@ class GradientNoise:
 
 
 def noise_and_signal(small: float, big: float, small_batch: int, big_batch: int) -> tuple[float, float]:
-    """Estimate S and G2 from squared norms of batch gradients.
-
-    Args:
-        small: Mean of `||g||^2` over batches of `small_batch` images.
-        big: The same at `big_batch` images.
-        small_batch: Images.
-        big_batch: Images, more than that.
+    """Estimate S and G2 from `small` and `big`, the means of `||g||^2` over batches of so many images.
 
     Raises:
         ValueError: If the batch sizes are not in this order.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, median
 from typing import Any
 
 import torch
 
 from .augmentations import Augmentation, Budget, Example
-from .factored import alignment
-from .network import Function, loss_gradient, loss_moments
+from .factored import Alignment, alignment
+from .network import Function, LossMoments, loss_gradient, loss_moments
 from .sample_size import samples_for_covariance, samples_for_image, samples_for_mean
 from .weighted_views import Distribution, distribution, losses_of, outputs_of
 
@@ -32,27 +32,21 @@ class Measured:
         rule: The rule by which its views were chosen.
         loss: Of all views; exact up to that rule.
         clean: Loss of the example as it is.
-        at_mean: Loss of the mean image.
-        gauss_newton: Expected loss to second order.
-        first_order_variance: Of the loss.
+        estimate: Of the loss, from the moments of the image.
         samples: Draws needed for `loss` (central limit), `chebyshev`, `image`, `covariance`; None if no count will do.
         spread: `sqrt(tr Sigma) / ||mu||`.
         rank: Effective rank of Sigma.
-        worst: Alignment R.
-        random: Alignment A.
+        aligned: The gradient of the loss with Sigma.
     """
 
     rule: str
     loss: Distribution
     clean: float
-    at_mean: float
-    gauss_newton: float
-    first_order_variance: float
+    estimate: LossMoments
     samples: dict[str, int | None]
     spread: float
     rank: float
-    worst: float
-    random: float
+    aligned: Alignment
 
 
 @torch.no_grad()
@@ -65,16 +59,12 @@ def measure(
     targets = target if views.targets is None else views.targets
     loss = distribution(losses_of(outputs_of(function, views), targets), views.weights)
     expected_target = target if views.targets is None else views.weights @ views.targets
-    estimate = loss_moments(function, moments, expected_target)
-    aligned = alignment(moments, loss_gradient(function, moments.mean, expected_target))
     trace, size = float(moments.trace), float(moments.mean.square().sum())
     return Measured(
         rule=views.rule,
         loss=loss,
         clean=float(losses_of(function(example.images[:1]), target)),
-        at_mean=float(estimate.at_mean),
-        gauss_newton=float(estimate.gauss_newton),
-        first_order_variance=float(estimate.variance),
+        estimate=loss_moments(function, moments, expected_target),
         samples={
             "loss": samples_for_mean(loss, precision.error, precision.confidence),
             "chebyshev": samples_for_mean(loss, precision.error, precision.confidence, "chebyshev"),
@@ -83,33 +73,32 @@ def measure(
         },
         spread=(trace / size) ** 0.5 if size > 0 else 0.0,
         rank=moments.effective_rank(),
-        worst=aligned.worst,
-        random=aligned.random,
+        aligned=alignment(moments, loss_gradient(function, moments.mean, expected_target)),
     )
 
 
 def summarize(name: str, rows: Sequence[Measured], precision: TargetPrecision) -> dict[str, Any]:
     """Summarize one augmentation over its measurements on one example or more, as plain values."""
-    mean_loss = statistics.fmean(row.loss.mean for row in rows)
+    mean_loss = fmean(row.loss.mean for row in rows)
     # draws of each image until the mean loss over these images is right
-    whole = Distribution(mean_loss, statistics.fmean(row.loss.variance for row in rows) / len(rows))
-    variances = [row.first_order_variance / row.loss.variance for row in rows if row.loss.variance > 0]
+    whole = Distribution(mean_loss, fmean(row.loss.variance for row in rows) / len(rows))
+    variances = [float(row.estimate.variance) / row.loss.variance for row in rows if row.loss.variance > 0]
     return {
         "augmentation": name,
         "rule": rows[0].rule,
         "images": len(rows),
         "samples": {kind: _quartiles([row.samples[kind] for row in rows]) for kind in rows[0].samples},
         "samples_mean_loss": samples_for_mean(whole, precision.error, precision.confidence),
-        "spread": _median(row.spread for row in rows),
-        "effective_rank": _median(row.rank for row in rows),
-        "alignment": {"R": _median(row.worst for row in rows), "A": _median(row.random for row in rows)},
+        "spread": median(row.spread for row in rows),
+        "effective_rank": median(row.rank for row in rows),
+        "alignment": {"R": median(row.aligned.worst for row in rows), "A": median(row.aligned.random for row in rows)},
         "loss": {
-            "clean": statistics.fmean(row.clean for row in rows),
+            "clean": fmean(row.clean for row in rows),
             "expected": mean_loss,
-            "at_mean": statistics.fmean(row.at_mean for row in rows),
-            "second_order": statistics.fmean(row.gauss_newton for row in rows),
-            "deviation": statistics.fmean(row.loss.variance**0.5 for row in rows),
-            "first_order_variance_ratio": _median(variances) if variances else None,
+            "at_mean": fmean(float(row.estimate.at_mean) for row in rows),
+            "second_order": fmean(float(row.estimate.gauss_newton) for row in rows),
+            "deviation": fmean(row.loss.variance**0.5 for row in rows),
+            "first_order_variance_ratio": median(variances) if variances else None,
         },
     }
 
@@ -120,7 +109,3 @@ def _quartiles(counts: Sequence[int | None]) -> dict[str, int | None]:
     places = {"low": 0.25, "median": 0.5, "high": 0.75}
     picked = {name: ordered[round(share * (len(ordered) - 1))] for name, share in places.items()}
     return {name: None if value == float("inf") else int(value) for name, value in picked.items()}
-
-
-def _median(values: Iterable[float]) -> float:
-    return float(statistics.median(values))

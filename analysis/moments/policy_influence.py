@@ -27,6 +27,8 @@ from ..sampling import draw_rows
 from .factored import Moments
 from .network import Function, curvature, output_moments
 
+_HESSIAN_ROWS = 2048  # at most
+
 
 class ExpectedInfluence(NamedTuple):
     """Influence of the views of one image.
@@ -89,29 +91,21 @@ def read_rows(capture: FeatureCapture, images: Tensor, batch_size: int) -> tuple
     return features, logits
 
 
-def training_hessian(
-    capture: FeatureCapture, data: InfluenceDataModule, damping: float, rows: int = 2048
-) -> LastLayerHessian:
-    """Return H of training images without augmentation; for the arguments see `solve_for_influence_set`."""
+def training_hessian(capture: FeatureCapture, data: InfluenceDataModule, damping: float) -> LastLayerHessian:
+    """Return H of training images without augmentation, drawn at random, always the same ones.
+
+    The damping is times its mean eigenvalue, > 0.
+    """
     train = data.splits.train
-    images, _ = train.__getitems__(draw_rows(len(train), rows, seed=0))
+    images, _ = train.__getitems__(draw_rows(len(train), _HESSIAN_ROWS, seed=0))
     return LastLayerHessian(*read_rows(capture, images, data.batch_size), damping=damping)
 
 
 @torch.no_grad()
-def solve_for_influence_set(
-    capture: FeatureCapture, data: InfluenceDataModule, damping: float, rows: int = 2048
-) -> Solution:
-    """Solve `S = (H + damping)^-1 g`: g of the whole influence set, H of training images without augmentation.
-
-    Args:
-        capture: Of the classifier, in evaluation mode.
-        data: What it was trained on.
-        damping: Of the Hessian, times its mean eigenvalue, > 0.
-        rows: Training images behind H at most, drawn at random, always the same ones.
-    """
+def solve_for_influence_set(capture: FeatureCapture, data: InfluenceDataModule, damping: float) -> Solution:
+    """Solve `S = (H + damping)^-1 g`: g of the whole influence set, H from `training_hessian`."""
     images, labels = data.influence_set()
-    hessian = training_hessian(capture, data, damping, rows)
+    hessian = training_hessian(capture, data, damping)
     gradient = loss_gradient(*read_rows(capture, images, data.batch_size), labels.to(hessian.rows.device))
     return solve(hessian, gradient, tol=1e-6, max_iterations=1000)
 

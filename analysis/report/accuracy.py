@@ -13,17 +13,10 @@ from ..statistics import Interval, paired_difference
 
 @dataclass(frozen=True)
 class Summary:
-    """The content of `summary.json` of a run.
-
-    Attributes:
-        seed: Of the run.
-        own: The name of the arm of the run itself.
-        accuracies: Test accuracy of each arm, in [0, 1].
-        seconds: Training time of each arm.
-    """
+    """The content of `summary.json` of a run: test accuracy in [0, 1] and training time of each arm."""
 
     seed: int
-    own: str
+    own: str  # the arm of the run itself
     accuracies: Mapping[str, float]
     seconds: Mapping[str, float]
 

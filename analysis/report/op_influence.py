@@ -69,12 +69,7 @@ class OpInfluence:
 
 
 def measure_ops(run: OpenedRun, images: int, seed: int = 0) -> OpInfluence:
-    """Compute the influence of the ops of the policy of a run.
-
-    Args:
-        run: With a policy and an influence set.
-        images: Training images to average over, >= 2, drawn at random.
-        seed: Of the images and the draws.
+    """Compute the influence of the ops of the policy of a run over training images, >= 2, drawn at random.
 
     Raises:
         ValueError: If the run has no policy, no influence set, or more than `MOST_CLASSES` classes.
@@ -103,15 +98,14 @@ def measure_ops(run: OpenedRun, images: int, seed: int = 0) -> OpInfluence:
 
 def _means(changes: dict[str, Tensor], of_class: Tensor, converged: bool) -> OpInfluence:
     """Return the means of the rows `[N, K]` of each op, with their errors."""
+    errors = [
+        rows.std(dim=0) / len(rows) ** 0.5 if len(rows) > 1 else rows.new_full(rows.shape[1:], nan)
+        for rows in changes.values()
+    ]
     return OpInfluence(
         ops=tuple(changes),
         mean=torch.stack([rows.mean(dim=0) for rows in changes.values()]),
-        error=torch.stack(
-            [
-                rows.std(dim=0) / len(rows) ** 0.5 if len(rows) > 1 else rows.new_full(rows.shape[1:], nan)
-                for rows in changes.values()
-            ]
-        ),
+        error=torch.stack(errors),
         images=torch.tensor([len(rows) for rows in changes.values()]),
         of_class=of_class,
         converged=converged,
@@ -132,12 +126,8 @@ def magnitudes_alone(
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Draw magnitudes of a policy in which only one op acts, and of the whole policy.
 
-    A mixture takes an op for few images: for each image, the first of `_TRIES` draws that takes it.
-
-    Args:
-        net: The policy; one without ops (fields) has the whole alone.
-        batch: The images, and labels for policies that depend on them.
-        generator: Of the draws.
+    A mixture takes an op for few images: for each image, the first of `_TRIES` draws that takes it. A policy without
+    ops (fields) has the whole alone.
 
     Returns:
         Op -> magnitudes `[N, ...]`, and the mask `[N]` of images that took it.

@@ -10,7 +10,7 @@ from importlib.resources import files
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from .blocks import Block, Chapter, Section
+from .blocks import Chapter, Section
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Page:
     caveats: Sequence[str]
     shared: Sequence[Section]
     chapters: Sequence[Chapter]
-    footer: Sequence[Block]
+    footer: str
 
 
 def render(page: Page) -> str:

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from ..run_folder import OpenedRun
-from .blocks import DASH, Block, Preformatted, Section, Table, Text, number
+from .blocks import DASH, Block, Preformatted, Section, Table, number
 
 _FILES = ("checkpoints/last.ckpt", "policy.json", "policy.safetensors", "summary.json", "metrics.csv")
+_HARDWARE = ("accelerator", "devices", "precision")
 _LIBRARIES = ("augfluence", "torch", "pytorch-lightning", "kornia", "numpy", "matplotlib")
 
 
@@ -27,7 +28,7 @@ def provenance(run: OpenedRun, seconds: float | None) -> Section:
         ["Folder", str(run.folder.resolve())],
         ["Seed", str(run.seed)],
         ["Epochs asked for", str(trainer.get("max_epochs", DASH))],
-        ["Accelerator, devices, precision", _three(trainer)],
+        ["Accelerator, devices, precision", ", ".join(str(trainer.get(name, DASH)) for name in _HARDWARE)],
         ["Training time of the run and its controls", DASH if seconds is None else f"{number(seconds)} s"],
         ["Checkpoint written", _when(checkpoint.stat().st_mtime)],
     ]
@@ -41,21 +42,15 @@ def provenance(run: OpenedRun, seconds: float | None) -> Section:
     return Section("provenance", "Provenance", blocks)
 
 
-def page_origin() -> list[Block]:
+def page_origin() -> str:
     """Return the origin of the page: versions and hardware now, which may differ from those of training."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     versions = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
-    return [
-        Text(
-            f"This page was made on {_when(None)} with {versions}, Python {platform.python_version()}, on "
-            f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {device}. What it computed itself was "
-            "computed there; a run does not record the machine that trained it."
-        )
-    ]
-
-
-def _three(trainer: dict[str, Any]) -> str:
-    return ", ".join(str(trainer.get(name, DASH)) for name in ("accelerator", "devices", "precision"))
+    return (
+        f"This page was made on {_when(None)} with {versions}, Python {platform.python_version()}, on "
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {device}. What it computed itself was "
+        "computed there; a run does not record the machine that trained it."
+    )
 
 
 def _when(timestamp: float | None) -> str:

@@ -103,11 +103,9 @@ def tables(result: Any, title: str) -> list[Block]:
 
 
 def _walk(value: Any, title: str, found: list[Block]) -> None:
-    if not isinstance(value, Mapping):
-        value = {str(place): one for place, one in enumerate(value, 1)} if _is_list(value) else {"value": value}
-        numbered = True
-    else:
-        numbered = False
+    numbered = not isinstance(value, Mapping)
+    if numbered:
+        value = dict(enumerate(value, 1)) if _is_list(value) else {"value": value}
     deep = {str(key): one for key, one in value.items() if _is_deep(one)}
     flat = [[spoken(str(key)), cell(one)] for key, one in value.items() if not _is_deep(one)]
     if len(flat) == 1 and deep:
@@ -160,10 +158,8 @@ def flatten(value: Any) -> dict[str, str]:
         return {"value": cell(value)}
     cells: dict[str, str] = {}
     for key, one in value.items():
-        if isinstance(one, Mapping):
-            cells |= {f"{key}, {name}": text for name, text in flatten(one).items()}
-        else:
-            cells[str(key)] = cell(one)
+        inner = {f"{key}, {name}": text for name, text in flatten(one).items()}
+        cells |= inner if isinstance(one, Mapping) else {str(key): cell(one)}
     return cells
 
 

@@ -37,20 +37,12 @@ _ANALYSES = {
 
 @dataclass(frozen=True)
 class Effort:
-    """Limits of the computation of a page, its progress callback, and the layout of results.
+    """Limits of the computation of a page, its progress callback, and the layout of results."""
 
-    Args:
-        images: Training images behind influence; 0 computes nothing.
-        seed: Of their choice, and of draws.
-        studies: Folders of results that belong to no single run.
-        on_step: Called with the name of each step.
-        layout: Of results of other analyses, see `result_blocks`.
-    """
-
-    images: int
-    seed: int
-    studies: list[Path]
-    on_step: Callable[[str], None]
+    images: int  # training images behind influence; 0 computes nothing
+    seed: int  # of their choice, and of draws
+    studies: list[Path]  # folders of results that belong to no single run
+    on_step: Callable[[str], None]  # takes the name of each step
     layout: Layout
 
 

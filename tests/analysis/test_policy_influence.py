@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.autograd.functional import hessian as autograd_hessian
 from torch.autograd.functional import jacobian
 
+from analysis.moments import policy_influence
 from analysis.moments.augmentations import Budget, Example, ranges
 from analysis.moments.factored import Moments, moments_of
 from analysis.moments.policy_influence import (
@@ -76,9 +77,10 @@ def test_at_small_strengths_it_is_what_sampling_finds(ops: dict[str, float]) -> 
     assert unexplained[0.1] < unexplained[0.4]
 
 
-def test_the_solution_is_that_of_the_dense_system(opened: OpenedRun) -> None:
+def test_the_solution_is_that_of_the_dense_system(opened: OpenedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy_influence, "_HESSIAN_ROWS", 300)
     capture = capture_of(opened.model, opened.data)
-    solution = solve_for_influence_set(capture, opened.data, damping=0.1, rows=300)
+    solution = solve_for_influence_set(capture, opened.data, damping=0.1)
     with torch.no_grad():
         train = opened.data.splits.train
         rows = capture(train.__getitems__(draw_rows(len(train), 300, seed=0))[0])
