@@ -67,9 +67,11 @@ def random_walks(
     Args:
         loss: The loss as a function of the weights, in evaluation mode; everything else is fixed.
         weights: Of two or more axes, by name; not changed.
+        directions: Number of directions, >= 1.
         threshold: The loss to reach, > 0.
         step: Length of a step in units of the norms of the filters, > 0.
         longest: Length of the longest walk, >= `step`.
+        seed: Of the directions.
         report: Called after each direction.
 
     Raises:

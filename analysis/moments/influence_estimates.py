@@ -34,6 +34,8 @@ def compare_influence(
 
     Args:
         influence_of: The influence as a function of the image, for the target of an example.
+        examples: At least one.
+        budget: Views and seed.
         on_example: Called after each, for a progress bar; `len(FAMILIES) * len(STRENGTHS) * len(examples)` times.
 
     Returns:

@@ -26,6 +26,7 @@ def samples_for_mean(
     """Return how many draws have a mean within a relative error of the expectation, with a confidence.
 
     Args:
+        number: Its mean and variance.
         error: Relative, > 0.
         confidence: In (0, 1).
         bound: `clt`, or `chebyshev`, which needs no normal distribution and more draws.

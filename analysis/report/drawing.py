@@ -52,13 +52,7 @@ page_style = mpl.rc_context(_STYLE)  # of the functions that create figures
 
 @page_style
 def drawing(figure: Figure, name: str, alt: str) -> Markup:
-    """Return a figure as an `<svg>` element.
-
-    Args:
-        figure: Made under `page_style`.
-        name: Unique on the page; goes in front of all ids.
-        alt: Alternative text.
-    """
+    """Return a figure as an `<svg>` element; a name that is unique on the page goes in front of all its ids."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata=_METADATA)
     text = buffer.getvalue()
