@@ -59,6 +59,8 @@ def test_families() -> None:
 
 
 def test_no_key_has_two_entries() -> None:
+    lines = (ROOT / "lightning_modules" / "monitoring" / "metric_keys.yaml").read_text().splitlines()
+    assert [line for line in lines if re.match(r"\S+:$", line)] == [f"{one.key}:" for one in METRICS]
     for one in METRICS:
         logged = re.sub("[A-Z]+", "name", one.key)
         assert [other.key for other in METRICS if other.covers(logged)] == [one.key]
