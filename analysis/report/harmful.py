@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from lightning_modules.attribution.scoring import Precision, ShiftedCopies, attribute_images
+from lightning_modules.attribution.scoring import attribute_images
 from lightning_modules.data import LabelledImages, MemoryStore
 
 from ..run_folder import OpenedRun
@@ -69,8 +68,7 @@ def score_some(run: OpenedRun, images: int, seed: int, shown: int) -> Scores:
     """
     train = run.data.splits.train
     some = _in_memory(train, sorted(draw_rows(len(train), images, seed)))
-    precision = Precision(lambda batch: batch, nullcontext)
-    table = attribute_images(run.model, run.data, ShiftedCopies(0, False), precision, show_progress=False, images=some)
+    table = attribute_images(run.model, run.data, images=some)
     rows = [table.row(index) for index in range(len(some))]
     return _scores(rows, some, len(train), shown)
 

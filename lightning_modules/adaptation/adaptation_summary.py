@@ -8,8 +8,6 @@ from typing import Any
 from rich.console import Console
 
 from augnet.atomic_file import write_atomically
-from lightning_modules.adaptation.adapted_classifier import AdaptationSettings, Adapted
-from lightning_modules.adaptation.change import Change
 
 
 @dataclass(frozen=True)
@@ -38,37 +36,9 @@ class AdaptationSummary:
     test: float | None
     seconds: float
 
-    @classmethod
-    def of(
-        cls,
-        adapted: Adapted,
-        change: Change,
-        settings: AdaptationSettings,
-        before: float,
-        after: float,
-        tested: float | None,
-    ) -> "AdaptationSummary":
-        """Summarize an adaptation with its validation accuracies before and after and its test accuracy."""
-        changed = {name: value for name, value in asdict(change).items() if value is not None}
-        images, seconds = len(adapted.plan.rows), round(adapted.seconds, 2)
-        return cls(
-            changed, settings.method, settings.fraction, settings.selection, images, before, after, tested, seconds
-        )
-
-    def write(self, path: Path) -> None:
-        """Write the summary as JSON.
-
-        Args:
-            path: The file.
-        """
-        write_atomically(path, json.dumps(asdict(self), indent=2) + "\n")
-
-    def show(self, folder: Path) -> None:
-        """Print the accuracies and the path of the files.
-
-        Args:
-            folder: Folder of the adaptation.
-        """
+    def save(self, folder: Path) -> None:
+        """Write `summary.json` into the folder of the adaptation, and print the accuracies and the folder."""
+        write_atomically(folder / "summary.json", json.dumps(asdict(self), indent=2) + "\n")
         tested = "" if self.test is None else f", test {100 * self.test:.1f} %"
         console = Console()
         console.print(

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from influence.k_priors import Memory, Selection, select_memory
 from lightning_modules.adaptation.adaptation_module import Adaptation
 from lightning_modules.adaptation.change import Change, ChangedImages
-from lightning_modules.adaptation.points import Method, Plan, Points, make_plan
+from lightning_modules.adaptation.points import Method, Points, make_plan
 from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation
 from lightning_modules.classifier.classifier import Classifier
 from lightning_modules.data import InfluenceDataModule
@@ -42,21 +43,6 @@ class AdaptationSettings:
             raise ValueError(f"lr must be positive, found {self.lr}; 0.02 is usual.")
 
 
-@dataclass(frozen=True)
-class Adapted:
-    """Result of an adaptation.
-
-    Attributes:
-        student: The adapted classifier.
-        plan: The points that it was adapted on.
-        seconds: Time to choose the memory and to train.
-    """
-
-    student: Classifier
-    plan: Plan
-    seconds: float
-
-
 def adapt_classifier(
     trainer: pl.Trainer,
     teacher: Classifier,
@@ -64,7 +50,7 @@ def adapt_classifier(
     checkpoint: dict[str, Any],
     change: Change,
     settings: AdaptationSettings,
-) -> Adapted:
+) -> tuple[Classifier, int, float]:
     """Adapt a classifier to a change.
 
     Args:
@@ -76,7 +62,8 @@ def adapt_classifier(
         settings: Method, memory and learning rate.
 
     Returns:
-        The adapted classifier, its points, and the time.
+        The adapted classifier, the number of images that it was adapted on, and the seconds to choose the memory and
+        to train.
 
     Raises:
         ValueError: If rows, images, method, optimizer or policy are invalid.
@@ -85,27 +72,20 @@ def adapt_classifier(
     fresh = settings.method == "retrain" or change.model is not None
     student = _build(teacher, change, settings.lr, checkpoint, fresh)
     started = time.perf_counter()
-    memory = _memory(trainer, teacher, data, images, settings)
+    memory = _memory(trainer, teacher, data, images.kept, settings)
     plan = make_plan(settings.method, images.kept, images.removed, images.added, memory)
     old_decay = _weight_decay(checkpoint, teacher)
     decay = old_decay if change.weight_decay is None else change.weight_decay
+    original = change.policy_file is not None
+    module = Adaptation(student, teacher, plan, decay=decay, old_decay=old_decay, fresh=fresh, original=original)
+    if (augmentation := LearnedAugmentation.of(trainer)) is not None:  # installed by the validation of the old model
+        trainer.callbacks.remove(augmentation)  # type: ignore[attr-defined]
     points = Points(images.images, plan)
     shuffle = torch.Generator().manual_seed(data.seed)
     drop_last = fresh and len(points) >= data.batch_size  # batch statistics need a full batch
-    module = Adaptation(
-        student,
-        teacher,
-        plan,
-        decay=decay,
-        old_decay=old_decay,
-        fresh=fresh,
-        original=change.policy_file is not None,
-    )
-    if (augmentation := LearnedAugmentation.of(trainer)) is not None:  # installed by the validation of the old model
-        trainer.callbacks.remove(augmentation)  # type: ignore[attr-defined]
     with frozen(teacher):
         trainer.fit(module, make_loader(points, data.batch_size, data.num_workers, shuffle, drop_last))
-    return Adapted(student, plan, time.perf_counter() - started)
+    return student, len(points), time.perf_counter() - started
 
 
 def _build(
@@ -141,14 +121,9 @@ def _weight_decay(checkpoint: dict[str, Any], teacher: Classifier) -> float:
 
 
 def _memory(
-    trainer: pl.Trainer,
-    teacher: Classifier,
-    data: InfluenceDataModule,
-    images: ChangedImages,
-    settings: AdaptationSettings,
+    trainer: pl.Trainer, teacher: Classifier, data: InfluenceDataModule, kept: Tensor, settings: AdaptationSettings
 ) -> Memory:
     """Select the memory among the kept past images; only `top` needs predictions."""
-    kept = images.kept
     size = max(1, round(settings.fraction * len(kept)))
     probs = torch.zeros(len(kept), teacher.num_classes)
     if settings.selection == "top" and settings.method in ("k_prior", "replay"):

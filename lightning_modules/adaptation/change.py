@@ -3,7 +3,7 @@
 Axes: N past images, R removed, A added.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class Change:
             ValueError: If no change is given, or a value is out of range.
             FileNotFoundError: If there is no such policy file.
         """
-        if all(value is None for value in (self.add, self.remove, self.weight_decay, self.policy_file, self.model)):
+        if not self.given().keys() - {"model_kwargs"}:
             raise ValueError(
                 "nothing is to change: give change.add, change.remove, change.weight_decay, change.policy_file or "
                 "change.model."
@@ -57,14 +57,14 @@ class Change:
         if self.model_kwargs is not None and self.model is None:
             raise ValueError("change.model_kwargs are those of change.model: give that too.")
 
+    def given(self) -> dict[str, Any]:
+        """Return the values that are set, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
     def hyper_parameters(self) -> dict[str, Any]:
         """Return the changed arguments of the classifier."""
-        changed: dict[str, Any] = {}
-        if self.policy_file is not None:
-            changed |= {"policy_file": self.policy_file, "control": "none"}
-        if self.model is not None:
-            changed |= {"model": self.model, "model_kwargs": self.model_kwargs}
-        return changed
+        policy = {} if self.policy_file is None else {"policy_file": self.policy_file, "control": "none"}
+        return policy | ({} if self.model is None else {"model": self.model, "model_kwargs": self.model_kwargs})
 
 
 @dataclass(frozen=True)

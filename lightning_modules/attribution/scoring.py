@@ -4,12 +4,10 @@ The mislabel score uses features averaged over shifted (and mirrored) copies of 
 an image with its label fits the image itself better than its copies. All other scores are of the original images.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import torch
+from pytorch_lightning.plugins.precision import Precision
 from rich.progress import Progress
 from torch import Tensor, nn
 
@@ -28,42 +26,13 @@ from lightning_modules.monitoring.progress import progress_bar
 _SEED = 0
 
 
-@dataclass(frozen=True)
-class ShiftedCopies:
-    """Copies of each image, over which the features for the mislabel score are averaged.
-
-    Args:
-        count: Copies of each image, >= 0; 0 takes the features of the image itself.
-        mirror: True to mirror half of the copies, if a mirrored image keeps its class.
-    """
-
-    count: int
-    mirror: bool
-
-    def __post_init__(self) -> None:
-        if self.count < 0:
-            raise ValueError(f"views must be at least 0, got {self.count}; 8 is usual.")
-
-
-@dataclass(frozen=True)
-class Precision:
-    """Precision of the pass through the network.
-
-    Attributes:
-        convert: Converts images to the floating-point type of the network.
-        context: Makes the autocast context of the trainer.
-    """
-
-    convert: Callable[[Tensor], Tensor]
-    context: Callable[[], AbstractContextManager[Any]]
-
-
 def attribute_images(
     model: Classifier,
     data: InfluenceDataModule,
-    copies: ShiftedCopies,
-    precision: Precision,
-    show_progress: bool = True,
+    copies: int = 0,
+    mirror: bool = False,
+    precision: Precision | None = None,
+    show_progress: bool = False,
     images: LabelledImages | None = None,
 ) -> AttributionTable:
     """Score the training images of a data module.
@@ -71,18 +40,19 @@ def attribute_images(
     Args:
         model: The trained classifier, on its device; left as it is.
         data: The data it was trained with.
-        copies: Copies of each image for the mislabel score.
-        precision: Precision of the pass through the network.
-        show_progress: False hides the progress bar.
+        copies: Shifted copies of each image, over which the features for the mislabel score are averaged, >= 0; 0
+            takes the features of the image itself.
+        mirror: True to mirror half of the copies, if a mirrored image keeps its class.
+        precision: Precision of the pass through the network; by default that of the network.
+        show_progress: Print a progress bar.
         images: Some of the training images, to score as if there were no others; by default all.
-
-    Returns:
-        The table.
 
     Raises:
         ValueError: If images or labels are invalid, the influence set is trained on, or the network does not end in a
             linear layer.
     """
+    if copies < 0:
+        raise ValueError(f"views must be at least 0, got {copies}; 8 is usual.")
     if data.influence_source != "held_out":
         raise ValueError(
             "attribute scores the effect on images that were never trained on, and data.influence_source "
@@ -93,10 +63,10 @@ def attribute_images(
         validate_images(split.__getitems__(range(min(len(split), 64)))[0])
         check_labels(split.labels, model.num_classes)
     with frozen(model), torch.no_grad(), progress_bar(show_progress) as bar:
-        reader = _Reader(model, data, copies, precision)
+        reader = _Reader(model, data, precision or Precision())
         features, logits = reader.read(train, bar, "training images")
         held_out_features, _ = reader.read(held_out, bar, "influence set")
-        of_copies = reader.read_copies(train, bar, "training images, copies") if copies.count else None
+        of_copies = reader.read_copies(train, copies, mirror, bar) if copies else None
         task = bar.add_task("refit and scores", total=len(train) * (1 if of_copies is None else 2))
         scores = attribute(
             Samples(features, train.labels),
@@ -118,14 +88,11 @@ def attribute_images(
 class _Reader:
     """Reads features and logits of whole splits, in order."""
 
-    def __init__(
-        self, model: Classifier, data: InfluenceDataModule, copies: ShiftedCopies, precision: Precision
-    ) -> None:
-        self.model, self.data, self.copies, self.precision = model, data, copies, precision
-        self.policy = FlipCrop(flip=0.5 if copies.mirror else 0.0).train()
+    def __init__(self, model: Classifier, data: InfluenceDataModule, precision: Precision) -> None:
+        self.model, self.data, self.precision = model, data, precision
         images, _ = data.splits.influence.__getitems__(range(min(len(data.splits.influence), 2)))
-        with precision.context():
-            head = find_last_linear(model.network, precision.convert(images.to(model.device)))
+        with precision.forward_context():
+            head = find_last_linear(model.network, precision.convert_input(images.to(model.device)))
         self.capture = FeatureCapture(model.network, head)
 
     def read(self, images: LabelledImages, bar: Progress, name: str) -> tuple[Tensor, Tensor]:
@@ -134,12 +101,12 @@ class _Reader:
         features, logits = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         return features, logits
 
-    def read_copies(self, images: LabelledImages, bar: Progress, name: str) -> Tensor:
+    def read_copies(self, images: LabelledImages, count: int, mirror: bool, bar: Progress) -> Tensor:
         """Return features `[N, D]` averaged over the copies of each image, on the CPU; equal at every call."""
-        generator = torch.Generator().manual_seed(_SEED)
+        generator, policy = torch.Generator().manual_seed(_SEED), FlipCrop(flip=0.5 if mirror else 0.0).train()
         features = []
-        for batch in self._batches(images, bar, name):
-            copies = [self._pass(self.policy(batch, generator=generator))[0] for _ in range(self.copies.count)]
+        for batch in self._batches(images, bar, "training images, copies"):
+            copies = [self._pass(policy(batch, generator=generator))[0] for _ in range(count)]
             features.append(torch.stack(copies).mean(dim=0))
         return torch.cat(features)
 
@@ -147,12 +114,12 @@ class _Reader:
         """Return the images in order, `[B, C, H, W]`, on the device and in the floating-point type of the network."""
         task = bar.add_task(name, total=len(images))
         for batch, _ in make_loader(images, self.data.batch_size, self.data.num_workers):
-            yield self.precision.convert(batch.to(self.model.device))
+            yield self.precision.convert_input(batch.to(self.model.device))
             bar.advance(task, len(batch))
 
     def _pass(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return features and logits of a batch, float32 on the CPU."""
-        with self.precision.context():
+        with self.precision.forward_context():
             features, logits = self.capture(images.contiguous(memory_format=self.model.memory_format))
         return features.float().cpu(), logits.float().cpu()
 

@@ -6,16 +6,18 @@ import pytorch_lightning as pl
 
 from influence.k_priors import Selection
 from lightning_modules.adaptation.adaptation_summary import AdaptationSummary
-from lightning_modules.adaptation.adapted_classifier import AdaptationSettings
+from lightning_modules.adaptation.adapted_classifier import AdaptationSettings, adapt_classifier
 from lightning_modules.adaptation.change import Change
 from lightning_modules.adaptation.points import Method
 from lightning_modules.attribution.score_table import AttributionTable
-from lightning_modules.attribution.scoring import ShiftedCopies
+from lightning_modules.attribution.scoring import attribute_images
+from lightning_modules.attribution.written_scores import write_attribution
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from lightning_modules.classifier.checkpoint import load_checkpoint
 from lightning_modules.classifier.classifier import Classifier
-from lightning_modules.commands.adapt import run_adapt
-from lightning_modules.commands.attribute import run_attribute
 from lightning_modules.data import InfluenceDataModule
+from lightning_modules.learner.checks import require_at_least
+from lightning_modules.monitoring.run_files import next_free_folder
 
 
 class AugfluenceTrainer(pl.Trainer):
@@ -80,8 +82,18 @@ class AugfluenceTrainer(pl.Trainer):
             ValueError: If the checkpoint does not fit the model or the data, an argument is out of range, or there
                 is more than one device.
         """
-        copies = ShiftedCopies(views, mirror)
-        return run_attribute(self, model, datamodule, ckpt_path, folder, top, copies, weights_only)
+        require_at_least(1, top=top)
+        self._require_one_device("attribute")
+        datamodule.setup("attribute")
+        run = Path(self.default_root_dir)
+        if ckpt_path is not None:
+            run = Path(ckpt_path).parent.parent
+            load_checkpoint(model, datamodule.num_classes, Path(ckpt_path), weights_only)
+        self.precision_plugin.convert_module(model.to(self.strategy.root_device))
+        show = self.progress_bar_callback is not None
+        table = attribute_images(model, datamodule, views, mirror, self.precision_plugin, show)
+        write_attribution(table, run / "attribution" if folder is None else Path(folder), top)
+        return table
 
     def adapt(
         self,
@@ -126,4 +138,22 @@ class AugfluenceTrainer(pl.Trainer):
                 range, or there is more than one device.
         """
         settings = AdaptationSettings(method, memory, selection, lr)
-        return run_adapt(self, model, datamodule, ckpt_path, change, settings, folder, test, weights_only)
+        self._require_one_device("adapt")
+        change.check()
+        datamodule.setup("adapt")
+        checkpoint = load_checkpoint(model, datamodule.num_classes, Path(ckpt_path), weights_only)
+        before = self.validate(model, datamodule=datamodule, verbose=False)[0]["val/acc"]
+        student, images, seconds = adapt_classifier(self, model, datamodule, checkpoint, change, settings)
+        after = self.validate(student, datamodule=datamodule, verbose=False)[0]["val/acc"]
+        tested = self.test(student, datamodule=datamodule, verbose=False)[0]["test/acc"] if test else None
+        target = next_free_folder(Path(ckpt_path).parent.parent / "adapted" if folder is None else Path(folder))
+        self.save_checkpoint(target / "checkpoints" / "last.ckpt")
+        changed, seconds = change.given(), round(seconds, 2)
+        summary = AdaptationSummary(changed, method, memory, selection, images, before, after, tested, seconds)
+        summary.save(target)
+        return summary
+
+    def _require_one_device(self, command: str) -> None:
+        """Raise ValueError if the trainer has several devices."""
+        if self.world_size > 1:
+            raise ValueError(f"{command} runs on one device, found {self.world_size}: set trainer.devices to 1.")

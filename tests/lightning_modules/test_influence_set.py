@@ -11,7 +11,7 @@ from toys import toy_trainer
 
 from augnet import AugNet, save_policy
 from lightning_modules.adaptation.change import Change, ChangedImages
-from lightning_modules.attribution.scoring import Precision, ShiftedCopies, attribute_images
+from lightning_modules.attribution.scoring import attribute_images
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.classifier.classifier import Classifier
 from lightning_modules.commands.cli import main
@@ -249,10 +249,8 @@ def test_on_the_command_line(
 def test_attribution_wants_images_that_were_never_trained_on(mode: str) -> None:
     data = digits(influence_source=mode)
     model = Classifier(num_classes=10, in_channels=1, model_kwargs={"width": 4})
-    copies = ShiftedCopies(0, mirror=False)
-    precision: Any = Precision(lambda images: images, torch.no_grad)
     with pytest.raises(ValueError, match=f"influence_source {mode} trains on the influence images: train with held_"):
-        attribute_images(model, data, copies, precision, show_progress=False)
+        attribute_images(model, data)
 
 
 def test_adaptation_counts_all_images_that_were_trained_on(tmp_path: Path) -> None:
