@@ -1,23 +1,17 @@
 """Settings of 0.1.0 that have another name now, or none, in configurations and on the command line.
 
 Old names are accepted with a DeprecationWarning, and settings that were removed are left out where they had no effect.
-A setting is named by its dotted path; `init_args`, and the command in front, are not part of it.
 """
 
 import re
-import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jsonargparse import Namespace, get_loader, set_loader
 from yaml import YAMLError
 
+from lightning_modules.data.renamed_arguments import RENAMED, warn_of_old_name
 from lightning_modules.learner.settings import without_removed
-
-RENAMED = {"data.influence_set": "data.influence_source"}
-"""Old path of each renamed setting, and its new one, which differs in the last part."""
-
-_LEARNER = ("model", "learner")
 
 RENAMED_MODE = "yaml_with_old_names"
 """Mode of a jsonargparse parser that reads configurations with old names, once this module is imported."""
@@ -51,28 +45,27 @@ def _renamed(value: Any, path: tuple[str, ...]) -> Any:
     if not isinstance(value, Mapping):
         return value
     renamed = {}
-    if tuple(part for part in path if part != "init_args")[-2:] == _LEARNER:
+    if _without_init_args(path)[-2:] == ["model", "learner"]:
         value = without_removed(value)
     for name, field in value.items():
-        new = _new_name(path, str(name))
+        new = _new_name(path, name)
         if new != name and new in value:
             raise ValueError(f"{'.'.join([*path, name])} is the old name of {new}, which is given too: leave it out.")
-        renamed[new if isinstance(name, str) else name] = _renamed(field, (*path, str(name)))
+        renamed[new] = _renamed(field, (*path, str(name)))
     return renamed
 
 
-def _new_name(path: list[str] | tuple[str, ...], name: str) -> str:
-    """Return the new name of a setting, and warn if it has one; otherwise its name."""
-    given = ".".join([*(part for part in path if part != "init_args"), name])
-    for old, new in RENAMED.items():
-        if given == old or given.endswith(f".{old}"):
-            warnings.warn(
-                f"the setting {old} is called {new} now; its old name goes with the next version.",
-                DeprecationWarning,
-                stacklevel=2,
-            )
-            return new.rpartition(".")[2]
-    return name
+def _new_name(path: Sequence[str], name: str) -> str:
+    """Return the new name of a setting of the data, and warn if it has one; otherwise its name."""
+    if name not in RENAMED or _without_init_args(path)[-1:] != ["data"]:
+        return name
+    warn_of_old_name("setting", f"data.{name}", f"data.{RENAMED[name]}")
+    return RENAMED[name]
+
+
+def _without_init_args(path: Sequence[str]) -> list[str]:
+    """Return the path that names a setting."""
+    return [part for part in path if part != "init_args"]
 
 
 def _load(text: str) -> Any:

@@ -1,6 +1,7 @@
 """The handwritten digits of scikit-learn, rotated at deployment: a distribution shift that needs no download."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,10 +10,9 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
-from lightning_modules.data.influence_data_module import InfluenceDataModule, InfluenceSource
+from lightning_modules.data.influence_data_module import InfluenceDataModule
 from lightning_modules.data.labelled_images import LabelledImages
 from lightning_modules.data.partition import Indices, partition
-from lightning_modules.data.renamed_arguments import renamed_argument
 from lightning_modules.data.splits import Splits
 from lightning_modules.data.store import MemoryStore, as_bytes
 from lightning_modules.learner.checks import require_at_least
@@ -34,16 +34,9 @@ class DigitsDataModule(InfluenceDataModule):
         test_size: Images of the test split.
         deployment_rotation: Largest rotation at deployment, in degrees, 0 to 180; 0 deploys upright.
         image_size: Side the images are resized to (bilinear), in pixels.
-        batch_size: Images a batch.
-        seed: Seed of the splits, the angles, the folds and the order of the training images.
-        influence_source: `held_out`: the influence images are never trained on. `cross_fit`: they are cut into folds,
-            of which one at a time is the influence set and all others train; without a rotation the training images
-            are cut too. `train`: they train too, and no policy can be learned.
-        folds: Folds of `cross_fit`, at least 2.
-        fold_epochs: Consecutive epochs in which one fold is the influence set.
+        **common: Further arguments of `InfluenceDataModule`; `seed` is also that of the angles.
     """
 
-    @renamed_argument("influence_set", "influence_source")
     def __init__(
         self,
         influence_size: int = 200,
@@ -51,20 +44,13 @@ class DigitsDataModule(InfluenceDataModule):
         test_size: int = 397,
         deployment_rotation: float = 45.0,
         image_size: int = 16,
-        batch_size: int = 64,
-        seed: int = 0,
-        influence_source: InfluenceSource = "held_out",
-        folds: int = 5,
-        fold_epochs: int = 1,
+        **common: Any,
     ) -> None:
-        super().__init__(
-            batch_size=batch_size, seed=seed, influence_source=influence_source, folds=folds, fold_epochs=fold_epochs
-        )
-        require_at_least(1, influence_size=influence_size, val_size=val_size, test_size=test_size)
-        require_at_least(1, image_size=image_size)
+        super().__init__(**common)
+        self._sizes = {"influence_size": influence_size, "val_size": val_size, "test_size": test_size}
+        require_at_least(1, **self._sizes, image_size=image_size)
         if not 0 <= deployment_rotation <= 180:
             raise ValueError(f"deployment_rotation must lie in 0 to 180 degrees, got {deployment_rotation}.")
-        self._sizes = {"influence_size": influence_size, "val_size": val_size, "test_size": test_size}
         self._deployment_rotation = deployment_rotation
         self._side = image_size
 
@@ -99,10 +85,4 @@ def _render(images: Tensor, labels: Tensor, angles: Tensor | None, side: int, ro
         pixels = torch.stack(
             [functional.rotate(image, angle, InterpolationMode.BILINEAR, fill=0) for image, angle in pairs]
         )
-    store = MemoryStore(as_bytes(pixels))
-    return LabelledImages(store, labels, partial(_sources, rows))
-
-
-def _sources(rows: Indices) -> list[str]:
-    """Return the row of each image in scikit-learn's table."""
-    return [f"row {row}" for row in rows]
+    return LabelledImages(MemoryStore(as_bytes(pixels)), labels, lambda: [f"row {row}" for row in rows])

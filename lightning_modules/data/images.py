@@ -1,15 +1,15 @@
 """Data module of image folders, parquet files and datasets of the Hugging Face hub."""
 
 from functools import partial
+from typing import Any
 
 import torch
 
 from lightning_modules.data.decoding import ImageFormat, probe_format
 from lightning_modules.data.image_table import ImageTable, open_single, open_tables
-from lightning_modules.data.influence_data_module import InfluenceDataModule, InfluenceSource
+from lightning_modules.data.influence_data_module import InfluenceDataModule
 from lightning_modules.data.labelled_images import LabelledImages
 from lightning_modules.data.partition import Indices, partition
-from lightning_modules.data.renamed_arguments import renamed_argument
 from lightning_modules.data.splits import Splits
 from lightning_modules.data.store import FileStore, ImageStore, check_no_overlap
 from lightning_modules.learner.checks import require_at_least
@@ -43,20 +43,11 @@ class ImageDataModule(InfluenceDataModule):
         image_size: Side the images are resized to, in pixels: the shorter side is scaled (bilinear,
             antialiased), the center cropped. By default the images keep the size they have in common.
         batch_size: Images a batch.
-        num_workers: Processes that decode images on the fly; images held in memory need none.
         memory_limit: Most memory the decoded images of one split may take, in MiB; 0 decodes on the fly.
             The influence set is always in memory.
-        seed: Seed of the splits, the folds and the order of the training images.
-        influence_source: `held_out`: the influence images are never trained on. `cross_fit`: the images of
-            `influence_path` or, without it, all labelled training images are cut into folds, of which one at a
-            time is the influence set and all others train. `train`: the influence images train too, and no
-            policy can be learned.
-        folds: Folds of `cross_fit`, at least 2. The influence set is a `folds`-th of these images, and passes
-            through the network at every solve: cut 50,000 training images into 100 or more.
-        fold_epochs: Consecutive epochs in which one fold is the influence set.
+        **common: Further arguments of `InfluenceDataModule`.
     """
 
-    @renamed_argument("influence_set", "influence_source")
     def __init__(
         self,
         path: str,
@@ -69,14 +60,10 @@ class ImageDataModule(InfluenceDataModule):
         test_size: int | None = None,
         image_size: int | None = None,
         batch_size: int = 128,
-        num_workers: int = 0,
         memory_limit: int = 2048,
-        seed: int = 0,
-        influence_source: InfluenceSource = "held_out",
-        folds: int = 5,
-        fold_epochs: int = 1,
+        **common: Any,
     ) -> None:
-        super().__init__(batch_size, num_workers, seed, influence_source, folds, fold_epochs)
+        super().__init__(batch_size=batch_size, **common)
         require_at_least(1, influence_size=influence_size, val_size=val_size, test_size=test_size)
         require_at_least(1, train_size=train_size, image_size=image_size)
         require_at_least(0, memory_limit=memory_limit)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from lightning_modules.data.folds import TrainingBatch, TrainingImages, equal_folds
 from lightning_modules.data.joined import join
 from lightning_modules.data.labelled_images import LabelledBatch, LabelledImages, make_loader
-from lightning_modules.data.renamed_arguments import renamed_argument
+from lightning_modules.data.renamed_arguments import accepts_old_names
 from lightning_modules.data.resumable import ResumableLoader
 from lightning_modules.data.splits import Splits
 from lightning_modules.learner.checks import check_choice, require_at_least, validate_images
@@ -48,13 +48,14 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
             policy or with a frozen one.
         folds: Number of folds of `cross_fit`, at least 2, of equal size: the influence set is a `folds`-th of the pool.
             The remainder of fewer than `folds` images always trains. More folds train on more images an epoch and give
-            a smaller, noisier influence set, whose pass through the network costs less.
+            a smaller, noisier influence set, whose pass through the network at every solve costs less: cut 50,000
+            images into 100 or more.
         fold_epochs: Consecutive epochs in which one fold is the influence set. If few, its images were trained on
             recently, so that their loss is low and less representative of new images; if many, one set of images
             steers the policy for long, and a full turn takes `folds * fold_epochs` epochs.
     """
 
-    @renamed_argument("influence_set", "influence_source")
+    @accepts_old_names
     def __init__(
         self,
         batch_size: int = 64,
