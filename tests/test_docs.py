@@ -22,7 +22,7 @@ from wandb.cli.cli import cli as wandb_command
 import analysis.__main__ as analyses
 from augnet import load_policy
 from lightning_modules.commands.cli import main
-from lightning_modules.commands.emulated_precision import bf16_is_emulated
+from lightning_modules.commands.run_setup import bf16_is_emulated
 from studies.engine import read_study
 
 QUIET = ["--trainer.enable_progress_bar=false"]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from augnet import FieldPolicy, load_policy
 from lightning_modules.commands.cli import AugfluenceCLI, main
-from lightning_modules.commands.emulated_precision import bf16_is_emulated
+from lightning_modules.commands.run_setup import bf16_is_emulated
 
 FOLDER = Path(__file__).parents[1] / "configs" / "paper"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lightning_modules.data import InfluenceDataModule, LabelledImages
 from lightning_modules.data.images import open_images
-from lightning_modules.data.joined import join
+from lightning_modules.data.labelled_images import join
 from lightning_modules.data.rows import ROW_FILES, read_rows
 
 

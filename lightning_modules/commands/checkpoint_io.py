@@ -18,12 +18,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Replace a checkpoint.
-
-        Args:
-            checkpoint: The content.
-            path: A path, or a URL for which `fsspec` has a file system.
-            storage_options: Refused by Lightning.
+        """Replace a checkpoint at a path, or at a URL for which `fsspec` has a file system.
 
         Raises:
             OSError: If the disk is full or the folder cannot be written; the old file is then intact.

@@ -14,16 +14,14 @@ from torch import Tensor
 from lightning_modules.callbacks.interruption import Interrupted, interruptible
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.commands.comparison import Comparison, Training, close
-from lightning_modules.commands.emulated_precision import warn_of_emulated_precision
-from lightning_modules.commands.own_rank import own_rank
 from lightning_modules.commands.predictions import write_predictions
 from lightning_modules.commands.renamed_settings import RENAMED_MODE, with_new_names
 from lightning_modules.commands.retrain import retrain_from
-from lightning_modules.commands.run_setup import RunSettings, atomic_plugins, in_folder, new_folder
+from lightning_modules.commands.run_setup import RunSettings, atomic_plugins, in_folder, warn_of_emulated_precision
 from lightning_modules.commands.terminal import mistakes_in_one_line, quieten
 from lightning_modules.commands.trainer import AugfluenceTrainer
 from lightning_modules.data import InfluenceDataModule
-from lightning_modules.monitoring.run_files import print_files
+from lightning_modules.monitoring.run_files import next_free_folder, own_rank, print_files
 from lightning_modules.monitoring.run_summary import ArmResult, print_summary, write_summary
 
 
@@ -111,7 +109,7 @@ class AugfluenceCLI(LightningCLI):
             raise ValueError("run.compare needs the test split: leave run.test true, or set run.compare to [].")
         self.model.check_data(self.datamodule)
         _check_checkpoint(self._get(self.config_init, "ckpt_path"))
-        self.run_folder = new_folder(Path(settings.folder) / settings.name)
+        self.run_folder = next_free_folder(Path(settings.folder) / settings.name)
         try:
             return super().instantiate_trainer(**in_folder(trainer, settings, self.run_folder), **kwargs)
         except BaseException:
@@ -133,8 +131,7 @@ class AugfluenceCLI(LightningCLI):
             close(self.trainer)
             print_files(self.run_folder)
             return
-        run = Training(self.trainer, self.model, self.datamodule, self.run_folder)
-        self.arms = Comparison(self._build_anew, settings, self.run_folder).train_arms(run, seconds)
+        self.arms = Comparison(self, settings).train_arms(seconds)
         if self.trainer.is_global_zero and self.arms:
             seed = self._get(self.config, "seed_everything")
             write_summary(self.run_folder / "summary.json", settings.name, seed, self.arms)
@@ -142,7 +139,7 @@ class AugfluenceCLI(LightningCLI):
 
     before_retrain, after_retrain = before_fit, after_fit
 
-    def _build_anew(self, changes: dict[str, Any], folder: Path, settings: RunSettings) -> Training:
+    def build_anew(self, changes: dict[str, Any], folder: Path, settings: RunSettings) -> Training:
         """Build the configured objects once more, with changed fields of the model, for another folder."""
         config = self.config[self.subcommand].clone()
         for field_name, value in changes.items():

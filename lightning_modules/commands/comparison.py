@@ -1,20 +1,23 @@
 """Training of the controls that a run is compared with, after the run itself."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import WandbLogger
 from rich.console import Console
 
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
-from lightning_modules.commands.run_setup import RunSettings, new_folder
+from lightning_modules.commands.run_setup import RunSettings
 from lightning_modules.data import InfluenceDataModule
 from lightning_modules.learner.policy_choice import has_uniform
+from lightning_modules.monitoring.run_files import next_free_folder
 from lightning_modules.monitoring.run_summary import ArmResult
+
+if TYPE_CHECKING:
+    from lightning_modules.commands.cli import AugfluenceCLI
 
 
 @dataclass(frozen=True)
@@ -34,27 +37,21 @@ class Comparison:
     `plain`, and a new one is trained with the frozen policy, in the folder `retrained`.
 
     Args:
-        build: Builds a training from changes to the fields of the model, a folder, and the settings for its loggers.
+        cli: The command line interface of the finished run, which builds further trainings.
         settings: Settings of the run.
-        folder: Folder of the run.
     """
 
-    def __init__(
-        self, build: Callable[[dict[str, Any], Path, RunSettings], Training], settings: RunSettings, folder: Path
-    ) -> None:
-        self.build, self.settings, self.folder = build, settings, folder
+    def __init__(self, cli: "AugfluenceCLI", settings: RunSettings) -> None:
+        self.cli, self.settings = cli, settings
         self.arms: list[ArmResult] = []
 
-    def train_arms(self, run: Training, seconds: float) -> list[ArmResult]:
-        """Test the run, then train and test its controls.
-
-        Args:
-            run: The finished training of the run; its logs are ended.
-            seconds: Its training time.
+    def train_arms(self, seconds: float) -> list[ArmResult]:
+        """Test the run, which has trained for some seconds, and end its logs; then train and test its controls.
 
         Returns:
             The run first, then the controls; without a test split only those that were tested.
         """
+        run = Training(self.cli.trainer, self.cli.model, self.cli.datamodule, self.cli.run_folder)
         control, wanted = run.model.control, [*self.settings.compare]
         name = "learned" if control == "none" else control
         if run.model.staged is None:
@@ -74,14 +71,14 @@ class Comparison:
                 Console().print("Left out: control uniform has no meaning for this policy.")
                 continue
             Console().print(f"Comparing with control: {other}")
-            self._train(other, {"control": other, "policy_file": None}, self.folder / other)
+            self._train(other, {"control": other, "policy_file": None}, run.folder / other)
         return self.arms
 
     def _train(self, name: str, changes: dict[str, Any], folder: Path, seconds: float = 0) -> None:
         """Train and test a classifier with some fields changed, after training for some seconds that count too."""
-        folder = new_folder(folder)
-        settings = replace(self.settings, name=f"{self.settings.name}/{folder.relative_to(self.folder)}")
-        arm = self.build(changes, folder, settings)
+        folder = next_free_folder(folder)
+        settings = replace(self.settings, name=f"{self.settings.name}/{folder.relative_to(self.cli.run_folder)}")
+        arm = self.cli.build_anew(changes, folder, settings)
         started = time.perf_counter()
         arm.trainer.fit(arm.model, datamodule=arm.data)
         seconds += time.perf_counter() - started

@@ -13,15 +13,9 @@ from rich.console import Console
 from augnet.atomic_file import write_atomically
 from lightning_modules.commands.terminal import mistakes_in_one_line, quieten
 
-_DESCRIPTION = "Save two views of the runs of a W&B project: one of a run, one that compares controls."
-
 
 def views(entity: str, project: str) -> list[Any]:
     """Return both views, as `wandb_workspaces.workspaces.Workspace`; nothing is sent.
-
-    Args:
-        entity: User or team that owns the project.
-        project: Its name.
 
     Raises:
         ValueError: If the extra `dashboard` is not installed.
@@ -79,16 +73,10 @@ def _save(view: Any) -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command; report errors as one line on the terminal instead of a traceback.
-
-    Args:
-        args: Arguments as a list, instead of those of the process.
-
-    Raises:
-        SystemExit: With code 2 after an error of the user.
-    """
+    """Run the command with these arguments, or those of the process; exit with 2 after an error of the user."""
     quieten()
-    parser = ArgumentParser(prog="python -m lightning_modules.commands.dashboard", description=_DESCRIPTION)
+    description = "Save two views of the runs of a W&B project: one of a run, one that compares controls."
+    parser = ArgumentParser(prog="python -m lightning_modules.commands.dashboard", description=description)
     parser.add_function_arguments(dashboard, as_group=False, skip={"dry_run"})
     parser.add_argument("--dry_run", action="store_true", help="Print the views as JSON and send nothing.")
     with mistakes_in_one_line():

@@ -4,7 +4,7 @@ import errno
 import re
 from collections.abc import Iterator
 
-from lightning_modules.commands.own_rank import own_rank
+from lightning_modules.monitoring.run_files import own_rank
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LOST = re.compile(r"\b(gloo|nccl|c10d|tcpstore|socketimpl|process ?group)|by peer|connection was likely closed", re.I)

@@ -13,17 +13,13 @@ def retrain_from(config: Namespace) -> None:
     The policy is frozen, the influence images join the training images, the files go to the folder `retrained` of the
     run, and controls that need an influence set are left out of the comparison.
 
-    Args:
-        config: Configuration of the command `retrain`, with the values of the run.
-
     Raises:
         FileNotFoundError: If there is no policy.
         ValueError: If the run cannot be identified, or learned no policy.
     """
     run = _run_folder(config)
-    policy = config.pop("policy_file") or (
-        run and run / "policy.json"
-    )  # not in the saved configuration: `test` reads it
+    found = run and run / "policy.json"
+    policy = config.pop("policy_file") or found  # not in the saved configuration: `test` reads it
     if policy is None:
         raise ValueError("retrain needs a learned policy: give --config runs/NAME/config.yaml, or --policy_file.")
     if not Path(policy).is_file():

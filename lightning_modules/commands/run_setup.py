@@ -1,13 +1,16 @@
-"""Settings of a run, and the folder, loggers, callbacks and checkpoint plugin of its trainer."""
+"""Settings of a run, and the loggers, callbacks and checkpoint plugin of its trainer; a warning of slow precisions."""
 
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.plugins.io import CheckpointIO
+from pytorch_lightning.utilities import rank_zero_warn
 
 from lightning_modules.callbacks import (
     ExactResume,
@@ -18,10 +21,8 @@ from lightning_modules.callbacks import (
     Throughput,
 )
 from lightning_modules.commands.checkpoint_io import AtomicCheckpointIO
-from lightning_modules.commands.own_rank import own_rank
 from lightning_modules.learner.policy_choice import Control
 from lightning_modules.monitoring.metrics_file import AtomicCSVLogger
-from lightning_modules.monitoring.run_files import next_free_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,32 +48,22 @@ class RunSettings:
     threads: int | None = None
 
 
-def new_folder(wanted: Path) -> Path:
-    """Make the folder, or the next free one; only the first of several processes does, and only it writes files."""
-    return next_free_folder(wanted) if own_rank() == 0 else wanted
-
-
 def in_folder(trainer: Any, settings: RunSettings, folder: Path) -> dict[str, Any]:
     """Return arguments that make a trainer write into a folder; the settings of the user are kept.
-
-    Args:
-        trainer: Arguments of the trainer, as configured.
-        settings: Settings of the run.
-        folder: The folder.
 
     Raises:
         ValueError: If TensorBoard is configured and not installed.
     """
+    own: list[Callback] = [ExactResume(), PolicyWriter(), PolicyPictures(), SampleWriter(), Throughput()]
+    if trainer.get("enable_progress_bar") is not False:
+        own.insert(0, RichProgressBar())
+    if trainer.get("enable_checkpointing") is not False:
+        # replaces `last.ckpt` after every epoch; `save_last` alone writes once in new versions of Lightning
+        every_epoch = ModelCheckpoint(dirpath=folder / "checkpoints", filename="last", enable_version_counter=False)
+        own[:0] = [every_epoch, SafeStop()]
     callbacks: list[Callback] = list(trainer.get("callbacks") or [])
     kinds = {type(callback) for callback in callbacks}
-    if trainer.get("enable_checkpointing") is not False and ModelCheckpoint not in kinds:
-        callbacks.append(_every_epoch(folder / "checkpoints"))
-    if trainer.get("enable_checkpointing") is not False and SafeStop not in kinds:
-        callbacks.append(SafeStop())
-    if trainer.get("enable_progress_bar") is not False and RichProgressBar not in kinds:
-        callbacks.append(RichProgressBar())
-    own = (ExactResume, PolicyWriter, PolicyPictures, SampleWriter, Throughput)
-    callbacks += [callback() for callback in own if callback not in kinds]
+    callbacks += [callback for callback in own if type(callback) not in kinds]
     arguments: dict[str, Any] = {
         "callbacks": callbacks,
         "default_root_dir": str(folder),
@@ -81,11 +72,6 @@ def in_folder(trainer: Any, settings: RunSettings, folder: Path) -> dict[str, An
     if trainer.get("logger") is None:
         arguments["logger"] = _loggers(settings, folder)
     return arguments
-
-
-def _every_epoch(folder: Path) -> ModelCheckpoint:
-    """Return a callback that replaces `last.ckpt` after every epoch; `save_last` alone writes once in new versions."""
-    return ModelCheckpoint(dirpath=folder, filename="last", enable_version_counter=False)
 
 
 def atomic_plugins(trainer: Any) -> list[Any]:
@@ -109,3 +95,19 @@ def _loggers(settings: RunSettings, folder: Path) -> list[Logger]:
             )
         loggers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
     return loggers
+
+
+def bf16_is_emulated() -> bool:
+    """Return True if this processor has no arithmetic for bfloat16."""
+    return torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2")  # those without AVX-512 or similar
+
+
+def warn_of_emulated_precision(trainer: pl.Trainer) -> None:
+    """Warn if a run uses bfloat16 on a processor that emulates it."""
+    on_cpu = trainer.strategy.root_device.type == "cpu"
+    if on_cpu and trainer.precision == "bf16-mixed" and bf16_is_emulated():
+        processor = torch.backends.cpu.get_cpu_capability()
+        rank_zero_warn(
+            f"trainer.precision is bf16-mixed, which this processor ({processor}) has to emulate: training may take "
+            "several times as long as with trainer.precision: 32-true."
+        )

@@ -1,4 +1,7 @@
-"""The image and the label column of a table, and the numbering of the classes."""
+"""The image and the label column of a table, and the numbering of the classes.
+
+A `column` of `None` is found by its type and name. `where` is the name of the table in error messages.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -11,15 +14,7 @@ _LABEL_TYPES = ("int", "uint", "string", "large_string")
 
 
 def image_rows(table: datasets.Dataset, column: str | None, where: str) -> datasets.Dataset:
-    """Return the undecoded images of a table, as its only column `image`.
-
-    Args:
-        table: A table with any columns.
-        column: Name of the image column; `None` finds it by its type.
-        where: Name of the table for error messages.
-
-    Returns:
-        The table of `{"bytes": ..., "path": ...}` records.
+    """Return the undecoded images, `{"bytes": ..., "path": ...}`, of a table as the only column `image` of another.
 
     Raises:
         ValueError: When the column is missing, or cannot be told.
@@ -36,8 +31,8 @@ def read_labels(
 
     Args:
         table: A table with any columns.
-        column: Name of the label column; `None` finds it by its type and name.
-        where: Name of the table for error messages.
+        column: Name of the label column.
+        where: Name of the table.
         class_names: The classes to number by; `None` takes the table's own: the names of a `ClassLabel`,
             the sorted strings, or 0..max.
 

@@ -1,4 +1,4 @@
-"""Decoding of image files to uint8 tensors `[C, H, W]` of a common shape."""
+"""Decoding of image files to uint8 tensors `[C, H, W]` of a common shape; `where` names their table in errors."""
 
 from dataclasses import dataclass
 
@@ -39,13 +39,12 @@ class ImageFormat:
 def probe_format(rows: datasets.Dataset, image_size: int | None, where: str) -> ImageFormat:
     """Determine the common format from a sample of the images.
 
+    The format is gray if all probed images are gray, otherwise RGB.
+
     Args:
         rows: Table whose column `image` holds undecoded images.
         image_size: Side of the square images are resized to, in pixels; `None` keeps their own size.
-        where: Name of the table for error messages.
-
-    Returns:
-        The format: gray if all probed images are gray, otherwise RGB.
+        where: Name of the table.
 
     Raises:
         ValueError: When `image_size` is `None` and the images differ in size.
@@ -63,18 +62,10 @@ def probe_format(rows: datasets.Dataset, image_size: int | None, where: str) -> 
 
 
 def decode(record: dict, image_format: ImageFormat, where: str) -> Tensor:
-    """Decode an image and convert it to the format.
+    """Decode an image, a record `{"bytes": ..., "path": ...}`, and convert it to the format: uint8 `[C, H, W]`.
 
     A resized image keeps its aspect: its shorter side is scaled to the size (bilinear, antialiased)
     and the center is cropped.
-
-    Args:
-        record: `{"bytes": ..., "path": ...}` as `datasets` stores images.
-        image_format: The format of the result.
-        where: Name of the table for error messages.
-
-    Returns:
-        A uint8 tensor `[C, H, W]`.
 
     Raises:
         ValueError: When the image cannot be read, or has another size and is not to be resized.

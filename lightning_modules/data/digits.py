@@ -11,9 +11,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
 from lightning_modules.data.influence_data_module import InfluenceDataModule
-from lightning_modules.data.labelled_images import LabelledImages
-from lightning_modules.data.partition import Indices, partition
-from lightning_modules.data.splits import Splits
+from lightning_modules.data.labelled_images import LabelledImages, Splits
+from lightning_modules.data.partition import Indices, partition, row_sources
 from lightning_modules.data.store import MemoryStore, as_bytes
 from lightning_modules.learner.checks import require_at_least
 
@@ -85,4 +84,4 @@ def _render(images: Tensor, labels: Tensor, angles: Tensor | None, side: int, ro
         pixels = torch.stack(
             [functional.rotate(image, angle, InterpolationMode.BILINEAR, fill=0) for image, angle in pairs]
         )
-    return LabelledImages(MemoryStore(as_bytes(pixels)), labels, lambda: [f"row {row}" for row in rows])
+    return LabelledImages(MemoryStore(as_bytes(pixels)), labels, partial(row_sources, rows))

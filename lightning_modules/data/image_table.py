@@ -7,7 +7,7 @@ import datasets
 import numpy as np
 
 from lightning_modules.data.columns import image_rows, read_labels
-from lightning_modules.data.partition import Indices, stratified_subset
+from lightning_modules.data.partition import Indices, row_sources, stratified_subset
 from lightning_modules.data.sources import load_tables
 
 _CHUNK = 1024
@@ -43,19 +43,11 @@ class ImageTable:
         return image_rows(self.table, self.image_column, self.where)
 
     def labels(self, class_names: Sequence[str] | None = None) -> tuple[Indices, tuple[str, ...]]:
-        """Return the labels, and the names of the classes by which they are numbered.
-
-        Args:
-            class_names: The classes to number by; `None` takes the table's own.
-        """
+        """Return the labels, and the names of the classes by which they are numbered; by default the table's own."""
         return read_labels(self.table, self.label_column, self.where, class_names)
 
     def select(self, rows: Indices) -> "ImageTable":
-        """Return the table of some rows.
-
-        Args:
-            rows: Row numbers.
-        """
+        """Return the table of some rows."""
         return replace(self, table=self.table.select(rows), rows=rows if self.rows is None else self.rows[rows])
 
     def sources(self) -> list[str]:
@@ -63,17 +55,12 @@ class ImageTable:
         images = self.images()
         if images[0]["image"]["bytes"] is None:
             return [record["path"] for chunk in images.iter(batch_size=_CHUNK) for record in chunk["image"]]
-        rows = np.arange(len(self)) if self.rows is None else self.rows
-        return [f"row {row}" for row in rows]
+        return row_sources(np.arange(len(self)) if self.rows is None else self.rows)
 
     def at_most(self, size: int, field: str, class_names: Sequence[str], seed: int) -> "ImageTable":
         """Return a table of `size` rows in the class proportions of this one, or of all if there are fewer.
 
-        Args:
-            size: How many rows to draw at most.
-            field: Name of the argument that `size` came from, for error messages.
-            class_names: The classes to number by.
-            seed: Seed of the draw.
+        `field` is the name of the argument that `size` came from, for error messages.
         """
         labels, _ = self.labels(class_names)
         return self.select(stratified_subset(labels, size, field, class_names, seed))
@@ -82,13 +69,7 @@ class ImageTable:
 def open_tables(
     path: str, influence_path: str | None, image_column: str | None, label_column: str | None
 ) -> dict[str, ImageTable]:
-    """Open a dataset and, if it has a path of its own, the influence set.
-
-    Args:
-        path: Hub name or local path of the dataset.
-        influence_path: Hub name or local path of the influence set; `None` if it is a part of the training data.
-        image_column: Name of the image column; `None` finds it.
-        label_column: Name of the label column; `None` finds it.
+    """Open a dataset and, if it has a path of its own, the influence set; paths are local or names of the hub.
 
     Returns:
         The tables by split: `train`, and those of `validation`, `test` and `influence` that exist.
@@ -102,15 +83,11 @@ def open_tables(
         raise ValueError(f"path={path!r} has no training split, only {', '.join(found)}: name one of them train.")
     if "test" not in found and "validation" in found:
         found["test"] = found.pop("validation")
-    tables: dict[str, ImageTable] = {
-        split: ImageTable(found[split], image_column, label_column, f"the {split} split of {path}")
-        for split in ("train", "validation", "test")
-        if split in found
-    }
+    columns = (image_column, label_column)
+    splits: list[str] = [split for split in ("train", "validation", "test") if split in found]
+    tables = {split: ImageTable(found[split], *columns, f"the {split} split of {path}") for split in splits}
     if influence_path is not None:
-        tables["influence"] = open_single(
-            influence_path, "influence_path", "the influence set", image_column, label_column
-        )
+        tables["influence"] = open_single(influence_path, "influence_path", "the influence set", *columns)
     return tables
 
 

@@ -8,9 +8,8 @@ import torch
 from lightning_modules.data.decoding import ImageFormat, probe_format
 from lightning_modules.data.image_table import ImageTable, open_single, open_tables
 from lightning_modules.data.influence_data_module import InfluenceDataModule
-from lightning_modules.data.labelled_images import LabelledImages
+from lightning_modules.data.labelled_images import LabelledImages, Splits
 from lightning_modules.data.partition import Indices, partition
-from lightning_modules.data.splits import Splits
 from lightning_modules.data.store import FileStore, ImageStore, check_no_overlap
 from lightning_modules.learner.checks import require_at_least
 

@@ -10,11 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lightning_modules.data.folds import TrainingBatch, TrainingImages, equal_folds
-from lightning_modules.data.joined import join
-from lightning_modules.data.labelled_images import LabelledBatch, LabelledImages, make_loader
+from lightning_modules.data.labelled_images import LabelledBatch, LabelledImages, Splits, join, make_loader
 from lightning_modules.data.renamed_arguments import accepts_old_names
 from lightning_modules.data.resumable import ResumableLoader
-from lightning_modules.data.splits import Splits
 from lightning_modules.learner.checks import check_choice, require_at_least, validate_images
 
 _GOLDEN_RATIO = (5**0.5 - 1) / 2  # the fractional parts of its multiples fill (0, 1) evenly
@@ -142,11 +140,7 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         return height, width
 
     def setup(self, stage: str) -> None:
-        """Load the training, influence and validation split, so that errors come before training.
-
-        Args:
-            stage: Lightning's stage; all need the same splits.
-        """
+        """Load the training, influence and validation split, so that errors come before training."""
         _ = self.splits, self._folds
 
     def influence_set(self) -> LabelledBatch:
@@ -268,9 +262,7 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         """Return batches of the test split, in order."""
         return make_loader(self._test, self.batch_size, self.num_workers)
 
-    def predict_dataloader(self) -> DataLoader[LabelledBatch]:
-        """Return batches of the test split, in order."""
-        return self.test_dataloader()
+    predict_dataloader = test_dataloader
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position in the training data, the fold that is held out, and the rows that were drawn.
@@ -288,20 +280,12 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue at the position in the training data at which `state_dict` was called.
-
-        Args:
-            state_dict: Its return value.
-        """
+        """Continue at the position in the training data at which `state_dict` was called."""
         self._resumed = state_dict or None
         self._epoch = state_dict.get("epoch", 0)
         if state_dict.get("folds") == len(self._folds):
             self._fold, self._released = state_dict["fold"], state_dict["released"]
 
     def teardown(self, stage: str) -> None:
-        """Drop the position of a checkpoint that was tested and not resumed.
-
-        Args:
-            stage: Lightning's stage.
-        """
+        """Drop the position of a checkpoint that was tested and not resumed."""
         self._resumed = None

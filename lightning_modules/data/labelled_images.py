@@ -1,6 +1,8 @@
-"""Datasets that make a batch in one operation, and their loader."""
+"""Datasets of stored images that make a batch in one operation, the four splits of a data module, and their loader."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -8,7 +10,7 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_modules.data.resumable import ResumableLoader
-from lightning_modules.data.store import ImageStore
+from lightning_modules.data.store import ImageStore, JoinedStore
 
 LabelledBatch = tuple[Tensor, Tensor]
 """Images `[B, C, H, W]` in [0, 1] and labels `[B]`; of a single item `[C, H, W]` and `[]`."""
@@ -54,6 +56,38 @@ class LabelledImages(StoredDataset[LabelledBatch]):
     def everything(self) -> LabelledBatch:
         """Return all images, float32 `[N, C, H, W]` in [0, 1], and all labels, int64 `[N]`."""
         return self.__getitems__(range(len(self)))
+
+
+def join(parts: Sequence[LabelledImages]) -> LabelledImages:
+    """Concatenate labeled images of one shape and with the same classes."""
+    store = JoinedStore([part.store for part in parts])
+    return LabelledImages(store, torch.cat([part.labels for part in parts]), partial(_joined_sources, parts))
+
+
+def _joined_sources(parts: Sequence[LabelledImages]) -> list[str]:
+    """Return the origin of each image; a function of the module, so that the images can be sent to a process."""
+    return [source for part in parts for source in part.sources()]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The four disjoint splits of a data module; the test images are loaded at their first use.
+
+    Attributes:
+        train: Training images.
+        influence: Images of the influence set.
+        validation: Images of the validation split.
+        load_test: Loads the test images.
+        class_names: Names of the classes, in the order of the labels.
+        deployment: True if the influence images come from deployment, False if they are a part of the training data.
+    """
+
+    train: LabelledImages
+    influence: LabelledImages
+    validation: LabelledImages
+    load_test: Callable[[], LabelledImages]
+    class_names: tuple[str, ...]
+    deployment: bool = False
 
 
 def make_loader(

@@ -1,4 +1,7 @@
-"""Partition of a labeled table into disjoint, stratified splits, by row number."""
+"""Partition of a labeled table into disjoint, stratified splits, by row number.
+
+`labels` `[N]` are the classes of all rows of the table. Errors name classes by `class_names`, a size by its `field`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,17 +38,7 @@ def partition(
     In this order the test split depends only on its own size and the seed, and the validation split does not
     depend on the size of the influence set. A size of 0 marks a split that has a table of its own.
 
-    Args:
-        labels: Class of each row, `[N]`.
-        class_names: Names of the classes, for error messages.
-        influence_size: Rows of the influence set.
-        val_size: Rows of the validation split.
-        test_size: Rows of the test split.
-        train_size: Rows of the training split, class-balanced; `None` takes all that are left.
-        seed: Seed of the draw.
-
-    Returns:
-        The row numbers of each split.
+    The training split is class-balanced if it has a size; `train_size=None` takes all rows that are left.
 
     Raises:
         ValueError: When the rows do not suffice, or a split cannot hold every class.
@@ -75,18 +68,9 @@ def partition(
 
 
 def balanced_subset(rows: Indices, labels: Indices, size: int, seed: int) -> Indices:
-    """Draw rows with class counts that are as equal as possible.
+    """Draw `size` of some rows, with class counts that are as equal as possible; return them in increasing order.
 
     The classes give one row each in turn, until they have no more rows.
-
-    Args:
-        rows: Row numbers to draw from.
-        labels: Class of every row of the table (indexed by row number).
-        size: How many rows to draw.
-        seed: Seed of the draw.
-
-    Returns:
-        The drawn row numbers, in increasing order.
 
     Raises:
         ValueError: When there are fewer rows, or `size` is smaller than the number of classes.
@@ -108,16 +92,6 @@ def balanced_subset(rows: Indices, labels: Indices, size: int, seed: int) -> Ind
 
 def stratified_subset(labels: Indices, size: int, field: str, class_names: Sequence[str], seed: int) -> Indices:
     """Draw `size` rows of a table in its own class proportions, or return all rows if it has at most `size`.
-
-    Args:
-        labels: Class of each row, `[N]`.
-        size: How many rows to draw at most.
-        field: Name of the argument that `size` came from, for error messages.
-        class_names: Names of the classes, for error messages.
-        seed: Seed of the draw.
-
-    Returns:
-        The drawn row numbers.
 
     Raises:
         ValueError: When `size` cannot hold every class of the table.
@@ -151,12 +125,12 @@ def _take_stratified(
 
 
 def class_list(labels: Indices, class_names: Sequence[str]) -> str:
-    """Return the names of the first five classes, for an error message.
-
-    Args:
-        labels: Numbers of the classes, in any order and number.
-        class_names: Names of all classes.
-    """
+    """Return the names of the first five of some classes, given in any order and number, for an error message."""
     unique = np.unique(labels)
     shown = ", ".join(repr(class_names[label]) for label in unique[:5])
     return shown if len(unique) <= 5 else f"{shown} and {len(unique) - 5} more"
+
+
+def row_sources(rows: Indices) -> list[str]:
+    """Return the origin of images inside a table: `row N`."""
+    return [f"row {row}" for row in rows]

@@ -1,4 +1,4 @@
-"""Stores of the images of a split: decoded in memory, or as files that are decoded on the fly."""
+"""Stores of the images of a split: decoded in memory, files that are decoded on the fly, or several of these."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -102,19 +102,48 @@ class FileStore(ImageStore):
             yield from chunk["image"]
 
 
+class JoinedStore(ImageStore):
+    """The images of several stores, one after the other.
+
+    Args:
+        stores: Stores of images of one shape.
+    """
+
+    def __init__(self, stores: Sequence[ImageStore]) -> None:
+        self.stores = stores
+        self.in_memory = all(store.in_memory for store in stores)
+        self._ends = torch.tensor([len(store) for store in stores]).cumsum(0)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def fetch(self, indices: Sequence[int]) -> Tensor:
+        """Return the images at the indices, float32 `[B, C, H, W]` in [0, 1]."""
+        wanted = torch.as_tensor(indices)
+        owner = torch.bucketize(wanted, self._ends, right=True)
+        parts, places = [], []
+        for number, store in enumerate(self.stores):
+            own = (owner == number).nonzero()[:, 0]
+            if len(own):
+                start = int(self._ends[number]) - len(store)
+                parts.append(store.fetch((wanted[own] - start).tolist()))
+                places.append(own)
+        return torch.cat(parts)[torch.cat(places).argsort()]
+
+    def content_hashes(self) -> set[bytes]:
+        """Return the hashes of the images of all stores."""
+        return set().union(*(store.content_hashes() for store in self.stores))
+
+
 def as_bytes(images: Tensor) -> Tensor:
     """Return images as uint8, for a `MemoryStore`: clamped to [0, 1] and rounded."""
     return images.clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
 def check_no_overlap(influence: FileStore, splits: dict[str, ImageStore]) -> None:
-    """Raise when the influence set shares an image with another split.
+    """Raise when the influence set shares an image with another split, of those that are given by name.
 
     Images are compared by content hash; no label is read, so that the test split may be among the splits.
-
-    Args:
-        influence: The influence set.
-        splits: The other splits by name.
 
     Raises:
         ValueError: Naming the first split that shares images, and how many.

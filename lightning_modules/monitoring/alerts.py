@@ -13,7 +13,7 @@ def announce(event: str | None, gave_up: bool, loggers: Sequence[Logger]) -> Non
     An alert that cannot be sent gives a warning; the run continues.
 
     Args:
-        event: Description of the event and its cause, a sentence.
+        event: The event and its cause, a sentence; None sends nothing.
         gave_up: True if the policy is not learned any further.
         loggers: Loggers of the run.
     """

@@ -114,10 +114,7 @@ def help_text(key: str) -> str:
 def panel(title: str, keys: tuple[str, ...], **settings: Any) -> Any:
     """Return a panel of documented keys: pictures, a bar for keys that are logged once, otherwise lines over the steps.
 
-    Args:
-        title: Title of the panel.
-        keys: The keys; a family of keys needs a panel of its own.
-        **settings: Grouping of bars and lines.
+    `settings` group the bars or lines.
 
     Raises:
         KeyError: If a key is not documented.

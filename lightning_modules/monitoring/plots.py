@@ -13,11 +13,7 @@ from augnet.atomic_file import write_atomically
 
 
 def augmentation_grid(rows: Tensor) -> Figure:
-    """Draw original images in the first row, and draws of the policy below.
-
-    Args:
-        rows: `[R, N, C, H, W]` in [0, 1]; the first row is the originals.
-    """
+    """Draw original images, the first of the rows `[R, N, C, H, W]` in [0, 1], and draws of the policy below."""
     count, columns, channels = rows.shape[:3]
     images = rows.flatten(0, 1).clamp(0, 1)[:, : 3 if channels == 3 else 1]
     # one axis for all: an axis an image takes longer to draw than a short run to train

@@ -11,12 +11,9 @@ from lightning_modules.learner.policy_learner import PolicyUpdate
 
 
 def policy_metrics(update: PolicyUpdate, augnet: AugNet[Any, Any], guard: Guard) -> dict[str, Tensor | float]:
-    """Keys and values of an update, for `log_dict`; `lightning_modules.monitoring.metric_keys` documents them.
+    """Return keys and values of an update, for `log_dict`; `lightning_modules.monitoring.metric_keys` documents them.
 
-    Args:
-        update: The update.
-        augnet: The policy as it is learned so far.
-        guard: As it is after the update.
+    Policy and guard are as they are after the update.
     """
     described, logged = augnet.describe(), augnet.policy.logged
     moved = {} if math.isnan(update.feature_move) else {"policy/feature_move": update.feature_move}

@@ -9,11 +9,9 @@ Facts = Mapping[str, Mapping[str, Any]]
 
 
 def policy_table(name: str, facts: Facts) -> Table:
-    """Return the table of a policy: ranges, mixture, or the facts of a field network.
+    """Return the table of the policy of a run or control: ranges, mixture, or the facts of a field network.
 
-    Args:
-        name: Name of the run or control, for the title.
-        facts: The policy, as of `AugNet.describe()`; not empty.
+    `facts` are those of `AugNet.describe()`, at least one.
     """
     first = next(iter(facts.values()))
     table = _mixture_table if "probability" in first else _ranges_table if "half_width" in first else _field_table

@@ -1,22 +1,32 @@
 """Files of a run: its folder, and the files and commands to look at it."""
 
 import shlex
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
+from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 
 
+def own_rank() -> int:
+    """Return the rank of this process, also before there is a process group; 0 for a single process."""
+    return int(getattr(rank_zero_only, "rank", 0))
+
+
 def next_free_folder(wanted: Path) -> Path:
-    """Make and return the folder `wanted` or, if it exists, the first free one of `wanted-2`, `wanted-3`, ..."""
-    number = 1
-    while True:
+    """Make and return the folder `wanted` or, if it exists, the first free one of `wanted-2`, `wanted-3`, ...
+
+    Of several processes only the first makes a folder, and only it writes files; the others get `wanted`.
+    """
+    if own_rank() != 0:
+        return wanted
+    for number in count(1):
         folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
-        try:
+        with suppress(FileExistsError):
             folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        else:
-            return folder
+            break
+    return folder
 
 
 def print_files(folder: Path) -> None:

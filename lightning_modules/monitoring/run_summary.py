@@ -38,14 +38,7 @@ class ArmResult:
 
 
 def write_summary(path: Path, run: str, seed: int, arms: Sequence[ArmResult]) -> None:
-    """Write the summary of a run.
-
-    Args:
-        path: The JSON file.
-        run: Name of the run.
-        seed: Its seed.
-        arms: The run itself first, then its controls.
-    """
+    """Write the summary of a run as JSON; the run itself is the first arm, its controls follow."""
     validated = {arm.name: arm.validation_accuracy for arm in arms}
     best = preferred(arms)
     content = {
@@ -64,13 +57,7 @@ def write_summary(path: Path, run: str, seed: int, arms: Sequence[ArmResult]) ->
 def preferred(arms: Sequence[ArmResult]) -> ArmResult | None:
     """Return the arm with the best validation accuracy; `plain` wins a tie, and test accuracies have no effect.
 
-    Controls with a corrupted influence are left out.
-
-    Args:
-        arms: The run itself first, then its controls.
-
-    Returns:
-        The arm; None if there are fewer than two arms, or one was not validated.
+    Controls with a corrupted influence are left out. Without two arms, or if one was not validated, it is None.
     """
     usable = [arm for arm in arms if arm.name in _CANDIDATES]
     if len(usable) < 2 or any(arm.validation_accuracy is None for arm in usable):
@@ -79,12 +66,7 @@ def preferred(arms: Sequence[ArmResult]) -> ArmResult | None:
 
 
 def print_summary(folder: Path, arms: Sequence[ArmResult]) -> None:
-    """Print the table of arms, the preferred one, the learned policy, and the paths of the files.
-
-    Args:
-        folder: Folder of the run.
-        arms: The run itself first, then its controls.
-    """
+    """Print the table of arms, the run first, then the preferred one, the learned policy, and the files of the run."""
     table = Table(title="Accuracy")
     for column in ("arm", "validation", "test", "seconds"):
         table.add_column(column, justify="left" if column == "arm" else "right")

@@ -15,7 +15,7 @@ from lightning_modules.adaptation.adapted_classifier import AdaptationSettings
 from lightning_modules.adaptation.points import Method, Plan, Points, make_plan
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.data import LabelledImages, MemoryStore
-from lightning_modules.data.joined import join
+from lightning_modules.data.labelled_images import join
 
 KEPT, REMOVED, ADDED = torch.arange(3, 23), torch.arange(3), torch.arange(23, 29)
 NONE = torch.zeros(0, dtype=torch.int64)

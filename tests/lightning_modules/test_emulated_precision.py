@@ -5,7 +5,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from lightning_modules.commands.emulated_precision import warn_of_emulated_precision
+from lightning_modules.commands.run_setup import warn_of_emulated_precision
 
 
 def trainer(precision: Any) -> pl.Trainer:

@@ -13,8 +13,7 @@ from toys import OPS, ToyData, ToyNet, toy_classifier, toy_trainer
 from augnet import AugNet
 from lightning_modules.callbacks import LearnedAugmentation
 from lightning_modules.data import InfluenceDataModule
-from lightning_modules.data.labelled_images import LabelledImages
-from lightning_modules.data.splits import Splits
+from lightning_modules.data.labelled_images import LabelledImages, Splits
 from lightning_modules.data.store import MemoryStore
 from lightning_modules.learner.policy_learner import PolicyLearner
 from lightning_modules.learner.settings import LearnerSettings
