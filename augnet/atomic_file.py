@@ -1,7 +1,5 @@
 """Atomic writing of files: a reader, or a crash during writing, finds the old content or the new one in full."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """A batch of images with its labels, masks and boxes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Self
 

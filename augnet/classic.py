@@ -5,8 +5,6 @@ factors, tangents, pixels. Each op at each strength is a point of `classic_space
 another op is one call. Strengths, bins and conventions are those of torchvision.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache

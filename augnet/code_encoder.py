@@ -4,8 +4,6 @@ The architecture of Lee, Park, Pham and Yoo (CVPR 2020); `docs/method.md`, "The 
 paper does not state follow a public re-implementation that trained stably, or are this project's choice, as noted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """Random numbers for a batch, from a generator on any device."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

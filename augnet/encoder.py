@@ -1,7 +1,5 @@
 """The encoder of conditional policies, from an image and, optionally, its label to numbers."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -8,8 +8,6 @@ Axes: B images, C channels, H x W pixels. Coordinates are (row, column) in pixel
 center, this project's choice; a constant `b - A o` moves the origin to o, so the set of transforms is the same.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Literal, NamedTuple
 

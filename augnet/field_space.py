@@ -1,7 +1,5 @@
 """The space of displacement and appearance fields, whose magnitude is an affine map and a color filter per pixel."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Self, get_args

@@ -3,8 +3,6 @@
 Axes: B images, C channels. `columns` holds the magnitudes `[B]` of each op by name, `noise` its further draws.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
 

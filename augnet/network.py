@@ -1,7 +1,5 @@
 """AugNet, the module of a policy and its space, from images to augmented images."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -58,7 +56,7 @@ class AugNet(nn.Module, Generic[PolicyT, SpaceT]):
     @classmethod
     def from_ops(
         cls, ops: Mapping[str, float] | Sequence[str], initial: float = 0.1
-    ) -> AugNet[RangePolicy, TransformSpace]:
+    ) -> "AugNet[RangePolicy, TransformSpace]":
         """Build a network with a learned range for each op; arguments and errors of `TransformSpace`, `RangePolicy`."""
         space = TransformSpace(ops)
         return AugNet(space, RangePolicy(space.bounds, initial, space.signed))
@@ -72,7 +70,7 @@ class AugNet(nn.Module, Generic[PolicyT, SpaceT]):
         composition: Composition = "parallel",
         appearance: bool | None = None,
         dropout: float = 0.5,
-    ) -> AugNet[FieldPolicy, FieldSpace]:
+    ) -> "AugNet[FieldPolicy, FieldSpace]":
         """Build the network of Lee et al. (CVPR 2020), a field for each image; see `FieldSpace` and `FieldPolicy`.
 
         Example:

@@ -3,8 +3,6 @@
 Nothing is unpickled, so policy files from others are safe to load.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

@@ -5,8 +5,6 @@ distance above the mean score of the other kind. The network of Lee et al. (CVPR
 discriminators and their layers are those of a public re-implementation of that paper that trained stably.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 
 import torch

@@ -5,8 +5,6 @@ in the order of `augnet.ops.OPS`: mirrors, geometry, linear color, tone curves, 
 is clamped to [0, 1].
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self, get_args
@@ -74,7 +72,7 @@ class TransformSpace(Space):
         self.bounds = tuple(float(bound) for bound in bounds)
         self.interpolation = interpolation
 
-    def __reduce__(self) -> tuple[type[TransformSpace], tuple[dict[str, float], Interpolation]]:
+    def __reduce__(self) -> tuple[type["TransformSpace"], tuple[dict[str, float], Interpolation]]:
         """Pickle by name, since some ops hold closures, which cannot be pickled."""
         return TransformSpace, (dict(zip(self.names, self.bounds, strict=True)), self.interpolation)
 

@@ -1,7 +1,5 @@
 """Interface of spaces, the sets of transforms whose magnitudes a policy draws."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self

@@ -1,7 +1,5 @@
 """Strength tables, the finite set of transforms of a mixture as rows of magnitudes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

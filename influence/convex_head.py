@@ -8,8 +8,6 @@ is a sum of cross-entropies of weight `c_i` and target `t_i / c_i`, of decay, an
 Axes: N rows, D features, K classes.
 """
 
-from __future__ import annotations
-
 import warnings
 from typing import NamedTuple
 

@@ -14,8 +14,6 @@ Axes: N rows, D features, K classes. Source: docs/method.md, "Influence"; Lee, P
 Koh and Liang, ICML 2017.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

@@ -6,8 +6,6 @@ number of rows for all weights, so that weight 0 is removal (Lee et al. 2020, Eq
 Axes: N training rows, D features, K classes.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -11,8 +11,6 @@ sample), so a cost that minimizes it needs a trust region.
 Axes: B samples, D features, K classes; `a = [h; 1]`. Source: docs/method.md, "Influence" and "Class effects".
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """AugMix (Hendrycks et al., 2020): chains of weak ops, blended with the image."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """AutoAugment (Cubuk et al., 2019) with the policy for CIFAR-10."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import torch

@@ -1,7 +1,5 @@
 """Interface of the fixed policies."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 
 import torch

@@ -1,7 +1,5 @@
 """Cutout (DeVries and Taylor, 2017)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

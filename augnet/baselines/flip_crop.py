@@ -1,7 +1,5 @@
 """Random crops with and without a horizontal flip, the usual augmentation of CIFAR and of digits."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Mixup (Zhang et al., 2018) and CutMix (Yun et al., 2019) of images and labels."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

@@ -1,7 +1,5 @@
 """RandAugment (Cubuk et al., 2020) and TrivialAugment-Wide (Müller and Hutter, 2021)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

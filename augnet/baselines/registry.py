@@ -1,7 +1,5 @@
 """Registry of the baselines."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,7 +1,5 @@
 """Random resized crops, the usual augmentation of ImageNet (Szegedy et al., 2015)."""
 
-from __future__ import annotations
-
 import math
 
 import torch

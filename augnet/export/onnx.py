@@ -5,8 +5,6 @@ the caller draws them, and equal numbers give equal pixels everywhere. The metad
 the learned policy as JSON under the key `augfluence`.
 """
 
-from __future__ import annotations
-
 import json
 import warnings
 from copy import deepcopy

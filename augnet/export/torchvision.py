@@ -1,7 +1,5 @@
 """Export of a policy as a torchvision v2 transform of single samples, for data sets and DataLoader workers."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from typing import Any
 

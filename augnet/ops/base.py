@@ -5,8 +5,6 @@ ops aside, treats each image of a batch independently. There are five types: mir
 color matrices mix channels, pixel ops are all other maps of one image, and mixing ops combine two images of a batch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal

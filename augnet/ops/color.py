@@ -4,8 +4,6 @@ A pixel with channels `x` becomes `matrix @ [x; 1]`. Gray is `0.299 R + 0.587 G 
 kornia and torchvision) and the mean of the channels otherwise.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Sharpness, blur and noise ops."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Mixup and CutMix, which combine two images of a batch and their labels."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Cutout, a patch of the image covered by the mean color."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -3,8 +3,6 @@
 On 8-bit images the 8-bit functions equal torchvision's.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Registry of the ops, in the order in which a space applies them, and the names that they had in version 0.1.0."""
 
-from __future__ import annotations
-
 import difflib
 import warnings
 from collections.abc import Iterable

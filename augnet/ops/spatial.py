@@ -5,8 +5,6 @@ matrix maps the content: a point of the input at `v` is found at `matrix @ v` in
 counter-clockwise on the screen, as in kornia and in torchvision's tensor functions.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Base classes of policies, the distributions over the magnitudes of the ops of a space."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext

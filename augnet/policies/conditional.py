@@ -7,8 +7,6 @@ The range of an op is an interval of any position and width within its bound. Op
 `u` in (0, 1) and no shift. The draw is reparametrized: the gradient reaches the encoder through the magnitude.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 

@@ -5,8 +5,6 @@ every pixel (Lee, Park, Pham and Yoo, CVPR 2020; details at `CodeEncoder` and `F
 function of given random numbers, so the gradient reaches E and G through the fields (reparametrization).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 

@@ -9,8 +9,6 @@ over the table, which for `trivial_augment_table` is TrivialAugment-Wide (Mülle
 probabilities positive.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 

@@ -5,8 +5,6 @@ The magnitude of op p is uniform in `[-w_p, w_p]`, or in `[0, w_p]` if the op ha
 reaches `theta` through the magnitude (reparametrization).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

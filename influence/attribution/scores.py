@@ -17,8 +17,6 @@ invariant to shifts.
 Axes: N training samples, M held-out samples, D features, K classes. Source: docs/method.md, "Self-influence".
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

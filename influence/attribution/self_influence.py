@@ -14,8 +14,6 @@ two classes it gives the Newton step, exact in the quadratic approximation (Rad 
 Axes: N training rows, B rows of a call, D features, K classes; `a = [h; 1]`. Source: docs/method.md, "Self-influence".
 """
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import torch

@@ -5,8 +5,6 @@ The first Newton step from the old head is the influence estimate; the minimizer
 Axes: M rows of the memory, D features, K classes. Source: docs/method.md, "K-priors".
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

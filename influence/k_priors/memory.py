@@ -3,8 +3,6 @@
 Axes: N past inputs, M of them in the memory, K classes. Source: docs/method.md, "K-priors".
 """
 
-from __future__ import annotations
-
 from typing import Literal, NamedTuple, get_args
 
 import torch

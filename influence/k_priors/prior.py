@@ -18,8 +18,6 @@ Axes: P points, D features, K classes. Source: docs/method.md, "K-priors"; Khan 
 Priors*, NeurIPS 2021.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -5,8 +5,6 @@ error over the Krylov space; started at 0, it therefore remains in the subspace 
 every loss gradient. About `sqrt(condition) / 2 * log(2 / tol)` products are needed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -8,8 +8,6 @@ p_i p_i^T`, the Hessian is `H = R^T R + L`, `L = diag(damping + decay)`, and
 The inner matrix has `N K` rows instead of `K (D+1)`: smaller if there are fewer rows than features.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Choice and call of a method for the inverse-Hessian-vector product `S = H^-1 g`."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal, get_args
 

@@ -6,8 +6,6 @@ computes every residual with the float32 operator. Features, scores and result a
 probabilities and damping remain in float32.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

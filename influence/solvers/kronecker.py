@@ -14,8 +14,6 @@ weighting by the trace halves the iterations where most samples are fitted and a
 raise ValueError if some column has neither damping nor decay.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

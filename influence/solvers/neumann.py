@@ -5,8 +5,6 @@ error falls by the factor `1 - smallest/s` per step: thousands of steps where co
 is for comparison.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

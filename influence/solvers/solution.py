@@ -1,7 +1,5 @@
 """Result of a solve, iterative refinement, and the warning about a missed tolerance."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
