@@ -7,11 +7,9 @@ from pathlib import Path
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> None:
-    """Write `content` to a temporary file in the folder of `path`, flush it to disk, and rename it to `path`.
+    """Write text (as UTF-8) or bytes to a temporary file beside `path`, flush it to disk, and rename it to `path`.
 
-    Args:
-        path: The file; its folder is made if needed.
-        content: Text (written as UTF-8) or bytes.
+    The folder is made if needed.
 
     Raises:
         OSError: If the disk is full or the folder cannot be written; the old file is then untouched.
@@ -20,10 +18,7 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
 
 
 def write_together(files: Mapping[Path, str | bytes]) -> None:
-    """Write several files that belong together, all flushed to disk before the first is renamed to its path.
-
-    Args:
-        files: Content by path, as in `write_atomically`; renamed in this order.
+    """Write files that belong together as `write_atomically` does; all are on disk before the first is renamed.
 
     Raises:
         OSError: If the disk is full or a folder cannot be written; the old files are then untouched.

@@ -46,27 +46,19 @@ class Batch:
             raise ValueError(f"expected boxes [{count}, N, 4] in pixels, found {tuple(self.boxes.shape)}")
 
     def moved(self, matrix: Tensor, affine: bool) -> Self:
-        """Return a batch with masks and boxes moved by a matrix, and the same images.
+        """Return a batch of the same images with masks and boxes moved by a matrix; arguments as for `warp`.
 
-        Args:
-            matrix: `[B, 3, 3]`, the geometry of each image as for `warp`.
-            affine: True if the last rows of all matrices are 0, 0, 1.
-
-        Returns:
-            Masks, resampled to the nearest pixel, zero outside; the bounding boxes of the moved corners, cropped at the
-            border (of width or height 0 if nothing is left) and rounded if they are integers.
+        Masks are resampled to the nearest pixel, zero outside; boxes are the bounding boxes of the moved corners,
+        cropped at the border (of width or height 0 if nothing is left) and rounded if they are integers.
         """
         masks = None if self.masks is None else _move_masks(self.masks, matrix, affine)
         boxes = None if self.boxes is None else _move_boxes(self.boxes, matrix, *self.images.shape[-2:])
         return replace(self, masks=masks, boxes=boxes)
 
     def mixed(self, images: Tensor, share: Tensor, partners: Tensor) -> Self:
-        """Return a batch of new images whose labels are mixed with those of other rows.
+        """Return a batch of new images whose labels are mixed with those of the rows `partners` `[B]` int64.
 
-        Args:
-            images: `[B, C, H, W]`.
-            share: `[B]` in [0, 1], the weight of the partner's label; carries gradient.
-            partners: `[B]` int64, row numbers.
+        The weight of the partner's label is the share, `[B]` in [0, 1], which carries gradient.
         """
         labels = self.labels
         if labels is None:

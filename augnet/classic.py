@@ -55,18 +55,11 @@ def apply_classic(images: Tensor, rows: Tensor, interpolation: Interpolation = "
 
 
 def classic_magnitudes(op: ClassicOp, magnitudes: Tensor, height: int, width: int) -> Tensor:
-    """Return the rows of `classic_space()` that apply one op at the given strengths.
+    """Return the rows `[B, P]` of `classic_space()` that apply one op at strengths `[B]` to images of a size in pixels.
 
-    Args:
-        op: Name as in the papers.
-        magnitudes: `[B]`: tangents of shears, whole pixels of translations, degrees of rotations, the change of the
-            factor (-1 to 1) of brightness, color, contrast and sharpness, bits cleared by posterize, the inverted
-            share of the range for solarize; 1 for the ops without strength.
-        height: Of the images, in pixels.
-        width: Of the images, in pixels.
-
-    Returns:
-        `[B, P]`.
+    Magnitudes are tangents of shears, whole pixels of translations, degrees of rotations, the change of the factor (-1
+    to 1) of brightness, color, contrast and sharpness, bits cleared by posterize, the inverted share of the range for
+    solarize; 1 for the ops without strength.
     """
     space = classic_space()
     rows = dict.fromkeys(space.names, torch.zeros_like(magnitudes))

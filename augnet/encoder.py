@@ -32,11 +32,7 @@ class Encoder(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Encode a batch to `[B, outputs]`.
-
-        Args:
-            images: `[B, C, H, W]` in [0, 1]; carries gradient.
-            labels: `[B]` class numbers or `[B, K]` probabilities; needed if there are classes.
+        """Encode images `[B, C, H, W]` in [0, 1], which carry gradient, to `[B, outputs]`; see `class_weights`.
 
         Raises:
             ValueError: If labels are needed and missing.
@@ -49,11 +45,7 @@ class Encoder(nn.Module):
 
 
 def class_weights(labels: Tensor | None, num_classes: int) -> Tensor:
-    """Return labels as one row of K weights each, `[B, K]`, float32.
-
-    Args:
-        labels: `[B]` class numbers, or `[B, K]` probabilities, which are returned unchanged.
-        num_classes: K.
+    """Return labels, `[B]` class numbers or `[B, K]` probabilities, as one row of K weights each, `[B, K]`, float32.
 
     Raises:
         ValueError: If there are no labels, or they do not fit the number of classes.

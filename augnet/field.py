@@ -67,12 +67,7 @@ def pixels(height: int, width: int, like: Tensor) -> Tensor:
 def displacement(matrix: Tensor, shift: Tensor) -> Tensor:
     """Return `delta(p) = A(p) p + b(p)` before pooling; Eq. 20 of the paper as the re-implementation reads it.
 
-    Args:
-        matrix: `[B, 2, 2, H, W]`; carries gradient.
-        shift: `[B, 2, H, W]` in pixels; carries gradient.
-
-    Returns:
-        `[B, 2, H, W]` (rows, columns) in pixels.
+    `A` `[B, 2, 2, H, W]`, `b` and the result `[B, 2, H, W]` (rows, columns) in pixels; both carry gradient.
     """
     height, width = shift.shape[-2:]
     center = shift.new_tensor([(height - 1) / 2, (width - 1) / 2])
@@ -88,9 +83,6 @@ def displace(images: Tensor, offsets: Tensor) -> Tensor:
         images: `[B, C, H, W]`; carries gradient.
         offsets: `[B, 2, H, W]` (rows, columns) in pixels, of the same dtype; carries gradient, at whole pixels the
             right-hand derivative. An offset that is not finite makes the pixel NaN.
-
-    Returns:
-        `[B, C, H, W]`.
     """
     channels, height, width = images.shape[1:]
     framed = F.pad(images, (1, 1, 1, 1)).flatten(2)  # all samples outside fall on a frame of zeros
@@ -111,24 +103,15 @@ def displace(images: Tensor, offsets: Tensor) -> Tensor:
 
 
 def color_change(images: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
-    """Return `Delta(p) = W(p) x(p) + c(p)`, a 1x1 color filter of its own at every pixel.
+    """Return `Delta(p) = W(p) x(p) + c(p)`, a 1x1 color filter of its own at every pixel, to be added to the image.
 
-    Args:
-        images: `[B, C, H, W]`; carries gradient.
-        weights: `[B, C, C, H, W]`, output before input channel; carries gradient.
-        bias: `[B, C, H, W]`; carries gradient.
-
-    Returns:
-        `[B, C, H, W]`, to be added to the image; neither scaled nor clipped.
+    `W` is `[B, C, C, H, W]`, output before input channel; all carry gradient. Neither scaled nor clipped.
     """
     return (weights * images[:, None]).sum(2) + bias
 
 
 def smooth_displacement(fields: Fields) -> Tensor:
-    """Return the pooled displacement `[B, 2, H, W]` in pixels.
-
-    As in the re-implementation the displacement is pooled, not A and b.
-    """
+    """Return the displacement `[B, 2, H, W]` in pixels, itself pooled, not A and b, as in the re-implementation."""
     return pool(displacement(fields.matrix, fields.shift))
 
 
@@ -140,7 +123,7 @@ def smooth_change(images: Tensor, fields: Fields) -> Tensor:
 
 
 def transform(images: Tensor, fields: Fields, composition: Composition = "parallel") -> Tensor:
-    """Apply decoded fields, `G(x, tau)`, as in the paper without bounds on the fields or on the result.
+    """Apply decoded fields, `G(x, tau)`, as in the paper without bounds: the result may leave [0, 1].
 
     Args:
         images: `[B, C, H, W]`; carries gradient.
@@ -148,9 +131,6 @@ def transform(images: Tensor, fields: Fields, composition: Composition = "parall
         composition: `parallel` adds the color change of the original to the moved image,
             `x_spatial + (x + Delta(x)) - x`; `serial` changes the colors of the moved image. Both are in use in
             public re-implementations.
-
-    Returns:
-        `[B, C, H, W]`; may leave [0, 1].
     """
     moved = displace(images, smooth_displacement(fields))
     if fields.filter is None:

@@ -20,11 +20,7 @@ Noise = Mapping[str, Tensor]
 def geometry(ops: Sequence[Op], columns: Columns, noise: Noise, mirrors: bool = True) -> tuple[Tensor | None, bool]:
     """Return the product of all spatial matrices `[B, 3, 3]`, or None, and True if all of them are affine.
 
-    Args:
-        ops: In the order of application.
-        columns: Magnitudes by op name; carry gradient.
-        noise: Other draws by op name.
-        mirrors: True to include mirrors, whose matrices carry no gradient.
+    It carries gradient to the magnitudes, but for `mirrors`, which may be left out.
     """
     matrix, affine = None, True
     for op in ops:

@@ -6,6 +6,7 @@ discriminators and their layers are those of a public re-implementation of that 
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
@@ -163,11 +164,9 @@ def _repeat(batches: Iterable[tuple[Tensor, Tensor]], count: int) -> Iterator[tu
     done = 0
     while done < count:
         before = done
-        for batch in batches:
+        for batch in islice(batches, count - done):
             yield batch
             done += 1
-            if done == count:
-                return
         if done == before:
             raise ValueError(
                 f"batches: expected {count}, found {done} and no more; give a list or a DataLoader, which can be "

@@ -94,16 +94,9 @@ class TransformSpace(Space):
             )
 
     def noise(self, images: Tensor, generator: torch.Generator | None = None) -> Noise:
-        """Draw the noise of all ops for every image, used or not.
+        """Draw the noise `[B, ...]` of all ops that have any, by name, for every image, used or not.
 
-        The draws of one image thus do not depend on the magnitudes of another.
-
-        Args:
-            images: `[B, C, H, W]`; only shape, dtype and device are used.
-            generator: Source of the draws; `None` is torch's default generator.
-
-        Returns:
-            `[B, ...]` for each op with noise, by name.
+        The draws of one image thus do not depend on the magnitudes of another. The pixels are not used.
         """
         return {op.name: op.noise(images, generator) for op in self.ops if op.noise is not None}
 

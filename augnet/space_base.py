@@ -64,12 +64,7 @@ class Space(ABC):
 
     @abstractmethod
     def follow(self, batch: Batch, magnitudes: Tensor, noise: Noise) -> Batch:
-        """Move masks and boxes as `apply` moves the images, and keep the images.
-
-        Args:
-            batch: Images, whose shape and dtype are used, with masks or boxes.
-            magnitudes: As for `apply`.
-            noise: The result of `noise`.
+        """Move masks and boxes as `apply` moves the images, and keep the images, whose pixels are not used.
 
         Raises:
             ValueError: If masks or boxes cannot be moved.

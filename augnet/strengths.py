@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from augnet.classic import RAND_OPS, TRIVIAL, ClassicOp, table
+from augnet.classic import TRIVIAL, ClassicOp, table
 from augnet.space import TransformSpace
 
 _FACTOR, _TANGENT = "change of the factor", "tangent"
@@ -83,13 +83,14 @@ def trivial_augment_table() -> StrengthTable:
 
     Its rows are magnitudes of `classic_space()`. TrivialAugment draws op, strength and sign uniformly from it.
     """
-    units = [_TRIVIAL_UNITS[op] for op in RAND_OPS]
+    ops = tuple(_TRIVIAL_UNITS)
+    units, strongest = zip(*_TRIVIAL_UNITS.values(), strict=True)
     return StrengthTable(
         kind="trivial_augment",
-        names=RAND_OPS,
-        units=tuple(unit for unit, _ in units),
-        strongest=tuple(strongest for _, strongest in units),
-        adjustable=tuple(op not in _FIXED for op in RAND_OPS),
+        names=ops,
+        units=units,
+        strongest=strongest,
+        adjustable=tuple(op not in _FIXED for op in ops),
         strengths=TRIVIAL.bins,
-        rows=lambda height, width: table(TRIVIAL, RAND_OPS, height, width).transpose(1, 2).flip(1).float(),
+        rows=lambda height, width: table(TRIVIAL, ops, height, width).transpose(1, 2).flip(1).float(),
     )

@@ -33,9 +33,7 @@ class AugMix(Baseline):
                 f"expected severity in 1 ... {MIX.bins}, chains >= 1 and alpha > 0, "
                 f"found {severity}, {chains} and {alpha}"
             )
-        self.severity = severity
-        self.chains = chains
-        self.alpha = alpha
+        self.severity, self.chains, self.alpha = severity, chains, alpha
 
     def sample(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Draw the chains and their weights.

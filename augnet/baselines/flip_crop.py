@@ -24,8 +24,7 @@ class FlipCrop(Baseline):
         super().__init__()
         if not (0 <= padding < 1 and 0 <= flip <= 1):
             raise ValueError(f"expected padding in [0, 1) and flip in [0, 1], found {padding} and {flip}")
-        self.padding = padding
-        self.flip = flip
+        self.padding, self.flip = padding, flip
 
     def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Augment `[B, C, H, W]`; pixels are moved, never interpolated, and carry gradient."""

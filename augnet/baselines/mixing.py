@@ -37,15 +37,12 @@ class MixingBaseline(nn.Module):
     def forward(
         self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Mix images and labels in training mode.
+        """Mix images and labels in training mode; return both in the shapes and types given.
 
         Args:
             images: `[B, C, H, W]`, floating point, in [0, 1]; carries gradient.
             labels: `[B, K]`, probabilities.
             generator: Source of all draws; `None` is torch's default generator.
-
-        Returns:
-            Images and labels, of the shapes and types given.
 
         Raises:
             ValueError: If the labels are class numbers.

@@ -52,11 +52,7 @@ class ResizedCrop(Baseline):
         """Draw the windows (top, left, height, width) in pixels, `[B, 4]` int64.
 
         Ten pairs of area and aspect ratio are drawn, and the first that fits into the image is used. If none does, the
-        window is the largest centered one of an allowed aspect ratio.
-
-        Args:
-            images: `[B, C, H, W]`; only shape and device are used.
-            generator: Source of the draws; `None` is torch's default generator.
+        window is the largest centered one of an allowed aspect ratio. Pixels are not used.
         """
         count, _, height, width = images.shape
         area, shape = uniform((2, count, _ATTEMPTS), images, generator)
@@ -83,13 +79,8 @@ class ResizedCrop(Baseline):
 def resized_windows(images: Tensor, windows: Tensor, mirrored: Tensor) -> Tensor:
     """Resize one window of each image to the size of the image, bilinearly, from pixels inside the window alone.
 
-    Args:
-        images: `[B, C, H, W]` in [0, 1]; carries gradient.
-        windows: (top, left, height, width) in pixels, `[B, 4]`, inside the image.
-        mirrored: `[B]`, mask of the images to flip horizontally.
-
-    Returns:
-        `[B, C, H, W]` in [0, 1].
+    Images `[B, C, H, W]` in [0, 1] carry gradient. Windows `[B, 4]`, (top, left, height, width) in pixels, lie inside
+    the image; those in the mask `mirrored` `[B]` are flipped horizontally.
     """
     precise = images.to(torch.promote_types(images.dtype, torch.float32))
     height, width = images.shape[-2:]

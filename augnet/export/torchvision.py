@@ -82,7 +82,10 @@ class _PolicyTransform(v2.Transform):
         if isinstance(inpt, tv_tensors.BoundingBoxes):
             corners = _to_corners(inpt, tuple(params["images"].shape[-2:]))
             moved = self._follow(params, boxes=corners[None])
-            return tv_tensors.wrap(_from_corners(moved.boxes[0], inpt), like=inpt)
+            boxes = F.convert_bounding_box_format(
+                moved.boxes[0], old_format=tv_tensors.BoundingBoxFormat.XYXY, new_format=inpt.format
+            )
+            return tv_tensors.wrap(boxes, like=inpt)
         if not _is_image(inpt):
             raise TypeError(
                 f"expected images, tv_tensors.Mask or tv_tensors.BoundingBoxes, found {type(inpt).__name__}; take it "
@@ -132,11 +135,3 @@ def _to_corners(boxes: tv_tensors.BoundingBoxes, size: tuple[int, int]) -> Tenso
         raise ValueError(f"expected boxes with the canvas size of the image, {size}, found {tuple(boxes.canvas_size)}")
     corners: Tensor = F.convert_bounding_box_format(boxes, new_format=tv_tensors.BoundingBoxFormat.XYXY)
     return corners.as_subclass(Tensor)
-
-
-def _from_corners(corners: Tensor, like: tv_tensors.BoundingBoxes) -> Tensor:
-    """Return boxes given as (left, top, right, bottom) in the format of `like`."""
-    boxes: Tensor = F.convert_bounding_box_format(
-        corners, old_format=tv_tensors.BoundingBoxFormat.XYXY, new_format=like.format
-    )
-    return boxes

@@ -123,13 +123,9 @@ def gaussian_noise(images: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 def straight_through(result: Tensor, magnitudes: Tensor, slope: Callable[[], Tensor]) -> Tensor:
-    """Return the result `[B, ...]` unchanged, with a given derivative in the magnitudes `[B]`.
+    """Return the result `[B, ...]` unchanged, with a given derivative in the magnitudes `[B]` besides its own gradient.
 
-    Args:
-        result: `[B, ...]`; its own gradient is kept.
-        magnitudes: `[B]`; carries gradient.
-        slope: Returns `[B, ...]`, the derivative of the result in the magnitude, treated as constant; called only if
-            the magnitudes require a gradient.
+    `slope` returns this derivative, `[B, ...]`, treated as constant; called only if the magnitudes require a gradient.
     """
     if not magnitudes.requires_grad:
         return result

@@ -13,16 +13,10 @@ def mixup(images: Tensor, partners: Tensor, share: Tensor, noise: Tensor) -> tup
 
 
 def cutmix(images: Tensor, partners: Tensor, area: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Paste a patch of the partner (Yun et al., 2019).
+    """Paste a patch of the partner (Yun et al., 2019); return images, and the share that the patch covers, `[B]`.
 
-    Args:
-        images: `[B, C, H, W]`.
-        partners: `[B, C, H, W]`.
-        area: `[B]` in [0, 1], of the patch as a share of the image; it is cropped at the border.
-        noise: `[B, 3]`; the last two columns are the center of the patch.
-
-    Returns:
-        Images, and the share of the image that the patch covers, `[B]`.
+    `area` `[B]` in [0, 1] is the patch as a share of the image; it is cropped at the border. The last two columns of
+    `noise` `[B, 3]` are its center.
     """
     side = torch.where(area > 0, area, torch.ones_like(area)).sqrt() * (area > 0)
     covered = coverage(side, noise[:, 1:], *images.shape[-2:])
@@ -32,8 +26,7 @@ def cutmix(images: Tensor, partners: Tensor, area: Tensor, noise: Tensor) -> tup
 def partners_of(noise: Tensor) -> Tensor:
     """Return the partner of each image, `[B]` int64: the next one in a random order, itself only in a batch of one.
 
-    Args:
-        noise: `[B, ...]`; sorting its first column, uniform numbers, gives the order.
+    Sorting the first column of the noise `[B, ...]`, uniform numbers, gives the order.
     """
     order = noise[:, 0].argsort()
     return torch.empty_like(order).scatter_(0, order, order.roll(-1))

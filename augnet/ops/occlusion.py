@@ -7,16 +7,10 @@ from augnet.ops.base import PixelOp, uniform_noise
 
 
 def coverage(side: Tensor, place: Tensor, height: int, width: int) -> Tensor:
-    """Return the share of each pixel that a rectangle covers, in [0, 1]; differentiable in the size of the rectangle.
+    """Return the share of each pixel that a rectangle covers, `[B, H, W]` in [0, 1].
 
-    Args:
-        side: `[B]`, width and height of the rectangle as a fraction of those of the image; carries gradient.
-        place: `[B, 2]` in [0, 1): the center, x and y. The rectangle is cropped at the border.
-        height: Of the image, in pixels.
-        width: Of the image, in pixels.
-
-    Returns:
-        `[B, H, W]`.
+    `side` `[B]`, which carries gradient, is its width and height as a fraction of those of the image, and `place`
+    `[B, 2]` in [0, 1) its center, x and y. The rectangle is cropped at the border.
     """
     across, down = (_overlap(side, place[:, axis], pixels) for axis, pixels in ((0, width), (1, height)))
     return down[:, :, None] * across[:, None, :]

@@ -92,13 +92,10 @@ def crop(share: Tensor, place: Tensor) -> Tensor:
 
 
 def mirror(images: Tensor, probability: Tensor, chance: Tensor, dim: int) -> Tensor:
-    """Flip the images whose `chance` is below the probability along one axis.
+    """Flip the images `[B, C, H, W]` whose `chance` `[B, 1]`, uniform in [0, 1), is below the probability `[B]`.
 
-    Args:
-        images: `[B, C, H, W]`; carries gradient.
-        probability: `[B]`; the derivative is that of the expected image, `mirrored - image` (straight-through).
-        chance: `[B, 1]`, uniform in [0, 1).
-        dim: -1 or -2.
+    The derivative in the probability is that of the expected image, `mirrored - image` (straight-through); `dim` is the
+    axis, -1 or -2.
     """
     mirrored = images.flip(dim)
     turned = torch.where((chance < probability[:, None])[..., None, None], mirrored, images)
@@ -131,9 +128,6 @@ def warp(images: Tensor, matrix: Tensor, affine: bool = True, interpolation: Int
         matrix: `[B, 3, 3]`, invertible, in the coordinates of this module; carries gradient if bilinear.
         affine: True if the last rows of all matrices are 0, 0, 1; otherwise points behind the viewer become 0.
         interpolation: `nearest` for masks.
-
-    Returns:
-        `[B, C, H, W]`.
     """
     height, width = images.shape[-2:]
     shorter = min(height, width)

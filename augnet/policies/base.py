@@ -137,21 +137,16 @@ class BoundedPolicy(Policy):
         return self.bounds.shape[0]
 
     def scatter(self, half_widths: Tensor, numbers: Tensor) -> Tensor:
-        """Return magnitudes `[B, P]` within the half-widths `[P]` or `[B, P]`, to which they carry gradient.
+        """Return magnitudes `[B, P]` of numbers `[B, P]`, uniform in [0, 1); they carry gradient to the half-widths.
 
-        Args:
-            half_widths: In the ops' units.
-            numbers: `[B, P]`, uniform in [0, 1).
+        Both are in the ops' units; half-widths are `[P]` or `[B, P]`.
         """
         return torch.lerp(self.lowest, torch.ones_like(self.lowest), numbers.to(self.bounds)) * half_widths
 
     def describe_ranges(self, space: TransformSpace, half_widths: Tensor, /, **others: Tensor) -> Description:
         """Return the range of every op, `{name: {half_width, ..., unit, bound}}`.
 
-        Args:
-            space: The ops.
-            half_widths: `[P]` in the ops' units.
-            **others: Further facts in the ops' units, `[P]`, or `[P, K]` for a list each.
+        Half-widths `[P]` and further facts, `[P]` or `[P, K]` for a list each, are in the ops' units.
         """
         columns = {"half_width": half_widths, **others}
         return {

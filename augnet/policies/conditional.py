@@ -56,10 +56,6 @@ class ConditionalPolicy(BoundedPolicy):
     def intervals(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return half-widths and shifts of each image, both `[B, P]` in the ops' units, carrying gradient.
 
-        Args:
-            images: `[B, C, H, W]` in [0, 1].
-            labels: `[B]` or `[B, K]`; needed if the policy is conditioned on classes.
-
         Raises:
             ValueError: If labels are needed and missing.
         """

@@ -110,11 +110,7 @@ class MixturePolicy(Policy):
 
     @torch.no_grad()
     def choose(self, images: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Choose ops and strengths for each image from given random numbers.
-
-        Args:
-            images: `[B, C, H, W]`; only the shape is used.
-            numbers: `[B, U]`, uniform in [0, 1).
+        """Choose ops and strengths for images of this shape from random numbers `[B, U]`, uniform in [0, 1).
 
         Returns:
             Magnitudes `[B, P]`, without gradient; the N choices of each image `[B, N]` int64, `op * levels + level`.
