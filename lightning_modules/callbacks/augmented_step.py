@@ -1,10 +1,15 @@
 """The `training_step` of a LightningModule, with the policy in front of it."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_warn
+from torch import Tensor
 
-from lightning_modules.learner.batch_form import images_and_labels, row_numbers, with_images_and_labels
+from lightning_modules.learner.agreement import FirstInputs, check_loss, is_compiled
+from lightning_modules.learner.batch_form import images_and_labels, parts_of, row_numbers, with_images_and_labels
+from lightning_modules.learner.feature_capture import FeatureCapture, Recording
 from lightning_modules.learner.targets import smoothed
 
 if TYPE_CHECKING:
@@ -18,30 +23,60 @@ class AugmentedStep:
         augmentation: Augments the batches, and learns weights and labels of their images where it does.
         trainer: Counts the steps.
         module: Its attribute `training_step` is replaced until `remove`.
+        capture: The classifier that something is learned from; None where nothing is.
+        checked_steps: Steps in which the images and the loss of the module are compared with those of the learner.
     """
 
-    def __init__(self, augmentation: "LearnedAugmentation", trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.augmentation, self.trainer, self.module = augmentation, trainer, module
+    def __init__(
+        self,
+        augmentation: "LearnedAugmentation",
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        capture: FeatureCapture | None,
+        checked_steps: int,
+    ) -> None:
+        self.augmentation, self.trainer, self.module, self.capture = augmentation, trainer, module, capture
+        self.unchecked = 0 if is_compiled(module) else checked_steps
         self.original = module.training_step
         self.of_instance = vars(module).get("training_step")  # as torch.compile and spies set it
         module.training_step = self.run  # type: ignore[method-assign]
 
     def run(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """Augment the batch and run the module's own step."""
-        images, labels = images_and_labels(batch)
-        samples = self.augmentation.samples
-        if samples is None:
-            return self.original(
-                with_images_and_labels(batch, *self.augmentation.augmented(images, labels)), *args, **kwargs
-            )
-        rows = row_numbers(batch)
-        images, targets = self.augmentation.augmented(images, samples.labels(rows, labels))
-        with samples.capture.recording() as seen:
-            output = self.original(with_images_and_labels(batch, images, targets), *args, **kwargs)
-        features, logits = seen.features.detach(), seen.logits.detach()
-        targets = smoothed(targets, logits, self.augmentation.label_smoothing)
-        samples.learn(self.trainer.global_step + 1, rows, features, logits, targets)
+        key, samples, given = self.augmentation.label_key, self.augmentation.samples, batch
+        images, labels = images_and_labels(batch, key)
+        if samples is not None:
+            labels = samples.labels(row_numbers(batch), labels)
+        images, targets = self.augmentation.augmented(images, labels)
+        batch = with_images_and_labels(batch, images, targets, key)
+        if self.capture is None or (samples is None and self.unchecked == 0):
+            return self.original(batch, *args, **kwargs)
+        first = None
+        if self.unchecked:
+            first = FirstInputs(self.capture.model, self.augmentation.normalization.pixels(images))
+        with self.capture.recording() as seen:
+            output = self.original(batch, *args, **kwargs)
+        if first is not None:
+            self.unchecked -= 1
+            self._warn(first.check(), self._check_loss(output, seen, given, targets))
+        if samples is not None:
+            features, logits = seen.features.detach(), seen.logits.detach()
+            targets = smoothed(targets, logits, self.augmentation.label_smoothing)
+            samples.learn(self.trainer.global_step + 1, row_numbers(given), features, logits, targets)
         return output
+
+    def _check_loss(self, output: Any, seen: Recording, batch: Any, targets: Tensor) -> str | None:
+        """Compare the loss of a step with that of the learner, if the step returned one."""
+        loss = output.get("loss") if isinstance(output, Mapping) else output
+        if not isinstance(loss, Tensor) or loss.ndim > 0 or not seen.passes:
+            return None
+        return check_loss(loss, seen.passes[0][1], targets, self.augmentation.label_smoothing, parts_of(batch))
+
+    def _warn(self, *warnings: str | None) -> None:
+        """Warn of differences that may be meant, once."""
+        for warning in filter(None, warnings):
+            self.unchecked = 0
+            rank_zero_warn(warning)
 
     def remove(self) -> None:
         """Give the module its own step back."""

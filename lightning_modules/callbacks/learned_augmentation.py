@@ -68,6 +68,9 @@ class LearnedAugmentation(pl.Callback):
             `InfluenceDataModule`.
         control: See `AugmentedClassifier`.
         label_smoothing: That of the module's cross-entropy, in [0, 1).
+        label_key: Place or key of the labels in a batch; by default the second part, or the usual keys.
+        checked_steps: First training steps in which the images and the loss of the module are compared with those that
+            the learner uses; a difference is an error that says its cause, or a warning.
         num_classes: K; by default the outputs of the head. Images that are mixed (mixup, CutMix) need it where no
             influence set is used.
         in_channels: Channels of the images; by default those of the influence set.
@@ -101,6 +104,8 @@ class LearnedAugmentation(pl.Callback):
         samples: SampleSettings = SampleSettings(),  # noqa: B008 - frozen
         control: Control = "none",
         label_smoothing: float = 0.0,
+        label_key: int | str | None = None,
+        checked_steps: int = 2,
         num_classes: int | None = None,
         in_channels: int | None = None,
         image_size: tuple[int, int] | None = None,
@@ -126,7 +131,7 @@ class LearnedAugmentation(pl.Callback):
         self.staged_strengths: dict[int, dict[str, float]] = {}
         self._resumed: dict[str, Any] = {}
         self._step: AugmentedStep | None = None
-        self._latest_step = 0
+        self._latest_step, self.label_key, self.checked_steps = 0, label_key, checked_steps
         if not self.choice.needs_images or None not in (in_channels, num_classes):
             self._build_policy(in_channels, num_classes, image_size)
 
@@ -242,7 +247,8 @@ class LearnedAugmentation(pl.Callback):
         self.augmenter.load_state_dict({"learner": self._resumed.pop("learner")} if "learner" in self._resumed else {})
         if self.sample_settings.any:
             self._begin_samples(trainer, network, self.augmenter)
-        self._step = AugmentedStep(self, trainer, pl_module)
+        capture = self.augmenter.capture if self.samples is None else self.samples.capture
+        self._step = AugmentedStep(self, trainer, pl_module, capture, self.checked_steps)
 
     def _begin_samples(self, trainer: pl.Trainer, network: nn.Module, augmenter: Augmenter) -> None:
         data = influence_data(trainer)
@@ -304,7 +310,7 @@ class LearnedAugmentation(pl.Callback):
     ) -> None:
         """Check the first batch before anything is trained on it."""
         if batch_idx == 0 and trainer.current_epoch == 0:
-            validate_images(self.normalization.undone(images_and_labels(batch)[0]))
+            validate_images(self.normalization.undone(images_and_labels(batch, self.label_key)[0]))
 
     def augmented(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Images and labels of a training batch as the classifier gets them, see `TrainingAugmentation`.
@@ -329,7 +335,7 @@ class LearnedAugmentation(pl.Callback):
         unchanged = not stepped or _measures_batch_statistics(trainer)
         if augmenter is None or learner is None or self.staged is not None or unchanged:
             return
-        images, labels = images_and_labels(batch)
+        images, labels = images_and_labels(batch, self.label_key)
         if self.samples is not None and augmenter.due(trainer.global_step):
             labels = self.samples.labels(row_numbers(batch), labels)
         update = augmenter.update(trainer.global_step, images, labels)

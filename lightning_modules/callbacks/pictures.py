@@ -45,7 +45,7 @@ class PolicyPictures(pl.Callback):
         """Keep eight images of the first batch."""
         augmentation = LearnedAugmentation.of(trainer)
         if self.images is None and augmentation is not None:
-            images, labels = images_and_labels(batch)
+            images, labels = images_and_labels(batch, augmentation.label_key)
             self.images = augmentation.normalization.pixels(images[:_IMAGES]).detach().float().cpu()
             self.labels = labels[:_IMAGES].cpu()
 

@@ -37,7 +37,7 @@ def learn_after_training(
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         for batch in cast(Any, trainer.train_dataloader):
-            images, labels = trainer.precision_plugin.convert_input(images_and_labels(batch))
+            images, labels = trainer.precision_plugin.convert_input(images_and_labels(batch, augmentation.label_key))
             yield augmentation.normalization.pixels(images.to(module.device)), labels.to(module.device)
 
     def log(number: int, update: PolicyUpdate) -> None:  # Lightning's own logging is closed by then

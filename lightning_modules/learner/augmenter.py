@@ -1,6 +1,7 @@
 """Learned augmentation in any training loop."""
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -11,10 +12,11 @@ from torch import Tensor, nn
 
 from augnet import AugNet, save_policy
 from augnet.baselines import Baseline, MixingBaseline
+from lightning_modules.learner.agreement import FirstInputs, is_compiled
 from lightning_modules.learner.checks import check_batch, check_labels, validate_images
 from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.guard import GuardSettings
-from lightning_modules.learner.influence_set import Source, classifier_of, moved_to, read_influence_set
+from lightning_modules.learner.influence_set import Source, classifier_of, gathered, moved_to, read_influence_set
 from lightning_modules.learner.normalization import Normalization
 from lightning_modules.learner.policy_choice import Control, PolicyChoice, PolicyName, check_fit
 from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
@@ -24,6 +26,8 @@ from lightning_modules.learner.training_augmentation import TrainingAugmentation
 from lightning_modules.learner.wrong_domain import wrong_domain
 
 _LOOKS = 10  # batches whose pixels are read: that waits for an accelerator
+_WATCHED = 2  # of them whose way through the classifier is compared with the learner's
+_RAW = 0.05  # below zero: a rounding error no more
 _FIXED = ("plain", "uniform")  # controls whose policy is not learned
 
 
@@ -99,6 +103,8 @@ class Augmenter:
         self.model = model
         self.learner: PolicyLearner | None = None
         self.capture: FeatureCapture | None = None
+        self._influence_range = (0.0, 0.0)
+        self._watched: FirstInputs | None = None
         self.influence_set: tuple[Tensor, Tensor] | None = None
         size: tuple[int, ...] = ()
         if influence is not None:
@@ -165,7 +171,9 @@ class Augmenter:
             Pixels `[M, C, H, W]` in [0, 1] and labels `[M]`; for the control `wrong_domain` other pixels than given.
         """
         self.normalization.to(_device(self.model))
-        images, labels = moved_to(self.model, read_influence_set(influence, self.normalization))
+        given = gathered(influence)
+        images, labels = moved_to(self.model, read_influence_set(given, self.normalization))
+        self._influence_range = float(given[0].min()), float(given[0].max())
         return (wrong_domain(images) if self.control == "wrong_domain" else images), labels
 
     @property
@@ -192,6 +200,11 @@ class Augmenter:
             labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
         self._check(images)
         augmented, targets = self.augment(images, labels)
+        if self._watched is not None:
+            self._watched.stop()
+            self._watched = None
+        if self.capture is not None and self._looked_at <= _WATCHED and not is_compiled(self.model):
+            self._watched = FirstInputs(self.capture.model, self.normalization.pixels(augmented))
         return (augmented, targets) if self.augmentation.mixes else augmented
 
     @torch.no_grad()
@@ -209,7 +222,14 @@ class Augmenter:
 
         Returns:
             The numbers of the update; None after a step without one.
+
+        Raises:
+            ValueError: If the loop gave the classifier other images than the learner does, in the first steps.
         """
+        if self._watched is not None:
+            watched, self._watched = self._watched, None
+            if (warning := watched.check()) is not None:
+                warnings.warn(warning, stacklevel=2)
         self.steps += 1
         return self.update(self.steps, images, labels)
 
@@ -236,7 +256,18 @@ class Augmenter:
         check_batch(images)
         if self._looked_at < _LOOKS:
             validate_images(self.normalization.undone(images))
+            self._check_influence_images(images)
             self._looked_at += 1
+
+    def _check_influence_images(self, images: Tensor) -> None:
+        """Raise ValueError if training images are normalized and the influence images are not."""
+        low, high = self._influence_range
+        smallest = float(images.min())
+        if smallest < -_RAW and low >= 0 and high <= 1 and not self.normalization.is_identity:
+            raise ValueError(
+                f"the training images are normalized (smallest value {smallest:.3g}), the influence images lie in "
+                f"[{low:.3g}, {high:.3g}] and are not: prepare them in the same way."
+            )
 
     def save(self, path: str | Path) -> None:
         """Write the learned policy, for `load_policy`.

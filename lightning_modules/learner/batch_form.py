@@ -9,22 +9,27 @@ _IMAGE_KEYS = ("image", "images", "pixel_values", "x")
 _LABEL_KEYS = ("label", "labels", "target", "y")
 
 
-def images_and_labels(batch: Any) -> tuple[Tensor, Tensor]:
+def images_and_labels(batch: Any, label_key: int | str | None = None) -> tuple[Tensor, Tensor]:
     """Images and labels of a batch.
+
+    Args:
+        batch: `(images, labels, ...)`, or a dictionary.
+        label_key: Place or key of the labels; by default the second part, or the usual keys.
 
     Raises:
         ValueError: If it is neither `(images, labels, ...)` nor a dictionary with both.
     """
     if isinstance(batch, Mapping):
-        image, label = _key(batch, _IMAGE_KEYS), _key(batch, _LABEL_KEYS)
-        if image is not None and label is not None:
+        image, label = _key(batch, _IMAGE_KEYS), _key(batch, _LABEL_KEYS) if label_key is None else label_key
+        if image is not None and label in batch:
             return batch[image], batch[label]
         raise ValueError(
             f"expected a batch with an image ({', '.join(_IMAGE_KEYS)}) and a label ({', '.join(_LABEL_KEYS)}), "
             f"found the keys {', '.join(map(str, batch))}."
         )
-    if isinstance(batch, Sequence) and len(batch) >= 2 and isinstance(batch[0], Tensor):
-        return batch[0], batch[1]
+    place = 1 if label_key is None else label_key
+    if isinstance(batch, Sequence) and isinstance(place, int) and len(batch) > place and isinstance(batch[0], Tensor):
+        return batch[0], batch[place]
     raise ValueError(f"expected batches (images, labels, ...) or dictionaries, found a {type(batch).__name__}.")
 
 
@@ -39,12 +44,19 @@ def row_numbers(batch: Any) -> Tensor:
     raise ValueError(f"expected batches (images, labels, rows), found a {type(batch).__name__} of {len(batch)} parts.")
 
 
-def with_images_and_labels(batch: Any, images: Tensor, labels: Tensor) -> Any:
-    """A copy of the batch with other images and labels."""
+def with_images_and_labels(batch: Any, images: Tensor, labels: Tensor, label_key: int | str | None = None) -> Any:
+    """A copy of the batch with other images and labels; see `images_and_labels`."""
     if isinstance(batch, Mapping):
-        return {**batch, _key(batch, _IMAGE_KEYS): images, _key(batch, _LABEL_KEYS): labels}
-    rest = list(batch[2:])
-    return (images, labels, *rest) if isinstance(batch, tuple) else [images, labels, *rest]
+        label = _key(batch, _LABEL_KEYS) if label_key is None else label_key
+        return {**batch, _key(batch, _IMAGE_KEYS): images, label: labels}
+    parts = [images, *batch[1:]]
+    parts[label_key if isinstance(label_key, int) else 1] = labels
+    return tuple(parts) if isinstance(batch, tuple) else parts
+
+
+def parts_of(batch: Any) -> Mapping[int | str, Any]:
+    """The parts of a batch by their place or key."""
+    return batch if isinstance(batch, Mapping) else dict(enumerate(batch))
 
 
 def _key(batch: Mapping[str, Any], known: Sequence[str]) -> str | None:

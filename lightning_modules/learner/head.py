@@ -35,7 +35,7 @@ def find_last_linear(model: nn.Module, example_images: Tensor) -> nn.Linear:
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     handles = [layer.register_forward_hook(record, with_kwargs=True) for layer in layers]
     try:
-        with _untouched(model), uncompiled(), torch.no_grad():
+        with untouched(model), uncompiled(), torch.no_grad():
             logits = model(example_images)
     except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
         shape = tuple(example_images.shape)
@@ -90,7 +90,7 @@ def _why_none(logits: Tensor, calls: list[tuple[nn.Linear, Tensor, Tensor]]) -> 
 
 
 @contextmanager
-def _untouched(model: nn.Module) -> Iterator[None]:
+def untouched(model: nn.Module) -> Iterator[None]:
     """Evaluation mode inside; afterwards buffers, modes and the random state are what they were."""
     modules = list(model.modules())
     modes = [module.training for module in modules]

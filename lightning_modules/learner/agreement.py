@@ -1,0 +1,204 @@
+"""Checks that the learner sees what the training loop sees: the same images at the first layer, the same loss.
+
+A policy is learned from the classifier's outputs on the images that the learner passes to it. If the loop prepares its
+images otherwise (normalizes them itself, in another range), or trains with another loss, the policy is learned for
+another classifier. The first training batches show it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.learner.feature_capture import input_of, uncompiled
+from lightning_modules.learner.head import untouched
+
+_CLOSE = 2e-2  # relative to the largest value: a pass in bfloat16 rounds to 2^-8
+_EXPLAINED = 1e-3  # share of the variance that an affine relation may leave
+
+
+def first_input(model: nn.Module, pixels: Tensor) -> tuple[nn.Module, Tensor] | None:
+    """The layer with weights that a model runs first, and its input; None if it has none.
+
+    Args:
+        model: Run once, and left as it was. Not between the forward and the backward pass of a training step.
+        pixels: `[B, C, H, W]`.
+    """
+    leaves = [part for part in model.modules() if not list(part.children()) and list(part.parameters())]
+    calls: list[tuple[nn.Module, Tensor]] = []
+
+    def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        calls.append((module, input_of(args, kwargs).detach()))
+
+    handles = [leaf.register_forward_pre_hook(record, with_kwargs=True) for leaf in leaves]
+    try:
+        with untouched(model), uncompiled(), torch.no_grad():
+            model(pixels)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls[0] if calls else None
+
+
+@contextmanager
+def inputs_of(layer: nn.Module | None) -> Iterator[list[Tensor]]:
+    """The inputs of a layer, one for each call inside the `with` block, detached; none for None."""
+    seen: list[Tensor] = []
+    if layer is None:
+        yield seen
+        return
+    handle = layer.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.append(input_of(args, kwargs).detach()), with_kwargs=True
+    )
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Whether `torch.compile` has compiled a model or a part of it: hooks in compiled code are not run."""
+    compiled = getattr(model, "_compiler_ctx", None) is not None  # of a LightningModule
+    return compiled or any(hasattr(part, "_orig_mod") for part in model.modules())
+
+
+class FirstInputs:
+    """Watches one pass of a training loop, from the augmentation of its batch to the optimizer's step.
+
+    Args:
+        model: The classifier, as the learner calls it.
+        pixels: The augmented batch, `[B, C, H, W]` in [0, 1].
+    """
+
+    def __init__(self, model: nn.Module, pixels: Tensor) -> None:
+        first = first_input(model, pixels)
+        self.expected = None if first is None else first[1]
+        self._watching = inputs_of(None if first is None else first[0])
+        self.seen = self._watching.__enter__()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._watching.__exit__(None, None, None)
+
+    def check(self) -> str | None:
+        """Stop, and compare; see `check_images`."""
+        self.stop()
+        return None if self.expected is None else check_images(self.expected, self.seen)
+
+
+def check_images(expected: Tensor, seen: Sequence[Tensor]) -> str | None:
+    """Compare the images that a training loop gave to the classifier with those that the learner gives to it.
+
+    Args:
+        expected: Input of the classifier's first layer, from the learner.
+        seen: Its inputs in the loop's own pass over the same batch.
+
+    Returns:
+        A warning: the loop changes its images in a way that the learner does not know. None if they are the same.
+
+    Raises:
+        ValueError: If they are normalized or scaled otherwise, with what to do.
+    """
+    if not seen:
+        return "the training loop did not run the classifier that the policy is learned with: name the one it runs."
+    ours = expected.float()
+    same_shape = [one.float() for one in seen if one.shape == ours.shape]
+    if any(_close(one, ours) for one in same_shape):
+        return None
+    for theirs in same_shape:
+        if (relation := _affine(ours, theirs)) is not None:
+            raise ValueError(_cause(*relation))
+    return (
+        "the training loop changes its images between the policy and the classifier (an augmentation of its own, "
+        "another size?), which the learner does not see: the policy is learned without that change."
+    )
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    return bool((one - other).abs().max() <= _CLOSE * other.abs().max().clamp(min=1e-6))
+
+
+def _affine(ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Factor and offset of each channel with `theirs = factor * ours + offset`; None if no such relation holds."""
+    x, y = (
+        part.transpose(0, 1).flatten(1).double() if part.ndim == 4 else part.flatten()[None].double()
+        for part in (ours, theirs)
+    )
+    x_mean, y_mean = x.mean(dim=1, keepdim=True), y.mean(dim=1, keepdim=True)
+    variance = (x - x_mean).square().sum(dim=1)
+    factor = ((x - x_mean) * (y - y_mean)).sum(dim=1) / variance.clamp(min=1e-12)
+    left = (y - y_mean - factor[:, None] * (x - x_mean)).square().sum(dim=1)
+    if bool((left > _EXPLAINED * (y - y_mean).square().sum(dim=1)).any()):
+        return None
+    return factor, (y_mean[:, 0] - factor * x_mean[:, 0])
+
+
+def _cause(factor: Tensor, offset: Tensor) -> str:
+    """The usual cause of an affine relation, and what to do."""
+    head = "the classifier gets other images in the training loop than from the learner: "
+    for scale, words in ((255.0, "multiplied by 255"), (1 / 255, "divided by 255")):
+        if torch.allclose(factor, factor.new_tensor(scale), rtol=0.02) and float(offset.abs().max()) < 0.02 * scale:
+            return f"{head}they are {words} there. Do that in the data loader, or inside of the classifier."
+    mean, std = (", ".join(f"{value:.3g}" for value in part.tolist()) for part in (-offset / factor, 1 / factor))
+    return (
+        f"{head}they are normalized there, (images - ({mean})) / ({std}). Let the classifier be the part that does "
+        "this, as the LightningModule itself if its forward does; or normalize inside of the classifier; or in the "
+        "data loader, and give mean and std (pixel_mean, pixel_std)."
+    )
+
+
+def check_loss(
+    loss: Tensor, logits: Tensor, targets: Tensor, smoothing: float, parts: Mapping[int | str, Any]
+) -> str | None:
+    """Compare the loss of a training step with the cross-entropy that the influence follows.
+
+    Args:
+        loss: What the step returned, a scalar.
+        logits: `[B, K]` of its pass.
+        targets: Labels `[B]` or probabilities `[B, K]` that it was given.
+        smoothing: The label smoothing that was stated.
+        parts: The parts of the batch, by their place or key.
+
+    Returns:
+        A warning: the loss is another one. None if they agree.
+
+    Raises:
+        ValueError: If the labels are another part of the batch, are smoothed otherwise, or the head is none of a
+            classifier.
+    """
+    logits, value = logits.detach().float(), float(loss.detach())
+    if abs(value - _entropy(logits, targets, smoothing)) <= _CLOSE * max(abs(value), 0.1):
+        return None
+    for place, part in parts.items():
+        other = _are_labels(part, logits) and not torch.equal(part, targets)
+        if other and abs(value - _entropy(logits, part, smoothing)) <= 1e-3 * max(abs(value), 0.1):
+            raise ValueError(f"the labels are part {place!r} of the batch: give label_key={place!r}.")
+    hard, uniform = _entropy(logits, targets, 0.0), float(-logits.log_softmax(dim=1).mean())
+    share = (value - hard) / (uniform - hard) if abs(uniform - hard) > 1e-3 else -1.0
+    if -2e-3 < share < 0.995 and abs(share - round(share, 2)) < 2e-3 and abs(share - smoothing) > 5e-3:
+        raise ValueError(
+            f"the training step smooths its labels by {abs(share):.2f}, and {smoothing:g} was stated: give "
+            f"label_smoothing={abs(share):.2f}."
+        )
+    classes = len(targets.unique()) if targets.ndim == 1 else logits.shape[1]
+    if logits.shape[1] > 2 * classes and len(logits) >= 4 * classes:
+        raise ValueError(
+            f"the last layer has {logits.shape[1]} outputs, the labels have {classes} classes, and the loss is no "
+            "cross-entropy of the two: it is not the head of a classifier."
+        )
+    return (
+        f"the loss of the training step is {value:.4g}, the cross-entropy of its logits and labels "
+        f"{_entropy(logits, targets, smoothing):.4g}: the influence follows the cross-entropy."
+    )
+
+
+def _entropy(logits: Tensor, targets: Tensor, smoothing: float) -> float:
+    return float(nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing))
+
+
+def _are_labels(part: Any, logits: Tensor) -> bool:
+    if not isinstance(part, Tensor) or part.dtype != torch.int64 or part.shape != logits.shape[:1]:
+        return False
+    return bool((part >= 0).all() & (part < logits.shape[1]).all())
