@@ -1,6 +1,7 @@
 """`train.py adapt` with its configuration, on the digits."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import torch
 from PIL import Image
 
 from lightning_modules.adaptation.adaptation_summary import AdaptationSummary
+from lightning_modules.adaptation.change import Change
+from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.commands.cli import AugfluenceCLI, main
+from lightning_modules.commands.trainer import AugfluenceTrainer
 from lightning_modules.data import DigitsDataModule
 
 ROOT = Path(__file__).parents[2]
@@ -146,28 +150,46 @@ def test_top_selection_takes_the_uncertain(run: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "nothing is to change: give change.add, change.remove"),
         (["--change.remove=missing.txt"], "change.remove: there is no file missing.txt"),
-        (["--change.add=no/such/folder"], "change.add='no/such/folder' does not exist"),
-        (["--change.weight_decay=-1"], "change.weight_decay must be at least 0, found -1.0"),
-        (["--change.policy_file=missing.json"], "change.policy_file: there is no file missing.json"),
-        (["--change.model_kwargs={width: 4}", "--change.weight_decay=0.1"], "change.model_kwargs are those of change"),
-        (["--change.weight_decay=0.1", "--memory=0"], "memory must lie in"),
-        (["--change.weight_decay=0.1", "--method=fine_tune"], "fine_tune trains on added images alone"),
-        (["--change.remove=few.txt", "--change.add=few.txt"], "share rows, [1, 2] first"),
         (["--change.weight_decay=0.1", "--data.influence_size=5000"], "influence_size=5000"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing_behind(
     arguments: list[str], message: str, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("few.txt").write_text("1\n2\n")
     with pytest.raises(SystemExit) as caught:
         adapt(run, *arguments)
     assert caught.value.code == 2
     text = capsys.readouterr().err
     assert message in text
     assert "Traceback" not in text
+    assert not Path("adapted").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "message"),
+    [
+        ({}, {}, "nothing is to change: give change.add, change.remove"),
+        ({"add": "no/such/folder"}, {}, "change.add='no/such/folder' does not exist"),
+        ({"weight_decay": -1.0}, {}, "change.weight_decay must be at least 0, found -1.0"),
+        ({"policy_file": "missing.json"}, {}, "change.policy_file: there is no file missing.json"),
+        ({"model_kwargs": {"width": 4}, "weight_decay": 0.1}, {}, "change.model_kwargs are those of change"),
+        ({"weight_decay": 0.1}, {"memory": 0.0}, "memory must lie in"),
+        ({"weight_decay": 0.1}, {"method": "fine_tune"}, "fine_tune trains on added images alone"),
+        ({"remove": "few.txt", "add": "few.txt"}, {}, "share rows, [1, 2] first"),
+    ],
+)
+def test_other_mistakes_leave_nothing_behind(
+    change: dict[str, Any], arguments: dict[str, Any], message: str, run: Path
+) -> None:
+    Path("few.txt").write_text("1\n2\n")
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    silent: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = AugfluenceTrainer(accelerator="cpu", max_epochs=1, **silent)
+    model = AugmentedClassifier.load_from_checkpoint(checkpoint, map_location="cpu")
+    data = DigitsDataModule(image_size=16, deployment_rotation=0)
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):  # one line on the command line
+        trainer.adapt(model, data, checkpoint, Change(**change), folder="adapted", **arguments)
     assert not Path("adapted").exists()
 
 

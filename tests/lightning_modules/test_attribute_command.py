@@ -169,7 +169,6 @@ def test_images_are_named_by_file_and_by_row(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--top=0"], "top must be at least 1, got 0"),
-        (["--views=-1"], "views must be at least 0, got -1"),
         (["--ckpt_path=missing.ckpt"], "there is no checkpoint missing.ckpt"),
         (["--ckpt_path=null"], "attribute needs a trained model: --ckpt_path"),
     ],
@@ -178,6 +177,11 @@ def test_mistakes_are_one_line(run: Path, options: list[str], message: str, caps
     with pytest.raises(SystemExit):
         main(of_run(run, *options))
     assert message in capsys.readouterr().err
+
+
+def test_copies_cannot_be_fewer_than_none(run: Path) -> None:
+    with pytest.raises(ValueError, match="views must be at least 0, got -1; 8 is usual"):
+        silent_trainer().attribute(trained(run), FlippedDigits(image_size=16), views=-1)
 
 
 def test_checkpoint_of_other_classes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
