@@ -61,11 +61,7 @@ class AttributionTable:
         return keys[ranking].argsort(stable=True)
 
     def row(self, index: int) -> dict[str, int | float | str]:
-        """Return labels and scores of an image, by column name.
-
-        Args:
-            index: Its position in the training split, 0..N-1.
-        """
+        """Return labels and scores of an image, by column name; `index` is its position in the split, 0..N-1."""
         label = int(self.images.labels[index])
         return {
             "index": index,
@@ -86,12 +82,13 @@ class AttributionTable:
         ranks = {ranking: torch.empty(len(self.loss), dtype=torch.int64) for ranking in RANKINGS}
         for ranking, rank in ranks.items():
             rank[self.order(ranking)] = torch.arange(1, len(rank) + 1)
+        rows = [
+            self.row(index) | {f"{ranking}_rank": int(rank[index]) for ranking, rank in ranks.items()}
+            for index in range(len(self.loss))
+        ]
         text = io.StringIO()
-        writer: csv.DictWriter[str] | None = None
-        for index in range(len(self.loss)):
-            row = self.row(index) | {f"{ranking}_rank": int(rank[index]) for ranking, rank in ranks.items()}
-            if writer is None:
-                writer = csv.DictWriter(text, list(row), lineterminator="\n")
-                writer.writeheader()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
             writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
         return text.getvalue()
