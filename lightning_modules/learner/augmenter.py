@@ -35,7 +35,8 @@ class Augmenter:
     """Augments the batches of a training loop, and learns how from the influence set.
 
     Args:
-        model: The classifier: maps the loop's images to logits and ends in a linear layer.
+        model: The classifier: maps the loop's images to logits, or to an output with `logits`, and ends in a linear
+            layer. Fabric, Accelerate or `DistributedDataParallel` may have wrapped it.
         influence: Labeled images that look like deployment, prepared in the same way as the training batches: two
             tensors, a data set or a loader. None applies the policy as it is and learns nothing.
         ops: The ops of the policy: a list of op names, or a mapping from op name to its bound; see docs/policies.md.
@@ -53,7 +54,7 @@ class Augmenter:
         guard: When the policy is rolled back to its last healthy state.
         num_classes: K; by default the outputs of the head. Images that are mixed need it without an influence set.
         total_steps: Steps of the loop, which `LearnerSettings.until` below 1 needs.
-        ranks: Among which the batches are divided.
+        ranks: Among which the batches are divided; by default all of torch's process group.
         forward_context: Context of every pass of the classifier, for instance autocast.
         seed: Of the learner's own draws.
 
@@ -113,7 +114,9 @@ class Augmenter:
             num_classes, size = self.capture.head.out_features, tuple(self.influence_set[0].shape[1:])
         augnet = self._policy(policy, ops, initial_range, ops_per_image, num_classes, size)
         base = base_policy_of(base_policy)
-        self.augmentation = TrainingAugmentation(base, augnet, policy_probability, num_classes, ranks or Ranks())
+        self.augmentation = TrainingAugmentation(
+            base, augnet, policy_probability, num_classes, ranks or Ranks.everyone()
+        )
         if self.capture is None or self.influence_set is None or augnet is None or control in _FIXED:
             return
         if (dtype := next(augnet.parameters()).dtype).itemsize < 4:

@@ -3,13 +3,14 @@
 Features are `[B, D]`, logits `[B, K]`, and `logits = features @ head.weight.T + head.bias`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 
 @dataclass
@@ -73,11 +74,11 @@ class FeatureCapture:
             images: `[B, C, H, W]`.
 
         Returns:
-            The features `[B, D]` and the model's logits `[B, K]`.
+            The features `[B, D]` and the logits `[B, K]`, as the head gave them.
         """
         with self.recording() as seen:
-            logits: Tensor = self.model(images)
-        return seen.features, logits
+            self.model(images)
+        return seen.features, seen.logits
 
     @contextmanager
     def recording(self) -> Iterator[Recording]:
@@ -125,6 +126,18 @@ def frozen(model: nn.Module) -> Iterator[None]:
             module.training = mode
         for parameter, requires_grad in wanted:
             parameter.requires_grad_(requires_grad)
+
+
+def logits_of(output: Any) -> Any:
+    """The logits in what a model returned: the `logits` of a dictionary or an object that has them, else all of it."""
+    if isinstance(output, Mapping):
+        return output.get("logits", output)
+    return getattr(output, "logits", output)
+
+
+def undivided(model: nn.Module) -> nn.Module:
+    """The classifier inside `DistributedDataParallel`, whose own passes take part in its averaging of gradients."""
+    return next((part.module for part in model.modules() if isinstance(part, DistributedDataParallel)), model)
 
 
 def input_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.learner.feature_capture import input_of, uncompiled
+from lightning_modules.learner.feature_capture import input_of, logits_of, uncompiled
 
 
 def find_last_linear(model: nn.Module, example_images: Tensor) -> nn.Linear:
@@ -17,7 +17,7 @@ def find_last_linear(model: nn.Module, example_images: Tensor) -> nn.Linear:
     submodule and the random state are afterwards as they were, bit for bit.
 
     Args:
-        model: The classifier.
+        model: The classifier; it returns logits `[B, K]`, or a dictionary or an object with `logits`.
         example_images: A few images `[B, C, H, W]` on the model's device.
 
     Returns:
@@ -36,18 +36,22 @@ def find_last_linear(model: nn.Module, example_images: Tensor) -> nn.Linear:
     handles = [layer.register_forward_hook(record, with_kwargs=True) for layer in layers]
     try:
         with untouched(model), uncompiled(), torch.no_grad():
-            logits = model(example_images)
+            output = model(example_images)
     except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
         shape = tuple(example_images.shape)
         raise ValueError(f"the model cannot take images of shape {shape}: {error}") from error
     finally:
         for handle in handles:
             handle.remove()
+    logits = logits_of(output)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise ValueError(f"the model must return logits [B, K], got {found}: wrap it so that it returns only them.")
+        raise ValueError(
+            f"the model must return logits [B, K], got {found}: wrap it so that it returns only them, or a dictionary "
+            'or an object with "logits".'
+        )
     for layer, features, result in reversed(calls):
-        if result.shape == logits.shape and torch.equal(result, logits):
+        if result.shape == logits.shape and torch.equal(result.to(logits.dtype), logits):  # a wrapper may convert them
             return _checked(layer, features, logits)
     raise ValueError(_why_none(logits, calls))
 

@@ -28,8 +28,10 @@ class Ranks:
         self.index = 0 if group is None else dist.get_rank(group)
 
     @classmethod
-    def everyone(cls, world_size: int) -> "Ranks":
-        """All ranks of a training, of which there are `world_size`."""
+    def everyone(cls, world_size: int | None = None) -> "Ranks":
+        """All ranks of a training, of which there are `world_size`; by default those of torch's process group."""
+        if world_size is None:
+            world_size = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
         return cls(dist.group.WORLD if world_size > 1 else None)
 
     @torch.no_grad()
