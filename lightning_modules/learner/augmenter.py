@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from augnet import AugNet, save_policy
 from augnet.baselines import Baseline, MixingBaseline
 from lightning_modules.learner.agreement import FirstInputs, is_compiled
-from lightning_modules.learner.checks import check_batch, check_labels, validate_images
+from lightning_modules.learner.checks import check_batch, check_labels, check_pairs, validate_images
 from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.guard import GuardSettings
 from lightning_modules.learner.influence_set import Source, classifier_of, gathered, moved_to, read_influence_set
@@ -201,7 +201,7 @@ class Augmenter:
             if self.augmentation.mixes:
                 raise ValueError("images are mixed, and their labels with them: call with images and labels.")
             labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-        self._check(images)
+        self._check(images, labels)
         augmented, targets = self.augment(images, labels)
         if self._watched is not None:
             self._watched.stop()
@@ -246,7 +246,7 @@ class Augmenter:
             return None
         update = None
         if self.learner.due(step):
-            self._check(images)
+            self._check(images, labels)
             if labels.ndim == 1:
                 check_labels(labels, self.learner.capture.head.out_features)
             update = self.learner.update(self.normalization.pixels(images), labels)
@@ -254,9 +254,10 @@ class Augmenter:
             self.learner.finish()
         return update
 
-    def _check(self, images: Tensor) -> None:
-        """Raise ValueError unless the images are what they were said to be; look at the pixels of the first batches."""
+    def _check(self, images: Tensor, labels: Tensor) -> None:
+        """Raise ValueError unless the batch is what it was said to be; look at the pixels of the first batches."""
         check_batch(images)
+        check_pairs(images, labels)
         if self._looked_at < _LOOKS:
             validate_images(self.normalization.undone(images))
             self._check_influence_images(images)

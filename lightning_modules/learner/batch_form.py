@@ -30,7 +30,10 @@ def images_and_labels(batch: Any, label_key: int | str | None = None) -> tuple[T
     place = 1 if label_key is None else label_key
     if isinstance(batch, Sequence) and isinstance(place, int) and len(batch) > place and isinstance(batch[0], Tensor):
         return batch[0], batch[place]
-    raise ValueError(f"expected batches (images, labels, ...) or dictionaries, found a {type(batch).__name__}.")
+    parts = f" of {', '.join(type(part).__name__ for part in batch[:3])}" if isinstance(batch, tuple | list) else ""
+    raise ValueError(
+        f"expected batches (images, labels, ...) of tensors or dictionaries, found a {type(batch).__name__}{parts}."
+    )
 
 
 def row_numbers(batch: Any) -> Tensor:

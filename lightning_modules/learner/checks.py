@@ -100,6 +100,21 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
         )
 
 
+def check_pairs(images: Tensor, labels: Any) -> None:
+    """Raise ValueError unless labels are a tensor with one row for each image.
+
+    Args:
+        images: `[B, C, H, W]`.
+        labels: `[B]`, or probabilities `[B, K]`.
+    """
+    if not isinstance(labels, Tensor):
+        raise ValueError(
+            f"labels must be a tensor, found a {type(labels).__name__}: convert with torch.tensor(labels)."
+        )
+    if labels.ndim == 0 or len(labels) != len(images):
+        raise ValueError(f"expected one label for each of {len(images)} images, found shape {tuple(labels.shape)}.")
+
+
 def warn_of_missing_classes(labels: Tensor, num_classes: int) -> None:
     """Warn if a class has no image in the influence set: deployment may lack it too, and the run goes on.
 

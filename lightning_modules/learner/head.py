@@ -52,11 +52,11 @@ def find_last_linear(model: nn.Module, example_images: Tensor) -> nn.Linear:
         )
     for layer, features, result in reversed(calls):
         if result.shape == logits.shape and torch.equal(result.to(logits.dtype), logits):  # a wrapper may convert them
-            return _checked(layer, features, logits)
+            return _checked(layer, features, result)
     raise ValueError(_why_none(logits, calls))
 
 
-def _checked(layer: nn.Linear, features: Tensor, logits: Tensor) -> nn.Linear:
+def _checked(layer: nn.Linear, features: Tensor, result: Tensor) -> nn.Linear:
     """The layer, unless it has no bias or is a subclass that does something else than `features @ W.T + b`."""
     if layer.bias is None:
         raise ValueError(
@@ -65,8 +65,9 @@ def _checked(layer: nn.Linear, features: Tensor, logits: Tensor) -> nn.Linear:
         )
     if getattr(layer, "linear_in_features", False):
         return layer  # a head type that says so itself, see `lightning_modules.classifier.distinctive`
-    expected = nn.functional.linear(features, layer.weight, layer.bias)
-    if not torch.allclose(expected, logits, rtol=1e-2, atol=1e-3 * float(logits.abs().max())):
+    operands = (operand.to(result.dtype) for operand in (features, layer.weight, layer.bias))  # as autocast does
+    expected = nn.functional.linear(*operands)
+    if not torch.allclose(expected, result, rtol=1e-2, atol=1e-3 * float(result.abs().max())):
         raise ValueError(
             f"the last layer, a {type(layer).__name__}, does not compute features @ weight.T + bias: "
             "replace it by a plain torch.nn.Linear."

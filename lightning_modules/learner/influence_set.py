@@ -1,5 +1,6 @@
 """The influence set: read from tensors, a data set or a loader, checked, and moved to the classifier."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -7,12 +8,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_modules.learner.batch_form import images_and_labels
-from lightning_modules.learner.checks import check_labels, validate_images, warn_of_missing_classes
+from lightning_modules.learner.checks import check_labels, check_pairs, validate_images, warn_of_missing_classes
 from lightning_modules.learner.feature_capture import FeatureCapture, undivided
 from lightning_modules.learner.head import find_last_linear
 from lightning_modules.learner.normalization import Normalization
 
-Source = DataLoader[Any] | Dataset[Any] | tuple[Tensor, Tensor]
+Source = DataLoader[Any] | Dataset[Any] | tuple[Tensor, Tensor] | Iterable[Any]
 _BATCH = 256  # images of a data set at a time
 
 
@@ -20,7 +21,8 @@ def read_influence_set(source: Source, normalization: Normalization) -> tuple[Te
     """Read and check the influence set.
 
     Args:
-        source: Two tensors (images and labels), a data set of pairs, or a loader of batches.
+        source: Two tensors (images and labels), a dictionary of them, a data set of such pairs or dictionaries, or a
+            loader: anything that yields batches of them.
         normalization: Of the images.
 
     Returns:
@@ -40,13 +42,16 @@ def gathered(source: Source) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: If there are none.
     """
-    if isinstance(source, tuple | list):
+    if isinstance(source, Mapping) or (isinstance(source, Sequence) and source and hasattr(source[0], "shape")):
         batches = [images_and_labels(source)]
     else:
-        loader = source if isinstance(source, DataLoader) else DataLoader(source, _BATCH)
+        data: Any = source
+        loader = DataLoader(data, _BATCH) if hasattr(source, "__getitem__") else data
         batches = [images_and_labels(batch) for batch in loader]
     if not batches or len(batches[0][1]) == 0:
         raise ValueError("the influence set is empty: give it at least one image of every class.")
+    for pair in batches:
+        check_pairs(*pair)
     images, labels = (torch.cat(column) for column in zip(*batches, strict=True))
     return images, labels
 

@@ -1,13 +1,16 @@
 """Learned augmentation in a plain PyTorch loop."""
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, TensorDataset
 from toys import CLASSES, OPS, ToyData, ToyNet, blobs, toy_trainer
 
@@ -75,7 +78,17 @@ def test_a_plain_loop_trains_what_the_callback_trains(policy: Any, tmp_path: Pat
     assert learned.policy.describe() == callback.learned.describe()
 
 
-@pytest.mark.parametrize("source", [TensorDataset(*INFLUENCE), DataLoader(TensorDataset(*INFLUENCE), batch_size=7)])
+@pytest.mark.parametrize(
+    "source",
+    [
+        TensorDataset(*INFLUENCE),
+        DataLoader(TensorDataset(*INFLUENCE), batch_size=7),
+        (part for part in zip(INFLUENCE[0].split(7), INFLUENCE[1].split(7), strict=True)),  # as wrapped loaders are
+        {"pixel_values": INFLUENCE[0], "labels": INFLUENCE[1]},
+        [{"image": image, "label": int(label)} for image, label in zip(*INFLUENCE, strict=True)],
+        list(zip(*INFLUENCE, strict=True)),
+    ],
+)
 def test_the_influence_set_may_be_a_data_set_or_a_loader(source: Any) -> None:
     found, expected = augmenter(influence=source).influence_set, augmenter().influence_set
     assert found is not None
@@ -103,6 +116,48 @@ def test_normalized_batches_are_learned_as_their_pixels_are() -> None:
 class Shifted(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return (images - 0.5) / 0.25
+
+
+@pytest.fixture
+def process_group(tmp_path: Path) -> Iterator[None]:
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures("process_group")
+def test_a_model_that_is_wrapped_for_several_devices_is_trained_as_the_model_itself() -> None:
+    models, policies = [], []
+    for wrapper in (nn.Sequential, DistributedDataParallel):
+        torch.manual_seed(0)
+        models.append(wrapper(ToyNet()))
+        learned = augmenter(models[-1])
+        train(models[-1], learned)
+        policies.append(learned.policy)
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert None not in policies
+    assert policies[0].describe() == policies[1].describe()  # type: ignore[union-attr]
+
+
+class HalfPrecision(nn.Module):
+    """Computes in bfloat16 and returns float32 in an output, as the models of Accelerate and Fabric do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = ToyNet()
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        with torch.autocast("cpu", torch.bfloat16):
+            logits: Tensor = self.network(pixel_values)
+        return {"logits": logits.float()}
+
+
+def test_a_model_in_mixed_precision_with_an_output_of_its_own() -> None:
+    learned = augmenter(HalfPrecision())
+    update = learned.step(IMAGES, LABELS)
+    assert update is not None
+    assert update.influence.isfinite().all()
 
 
 def test_mixed_images_come_with_probabilities() -> None:
@@ -149,6 +204,11 @@ def test_learning_ends_at_a_share_of_the_loop() -> None:
     assert [update is not None for update in updates] == [True] * 4 + [False] * 4
 
 
+class TwoOutputs(ToyNet):
+    def forward(self, images: Tensor) -> Any:
+        return super().forward(images), images
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -156,6 +216,17 @@ def test_learning_ends_at_a_share_of_the_loop() -> None:
         ({"influence": (INFLUENCE[0] * 255, INFLUENCE[1])}, r"images must lie in \[0, 1\].*divide 8-bit images by 255"),
         ({"influence": ((INFLUENCE[0] - 0.5) / 0.25, INFLUENCE[1])}, "negative values come from normalization"),
         ({"influence": (INFLUENCE[0], INFLUENCE[1] + 1)}, r"labels must lie in 0\.\.2 for 3 classes, got \[3\]"),
+        ({"influence": (INFLUENCE[0], INFLUENCE[1][:-1])}, r"one label for each of 60 images, found shape \(59,\)"),
+        ({"influence": (INFLUENCE[0], INFLUENCE[1].float())}, r"labels must be int64 .*torch.float32"),
+        ({"influence": (INFLUENCE[0], INFLUENCE[1].tolist())}, r"labels must be a tensor, found a list"),
+        ({"influence": [(INFLUENCE[0][0].numpy().astype("uint8"), 1)]}, "images must be floating point"),
+        ({"influence": (INFLUENCE[0].numpy(), INFLUENCE[1].numpy())}, "of tensors .*found a tuple of ndarray, ndarray"),
+        ({"influence": [{"img": INFLUENCE[0][0], "label": 1}]}, "found the keys img, label"),
+        (
+            {"influence": (INFLUENCE[0][:, :, :6], INFLUENCE[1])},
+            r"model cannot take images of shape \(2, 1, 6, 12\)",
+        ),
+        ({"model": TwoOutputs()}, r"must return logits \[B, K\], got a tuple"),
         ({"ops": ["rotatoin"]}, "unknown op 'rotatoin'; did you mean rotation"),
         ({"policy": "field", "influence": None}, "policy field depends on the images: give an influence set"),
         ({"policy_probability": 1.5}, r"policy_probability must lie in \[0, 1\], found 1.5"),
@@ -182,12 +253,14 @@ def test_wrong_settings_are_refused_before_training(arguments: dict[str, Any], m
         (IMAGES[0], LABELS[:1], r"images must have 4 axes \[B, C, H, W\], got shape \(1, 12, 12\)"),
         (IMAGES[:0], LABELS[:0], "images is empty"),
         (IMAGES[:24], LABELS[:24] + CLASSES, r"labels must lie in 0\.\.2"),
+        (IMAGES[:24], LABELS[:24].int(), r"labels must be int64 .*torch\.int32.*labels\.long\(\)"),
+        (IMAGES[:24], LABELS[:23], r"expected one label for each of 24 images, found shape \(23,\)"),
     ],
 )
 def test_batches_that_are_not_what_was_said_are_refused(images: Tensor, labels: Tensor, message: str) -> None:
     learned = augmenter()
     with pytest.raises(ValueError, match=message):
         learned.step(images, labels)
-    if "labels" not in message:
+    if "labels must" not in message:
         with pytest.raises(ValueError, match=message):
             learned(images, labels)

@@ -1,5 +1,8 @@
 import copy
 import re
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -55,6 +58,17 @@ class Pair(nn.Module):
         return images, images
 
 
+class Wrapped(nn.Module):
+    """Returns what a function makes of the logits, as other people's classifiers do."""
+
+    def __init__(self, model: nn.Module, output: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.model, self.output = model, output
+
+    def forward(self, images: Tensor) -> Any:
+        return self.output(self.model(images))
+
+
 def flat(*layers: nn.Module) -> nn.Sequential:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 3), *layers)
 
@@ -71,6 +85,24 @@ def test_head_of_a_plain_model_and_with_a_later_layer() -> None:
     assert find_last_linear(auxiliary, IMAGES) is auxiliary.head
     features, _ = FeatureCapture(auxiliary, auxiliary.head)(IMAGES)
     assert torch.equal(features, IMAGES.flatten(1))
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        lambda logits: {"loss": None, "logits": logits},
+        lambda logits: SimpleNamespace(logits=logits),
+        lambda logits: logits.double(),  # as wrappers for mixed precision do
+        lambda logits: {"logits": logits.double()},
+    ],
+)
+def test_logits_may_be_part_of_an_output_and_converted(output: Callable[[Tensor], Any]) -> None:
+    inner = flat()
+    model = Wrapped(inner, output)
+    assert find_last_linear(model, IMAGES) is inner[3]
+    features, logits = FeatureCapture(model, last(inner))(IMAGES)
+    assert torch.equal(features, inner[:3](IMAGES))
+    assert torch.equal(logits, inner(IMAGES))
 
 
 def test_probing_leaves_no_trace() -> None:
@@ -109,7 +141,8 @@ def test_probing_leaves_no_trace_when_it_fails() -> None:
         (nn.Sequential(nn.Conv2d(1, 3, 8), nn.Flatten()), "no torch.nn.Linear ran in the model"),
         (nn.Sequential(nn.Linear(8, 3), nn.Flatten()), "shape (4, 1, 8, 8), expected [B, D]"),
         (nn.Sequential(nn.Linear(8, 3)), "must return logits [B, K], got shape (4, 1, 8, 3)"),
-        (Pair(), "must return logits [B, K], got a tuple"),
+        (Pair(), "must return logits [B, K], got a tuple: wrap it so that it returns only them, or a dictionary"),
+        (Wrapped(flat(), lambda logits: {"out": logits}), "must return logits [B, K], got a dict"),
         (nn.Sequential(nn.Flatten(), Scaled(64, 3)), "a Scaled, does not compute features @ weight.T + bias"),
         (nn.Sequential(nn.Flatten(), nn.Linear(9, 3)), "cannot take images of shape (4, 1, 8, 8)"),
     ],
