@@ -63,15 +63,15 @@ def train(accelerator: Accelerator, epochs: int, learned: bool) -> tuple[float, 
     return accuracy(network.cpu(), test, MEAN, STD), augmenter
 
 
-def main(epochs: int = 60, cpu: bool = True) -> tuple[float, float]:
+def main(epochs: int = 60) -> tuple[float, float]:
     """Train without and with learned augmentation; return both accuracies."""
-    accelerator = Accelerator(cpu=cpu)
+    accelerator = Accelerator(cpu=True)
     plain, _ = train(accelerator, epochs, learned=False)
     learned, augmenter = train(accelerator, epochs, learned=True)
     accelerator.print(f"plain: {plain:.1%} of the turned digits are right, learned: {learned:.1%}")
-    if augmenter.policy is not None:
-        for name, facts in augmenter.policy.describe().items():
-            accelerator.print(f"{name}: +-{facts['half_width']:.3g} {facts['unit']}")
+    assert augmenter.policy is not None
+    for name, facts in augmenter.policy.describe().items():
+        accelerator.print(f"{name}: +-{facts['half_width']:.3g} {facts['unit']}")
     return plain, learned
 
 

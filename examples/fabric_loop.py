@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from rotated_digits import accuracy, rotated_digits
+from rotated_digits import accuracy, rotated_digits, small_network
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -22,14 +22,10 @@ def train(fabric: Fabric, epochs: int, learned: bool) -> tuple[float, Augmenter]
     """Train a classifier, plain or with learned augmentation; return its accuracy on turned digits."""
     fabric.seed_everything(0, verbose=False)
     training, influence, test = rotated_digits()
-    network = nn.Sequential(
-        *(nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.AdaptiveAvgPool2d(1)),
-        *(nn.Flatten(), nn.Linear(64, 10)),
-    )
+    network = small_network()
     model, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=5e-3))
     loader = DataLoader(training, batch_size=64 // fabric.world_size, shuffle=True, drop_last=True)
-    loader: Any = fabric.setup_dataloaders(loader)
+    batches = fabric.setup_dataloaders(loader)
     augmenter = Augmenter(
         model,
         influence,
@@ -38,10 +34,8 @@ def train(fabric: Fabric, epochs: int, learned: bool) -> tuple[float, Augmenter]
         control="none" if learned else "plain",
         forward_context=fabric.autocast,
     )
-    for epoch in range(epochs):
-        if fabric.world_size > 1:
-            loader.sampler.set_epoch(epoch)
-        for images, labels in loader:
+    for _ in range(epochs):
+        for images, labels in batches:
             loss = nn.functional.cross_entropy(model(augmenter(images)), labels)
             optimizer.zero_grad()
             fabric.backward(loss)
@@ -51,24 +45,17 @@ def train(fabric: Fabric, epochs: int, learned: bool) -> tuple[float, Augmenter]
     return accuracy(network.cpu(), test), augmenter
 
 
-def both(fabric: Fabric, epochs: int) -> tuple[float, float]:
+def main(epochs: int = 30, devices: int = 1, precision: Any = "32-true") -> tuple[float, float]:
     """Train without and with learned augmentation; return both accuracies."""
+    fabric = Fabric(accelerator="cpu", devices=devices, precision=precision)
+    fabric.launch()
     plain, _ = train(fabric, epochs, learned=False)
     learned, augmenter = train(fabric, epochs, learned=True)
     fabric.print(f"plain: {plain:.1%} of the turned digits are right, learned: {learned:.1%}")
-    if augmenter.policy is not None and fabric.is_global_zero:
-        for name, facts in augmenter.policy.describe().items():
-            print(f"{name}: +-{facts['half_width']:.3g} {facts['unit']}")
+    assert augmenter.policy is not None
+    for name, facts in augmenter.policy.describe().items():
+        fabric.print(f"{name}: +-{facts['half_width']:.3g} {facts['unit']}")
     return plain, learned
-
-
-def main(epochs: int = 30, devices: int = 1, precision: Any = "32-true") -> tuple[float, float]:
-    """Launch the processes; return both accuracies."""
-    fabric = Fabric(
-        accelerator="cpu", devices=devices, strategy="ddp_fork" if devices > 1 else "auto", precision=precision
-    )
-    accuracies: tuple[float, float] = fabric.launch(both, epochs)
-    return accuracies
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Learned augmentation in Hugging Face's Trainer: `python examples/huggingface_trainer.py`, a minute on one core.
 
-`AugmentingTrainer` is all that is added to somebody's training.
+`AugmentingTrainer` is what is added.
 """
 
-import argparse
+import sys
 import tempfile
-from typing import Any
+from typing import Any, cast
 
 import torch
 from rotated_digits import accuracy, rotated_digits
@@ -16,6 +16,7 @@ from transformers import Trainer, TrainingArguments, ViTConfig, ViTForImageClass
 from augfluence import Augmenter, LearnerSettings
 
 OPS = {"rotation": 90, "translate_x": 0.2, "scale": 0.7, "brightness": 0.3}
+QUIET: Any = {"report_to": "none", "save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
 
 
 class AugmentingTrainer(Trainer):
@@ -26,10 +27,10 @@ class AugmentingTrainer(Trainer):
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any) -> Tensor:
         """Augment the batch, and let the policy learn from the batch as it was."""
         if self.augmenter is None:
-            return super().training_step(model, inputs, *args)
+            return cast(Tensor, super().training_step(model, inputs, *args))
         inputs = self._prepare_inputs(inputs)
         images, labels = inputs["pixel_values"], inputs["labels"]
-        loss = super().training_step(model, {**inputs, "pixel_values": self.augmenter(images, labels)}, *args)
+        loss: Tensor = super().training_step(model, {**inputs, "pixel_values": self.augmenter(images, labels)}, *args)
         if self.accelerator.sync_gradients:  # the last of the batches that are accumulated
             self.augmenter.step(images, labels)
         return loss
@@ -49,8 +50,8 @@ class Digits(Dataset[dict[str, Tensor]]):
         return {"pixel_values": image, "labels": label}
 
 
-def train(epochs: int, learned: bool, **arguments: Any) -> tuple[float, Augmenter | None]:
-    """Train a tiny vision transformer; return its accuracy on turned digits. Arguments: of `TrainingArguments`."""
+def train(epochs: int, learned: bool) -> tuple[float, Augmenter | None]:
+    """Train a tiny vision transformer, plain or with learned augmentation; return its accuracy on turned digits."""
     training, influence, test = rotated_digits()
     torch.manual_seed(0)
     sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
@@ -62,11 +63,8 @@ def train(epochs: int, learned: bool, **arguments: Any) -> tuple[float, Augmente
             per_device_train_batch_size=64,
             learning_rate=2e-3,
             dataloader_drop_last=True,
-            report_to="none",
-            save_strategy="no",
-            logging_strategy="no",
-            disable_tqdm=True,
-            **{"use_cpu": True, **arguments},
+            use_cpu=True,
+            **QUIET,
         )
         trainer = AugmentingTrainer(model, settings, train_dataset=Digits(training))
         if learned:  # after the Trainer has put the model on its device
@@ -80,13 +78,11 @@ def main(epochs: int = 60) -> tuple[float, float]:
     plain, _ = train(epochs, learned=False)
     learned, augmenter = train(epochs, learned=True)
     print(f"plain: {plain:.1%} of the turned digits are right, learned: {learned:.1%}")
-    if augmenter is not None and augmenter.policy is not None:
-        for name, facts in augmenter.policy.describe().items():
-            print(f"{name}: +-{facts['half_width']:.3g} {facts['unit']}")
+    assert augmenter is not None and augmenter.policy is not None  # noqa: PT018
+    for name, facts in augmenter.policy.describe().items():
+        print(f"{name}: +-{facts['half_width']:.3g} {facts['unit']}")
     return plain, learned
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=60)
-    main(**vars(parser.parse_args()))
+    main(*map(int, sys.argv[1:]))

@@ -8,10 +8,9 @@ import sys
 
 import pytorch_lightning as pl
 import torch
-from sklearn.datasets import load_digits
+from rotated_digits import accuracy, rotated_digits
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
-from torchvision.transforms.v2.functional import rotate
+from torch.utils.data import DataLoader
 
 from lightning_modules.callbacks import LearnedAugmentation
 
@@ -37,40 +36,28 @@ class OwnModule(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=3e-3)
 
 
-def digits() -> tuple[TensorDataset, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Upright digits to train with, turned ones for the influence set and the test."""
-    data = load_digits()
-    images, labels = torch.tensor(data.images[:, None] / 16, dtype=torch.float32), torch.tensor(data.target)
-    images = nn.functional.interpolate(images, size=16, mode="bilinear")
-    angles = 90 * torch.rand(len(images)) - 45
-    turned = torch.stack([rotate(image, float(angle)) for image, angle in zip(images, angles, strict=True)])
-    return (
-        TensorDataset(images[:1000], labels[:1000]),
-        (turned[1000:1200], labels[1000:1200]),
-        (turned[1200:], labels[1200:]),
-    )
-
-
 def main(epochs: int = 30) -> float:
     """Train with and without; returns the gain in accuracy on turned digits."""
     accuracies = []
     for learned in (False, True):
         pl.seed_everything(0)
-        training, influence, (images, labels) = digits()
-        module, callbacks = OwnModule(), []
+        training, influence, test = rotated_digits()
+        module = OwnModule()
+        callbacks: list[pl.Callback] = []
         # What is added to somebody's training:
         if learned:
             augmentation = LearnedAugmentation(
                 ops=["rotation", "translate_x", "translate_y", "scale", "brightness", "contrast"],
-                influence=influence,  # a DataLoader would do as well
+                influence=influence,  # a data set; a DataLoader would do as well
                 classifier="model",
             )
             callbacks.append(augmentation)
         trainer = pl.Trainer(max_epochs=epochs, callbacks=callbacks, logger=False, enable_checkpointing=False)
         # That is all.
         trainer.fit(module, DataLoader(training, batch_size=64, shuffle=True, drop_last=True))
-        accuracies.append(float((module.eval().model(images).argmax(dim=1) == labels).float().mean()))
+        accuracies.append(accuracy(module.model, test))
         print(f"{'learned' if learned else 'plain'}: {accuracies[-1]:.1%} of the turned digits are right")
+    assert augmentation.learned is not None
     for name, facts in augmentation.learned.describe().items():
         print(f"{name}: +-{facts['half_width']:.3g} {facts['unit']}")
     return accuracies[1] - accuracies[0]

@@ -7,7 +7,7 @@ marked with `#!`.
 import argparse
 
 import torch
-from rotated_digits import accuracy, rotated_digits
+from rotated_digits import accuracy, rotated_digits, small_network
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -16,17 +16,11 @@ from augfluence import Augmenter, AugNet, LearnerSettings, load_policy  #!
 OPS = {"rotation": 90, "translate_x": 0.2, "translate_y": 0.2, "scale": 0.7, "brightness": 0.3, "contrast": 1}  #!
 
 
-def convolution(inputs: int, outputs: int, stride: int = 2) -> nn.Sequential:
-    """Return a convolution with batch normalization."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
-
-
 def train(epochs: int, learned: bool, seed: int = 0) -> tuple[float, Augmenter]:
     """Train a classifier, plain or with learned augmentation; return its accuracy on turned digits."""
     torch.manual_seed(seed)
     training, influence, test = rotated_digits(size=28, seed=seed)
-    layers = convolution(1, 8, stride=1), convolution(8, 16), convolution(16, 32), convolution(32, 64)
-    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+    model = small_network()
     loader = DataLoader(training, batch_size=64, shuffle=True, drop_last=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=epochs * len(loader))

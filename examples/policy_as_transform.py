@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rotated_digits import accuracy, rotated_digits
+from rotated_digits import accuracy, rotated_digits, small_network
 from timm.data import create_transform
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
@@ -50,11 +50,7 @@ def train(policy: AugNet | None, epochs: int, workers: int) -> float:
     """Train a classifier on pictures behind the policy; return its accuracy on turned digits."""
     torch.manual_seed(0)
     training, _, test = rotated_digits()
-    model = nn.Sequential(
-        *(nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.AdaptiveAvgPool2d(1)),
-        *(nn.Flatten(), nn.Linear(64, 10)),
-    )
+    model = small_network()
     data = Transformed(training, in_torchvision(policy))
     loader = DataLoader(data, batch_size=64, shuffle=True, drop_last=True, num_workers=workers)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)

@@ -1,4 +1,4 @@
-"""The data of the examples: handwritten digits of scikit-learn, trained upright, deployed rotated."""
+"""The task of the examples: handwritten digits of scikit-learn, trained upright, deployed rotated."""
 
 import torch
 from sklearn.datasets import load_digits
@@ -30,7 +30,16 @@ def rotated_digits(size: int = 16, seed: int = 0) -> tuple[TensorDataset, Tensor
 
 def rotated(image: Tensor, angle: Tensor) -> Tensor:
     """Return an image turned by an angle in degrees, black outside."""
-    return rotate(image, float(angle), InterpolationMode.BILINEAR)
+    result: Tensor = rotate(image, float(angle), InterpolationMode.BILINEAR)
+    return result
+
+
+def small_network() -> nn.Sequential:
+    """Return four convolutions with batch normalization, average pooling, and a linear layer for ten classes."""
+    layers: list[nn.Module] = []
+    for inputs, outputs, stride in ((1, 8, 1), (8, 16, 2), (16, 32, 2), (32, 64, 2)):
+        layers += [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
 
 @torch.no_grad()

@@ -76,9 +76,9 @@ def main(epochs: int = 30) -> tuple[float, float]:
     plain, _ = train(epochs, learned=False)
     learned, augmenter = train(epochs, learned=True)
     print(f"plain: {plain:.1%} of the turned digits are right, learned: {learned:.1%}")
-    if augmenter.policy is not None:
-        for name, facts in augmenter.policy.describe().items():
-            print(f"{name}: +-{facts['half_width']:.3g} {facts['unit']}")
+    assert augmenter.policy is not None
+    for name, facts in augmenter.policy.describe().items():
+        print(f"{name}: +-{facts['half_width']:.3g} {facts['unit']}")
     return plain, learned
 
 
