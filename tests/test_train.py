@@ -252,7 +252,8 @@ def test_a_comparison_is_the_run_it_stands_for(run: Path) -> None:
 def test_interrupted_run_is_taken_up(run: Path, workplace: Path) -> None:
     checkpoint = run / "checkpoints" / "last.ckpt"
     before = learned(torch.load(checkpoint, weights_only=True))["updates"]
-    cli = main(["fit", *digits(f"--ckpt_path={checkpoint}", "--run.compare=[]", epochs=2)])
+    resuming = (f"--ckpt_path={checkpoint}", "--run.compare=[]", "--model.learner.warmup=10")
+    cli = main(["fit", *digits(*resuming, epochs=2)])
     assert before == 5
     assert cli.model.learner is not None
     assert cli.model.learner.updates == before

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from augnet import AugNet, save_policy
 from lightning_modules.callbacks.augmented_step import AugmentedStep
-from lightning_modules.callbacks.influence_data import influence_data
 from lightning_modules.callbacks.policy_stage import learn_after_training
+from lightning_modules.callbacks.trainer_facts import influence_data, measures_batch_statistics, part_of
 from lightning_modules.learner.augmenter import Augmenter
 from lightning_modules.learner.batch_form import images_and_labels, row_numbers
 from lightning_modules.learner.checks import check_choice, check_labels, validate_images
@@ -23,6 +23,7 @@ from lightning_modules.learner.guard import GuardSettings
 from lightning_modules.learner.influence_set import Source, classifier_of, gathered, moved_to, read_influence_set
 from lightning_modules.learner.normalization import Normalization
 from lightning_modules.learner.policy_choice import Control, PolicyChoice, PolicyName, check_fit
+from lightning_modules.learner.policy_identity import check_identity, identity_of
 from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
 from lightning_modules.learner.ranks import Ranks
 from lightning_modules.learner.sample_weights import SampleSettings, SampleWeights
@@ -177,8 +178,8 @@ class LearnedAugmentation(pl.Callback):
             self.staged.check(augnet, self.augmentation.base is not None)
         if self.sample_settings.any and self.augmentation.mixes:
             raise ValueError("samples: images that are mixed have no weight or label of their own: leave mixing out.")
-        if augnet is not None and "policy" in self._resumed:
-            augnet.load_state_dict(self._resumed["policy"])
+        if augnet is not None:
+            self._restore_policy(augnet)
 
     def check(self, module: pl.LightningModule, data: Any) -> None:
         """Check that a policy can be learned, before training.
@@ -191,7 +192,7 @@ class LearnedAugmentation(pl.Callback):
             ValueError: If the module has no such classifier, it does not end in a linear layer, or the influence set
                 is empty, or not made of images and class numbers.
         """
-        network = _part(module, self.classifier)
+        network = part_of(module, self.classifier)
         pixels, labels = read_influence_set(self._source(data), self.normalization)
         capture = classifier_of(network, self.normalization, moved_to(network, (pixels, labels)))
         self._know_images(pixels, capture.head.out_features)
@@ -223,7 +224,7 @@ class LearnedAugmentation(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Build the augmenter, and put it in front of `training_step`; see `check` for the errors."""
-        network = _part(pl_module, self.classifier) if self.uses_influence else pl_module
+        network = part_of(pl_module, self.classifier) if self.uses_influence else pl_module
         if self.choice.learns and self.augnet is None:
             self.check(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
         self.augmenter = Augmenter(
@@ -332,7 +333,7 @@ class LearnedAugmentation(pl.Callback):
         """If one is due, update the policy on the batch that was just trained on, and log the numbers of the update."""
         stepped, self._latest_step = trainer.global_step != self._latest_step, trainer.global_step
         augmenter, learner = self.augmenter, self.learner
-        unchanged = not stepped or _measures_batch_statistics(trainer)
+        unchanged = not stepped or measures_batch_statistics(trainer)
         if augmenter is None or learner is None or self.staged is not None or unchanged:
             return
         images, labels = images_and_labels(batch, self.label_key)
@@ -376,24 +377,21 @@ class LearnedAugmentation(pl.Callback):
     def state_dict(self) -> dict[str, Any]:
         """The policy and everything that a resumed run needs of its learning; tensors and numbers only."""
         parts = {"policy": self.augnet, "learner": self.learner, "samples": self.samples}
-        return {name: part.state_dict() for name, part in parts.items() if part is not None}
+        states = {name: part.state_dict() for name, part in parts.items() if part is not None}
+        return states if self.augnet is None else {**states, "identity": identity_of(self.augnet)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the policy, and keep the rest of the state until the learner is built."""
+        """Restore the policy, and keep the rest of the state until the learner is built.
+
+        Raises:
+            ValueError: If the state is that of a policy of another kind, or with other ops or bounds.
+        """
         self._resumed = {name: state for name, state in state_dict.items() if state is not None}
-        if self.augnet is not None and "policy" in self._resumed:
-            self.augnet.load_state_dict(self._resumed["policy"])
+        if self.augnet is not None:
+            self._restore_policy(self.augnet)
 
-
-def _part(module: pl.LightningModule, name: str | None) -> nn.Module:
-    """The module, or the part of it that is called so."""
-    found = module if name is None else getattr(module, name, None)
-    if not isinstance(found, nn.Module):
-        parts = ", ".join(child for child, _ in module.named_children())
-        raise ValueError(f"classifier: {type(module).__name__} has no module {name!r}; it has {parts}.")
-    return found
-
-
-def _measures_batch_statistics(trainer: pl.Trainer) -> bool:
-    """Whether steps leave the classifier as it is: in the pass in which SWA measures its batch statistics."""
-    return bool(getattr(trainer.fit_loop, "_skip_backward", False))
+    def _restore_policy(self, augnet: AugNet[Any, Any]) -> None:
+        if "identity" in self._resumed:  # which version 0.1.0 did not write
+            check_identity(augnet, self._resumed["identity"])
+        if "policy" in self._resumed:
+            augnet.load_state_dict(self._resumed["policy"])

@@ -7,12 +7,14 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
+from jsonargparse import Namespace
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from rich.console import Console
 from torch import Tensor
 
 from lightning_modules.callbacks.interruption import Interrupted, interruptible
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from lightning_modules.commands.checkpoint_settings import check_given, settings_in
 from lightning_modules.commands.comparison import Comparison, Training, close
 from lightning_modules.commands.predictions import write_predictions
 from lightning_modules.commands.renamed_settings import RENAMED_MODE, with_new_names
@@ -50,22 +52,23 @@ class AugfluenceCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse arguments with old or new names."""
+        self._args = with_new_names(sys.argv[1:] if args is None else args)
         if args is None:
-            self.config = parser.parse_args(with_new_names(sys.argv[1:]))
+            self.config = parser.parse_args(self._args)
         else:
-            super().parse_arguments(parser, with_new_names(args))
+            super().parse_arguments(parser, self._args)
 
     def _parse_ckpt_path(self) -> None:
-        """Take the model's settings from a checkpoint, also from one of version 0.1.0."""
+        """Take the model's settings from a checkpoint; refuse others that are given with it."""
         command = self.config.get("subcommand")
         path = command and self.config[command].get("ckpt_path")
         if not path or not Path(path).is_file():
             return
-        hparams = torch.load(path, weights_only=True, map_location="cpu").get("hyper_parameters", {})
-        hparams = {name: value for name, value in hparams.items() if not name.startswith("_")}
-        if hparams:
-            hparams = with_new_names({"model": hparams})
-            self.config = self.parser.parse_object({command: hparams}, self.config)
+        written = settings_in(Path(path))
+        if written:
+            given = self.parser.parse_args(self._args, defaults=False)[command].get("model") or {}
+            check_given(given.as_dict() if isinstance(given, Namespace) else given, written, command, Path(path))
+            self.config = self.parser.parse_object({command: {"model": written}}, self.config)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         """Add the arguments of the called command only, which is slow; of all commands if none is called first."""

@@ -19,6 +19,7 @@ from lightning_modules.learner.guard import GuardSettings
 from lightning_modules.learner.influence_set import Source, classifier_of, gathered, moved_to, read_influence_set
 from lightning_modules.learner.normalization import Normalization
 from lightning_modules.learner.policy_choice import Control, PolicyChoice, PolicyName, check_fit
+from lightning_modules.learner.policy_identity import check_identity, identity_of
 from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
 from lightning_modules.learner.ranks import Ranks
 from lightning_modules.learner.settings import InfluenceControl, LearnerSettings
@@ -285,12 +286,20 @@ class Augmenter:
 
     def state_dict(self) -> dict[str, Any]:
         """The policy and everything that a resumed loop needs of its learning; tensors and numbers only."""
-        parts = {"policy": self.augmentation.augnet, "learner": self.learner}
-        return {"steps": self.steps, **{name: part.state_dict() for name, part in parts.items() if part is not None}}
+        augnet = self.augmentation.augnet
+        parts = {"policy": augnet, "learner": self.learner}
+        states = {name: part.state_dict() for name, part in parts.items() if part is not None}
+        return {"steps": self.steps, "identity": None if augnet is None else identity_of(augnet), **states}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the state that `state_dict` returned."""
+        """Restore the state that `state_dict` returned.
+
+        Raises:
+            ValueError: If it is that of a policy of another kind, or with other ops or bounds.
+        """
         self.steps = state.get("steps", 0)
+        if self.augmentation.augnet is not None and state.get("identity") is not None:
+            check_identity(self.augmentation.augnet, state["identity"])
         if self.augmentation.augnet is not None and "policy" in state:
             self.augmentation.augnet.load_state_dict(state["policy"])
         if self.learner is not None and "learner" in state:

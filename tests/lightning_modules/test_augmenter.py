@@ -264,3 +264,9 @@ def test_batches_that_are_not_what_was_said_are_refused(images: Tensor, labels: 
     if "labels must" not in message:
         with pytest.raises(ValueError, match=message):
             learned(images, labels)
+
+
+def test_a_state_of_another_policy_is_refused() -> None:
+    state = augmenter().state_dict()
+    with pytest.raises(ValueError, match=r"bound of translate_y is 0\.1 here and 0\.4 there"):
+        augmenter(ops={**OPS, "translate_y": 0.1}).load_state_dict(state)

@@ -166,7 +166,7 @@ def test_the_penalty_keeps_the_layers_apart_in_training() -> None:
     for beta in (0.0, 1.0):
         model = classifier(distinctive="cosine", distinctive_weight=beta)
         toy_trainer(max_epochs=10, limit_val_batches=0).fit(model, datamodule=ToyData())
-        cosines[beta] = float(twin_of(model).penalty())
+        cosines[beta] = float(twin_of(model).penalty().detach())
     assert cosines[1.0] < 0.5 * cosines[0.0]
 
 

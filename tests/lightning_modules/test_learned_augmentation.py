@@ -221,3 +221,19 @@ def test_labels_of_mixed_images_are_probabilities(arguments: dict[str, Any], tmp
     assert found.shape == (96, CLASSES)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(96))
     assert (found.amax(dim=1) < 0.99).float().mean() > 0.2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"ops": {"brightness": 0.3, "contrast": 1.0}}, "bound of brightness is 0.3 here and missing there"),
+        ({"ops": {"translate_x": 0.2, "translate_y": 0.4}}, "bound of translate_x is 0.2 here and 0.4 there"),
+        ({"policy": "intervals"}, "kind is interval here and range there"),
+    ],
+)
+def test_a_state_is_that_of_one_policy(arguments: dict[str, Any], message: str, tmp_path: Path) -> None:
+    trainer = fit(Plain(), learned(), tmp_path)
+    trainer.save_checkpoint(tmp_path / "end.ckpt")
+    resumed = toy_trainer(callbacks=[learned(**arguments)], default_root_dir=tmp_path, max_epochs=2)
+    with pytest.raises(ValueError, match=message):
+        resumed.fit(Plain(), ToyData(), ckpt_path=tmp_path / "end.ckpt")
