@@ -9,7 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
+
+from augnet import load_policy
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -82,8 +85,13 @@ def test_two_processes_of_fabric_share_a_policy(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_policy_is_a_transform_of_torchvision_and_timm(example: Example) -> None:
-    _, _, printed = example("policy_as_transform", epochs=1, workers=2)
+    (plain, augmented), names, printed = example("policy_as_transform", epochs=12)
+    assert augmented > plain + 0.2
     assert "_PolicyTransform" in printed
+    transform = names["in_timm"](load_policy("policy.json"))
+    pictures = [transform(PIL.Image.new("RGB", (20, 20), "red")) for _ in range(2)]
+    assert all(picture.shape == (3, 32, 32) for picture in pictures)
+    assert pictures[0].min() < pictures[0].max()  # the corners are black
 
 
 @pytest.mark.slow
