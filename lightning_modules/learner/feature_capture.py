@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 
 @dataclass
@@ -133,11 +132,6 @@ def logits_of(output: Any) -> Any:
     if isinstance(output, Mapping):
         return output.get("logits", output)
     return getattr(output, "logits", output)
-
-
-def undivided(model: nn.Module) -> nn.Module:
-    """The classifier inside `DistributedDataParallel`, whose own passes take part in its averaging of gradients."""
-    return next((part.module for part in model.modules() if isinstance(part, DistributedDataParallel)), model)
 
 
 def input_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lightning_modules.learner.batch_form import images_and_labels
 from lightning_modules.learner.checks import check_labels, check_pairs, validate_images, warn_of_missing_classes
-from lightning_modules.learner.feature_capture import FeatureCapture, undivided
+from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.head import find_last_linear
 from lightning_modules.learner.normalization import Normalization
 
@@ -62,7 +62,7 @@ def classifier_of(
     """Find the head of a classifier, and check that the influence set has its classes.
 
     Args:
-        model: Maps normalized images to logits; it may be wrapped by `DistributedDataParallel`.
+        model: Maps normalized images to logits.
         normalization: In front of it.
         influence_set: Pixels `[M, C, H, W]` and labels `[M]`, on the model's device.
 
@@ -70,7 +70,6 @@ def classifier_of(
         ValueError: If the model does not end in a linear layer, or labels are no class numbers of it.
     """
     images, labels = influence_set
-    model = undivided(model)
     whole = model if normalization.is_identity else nn.Sequential(normalization, model)
     head = find_last_linear(whole, images[:2])
     check_labels(labels, head.out_features)

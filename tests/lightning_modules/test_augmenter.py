@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def process_group(tmp_path: Path) -> Iterator[None]:
 @pytest.mark.usefixtures("process_group")
 def test_a_model_that_is_wrapped_for_several_devices_is_trained_as_the_model_itself() -> None:
     models, policies = [], []
-    for wrapper in (nn.Sequential, DistributedDataParallel):
+    for wrapper in (nn.Sequential, partial(DistributedDataParallel, find_unused_parameters=True)):
         torch.manual_seed(0)
         models.append(wrapper(ToyNet()))
         learned = augmenter(models[-1])
