@@ -31,7 +31,7 @@ class AugmentingTrainer(Trainer):
         inputs = self._prepare_inputs(inputs)
         images, labels = inputs["pixel_values"], inputs["labels"]
         loss: Tensor = super().training_step(model, {**inputs, "pixel_values": self.augmenter(images, labels)}, *args)
-        if self.accelerator.sync_gradients:  # the last of the batches that are accumulated
+        if self.accelerator.sync_gradients:  # the optimizer steps after this batch
             self.augmenter.step(images, labels)
         return loss
 
