@@ -127,8 +127,7 @@ def test_the_installed_package_outside_of_the_repository(wheel: Path, tmp_path: 
     names = "import augfluence; print(augfluence.__file__, augfluence.LearnedAugmentation.__name__)"
     shown = python("-c", names, path=site, folder=tmp_path).split()
     assert shown == [str(site / "augfluence" / "__init__.py"), "LearnedAugmentation"]
-    config = site / "augfluence" / "configs" / "digits.yaml"
-    printed = python("-m", "augfluence", "fit", f"--config={config}", "--print_config", path=site, folder=tmp_path)
+    printed = python("-m", "augfluence", "fit", "--config=digits", "--print_config", path=site, folder=tmp_path)
     assert "SmallConvNet" in printed
     assert "augfluence.__main__" in (site / "bin" / "augfluence").read_text()
     assert "usage: " in python("-c", ANALYSIS, path=site, folder=tmp_path)
