@@ -3,14 +3,18 @@
 import csv
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
 from augnet.atomic_file import write_atomically
 from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation
-from lightning_modules.data.influence_data_module import InfluenceDataModule
+from lightning_modules.callbacks.trainer_facts import influence_data
 from lightning_modules.learner.sample_weights import SampleWeights
+
+if TYPE_CHECKING:
+    from lightning_modules.data.influence_data_module import InfluenceDataModule
 
 
 class SampleWriter(pl.Callback):
@@ -23,13 +27,12 @@ class SampleWriter(pl.Callback):
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the file into the run's folder."""
-        augmentation, data = LearnedAugmentation.of(trainer), trainer.datamodule  # type: ignore[attr-defined]
-        if augmentation is None or augmentation.samples is None or not isinstance(data, InfluenceDataModule):
-            return
-        write_atomically(Path(trainer.default_root_dir) / "samples.csv", _table(augmentation.samples, data))
+        augmentation, data = LearnedAugmentation.of(trainer), influence_data(trainer)
+        if augmentation is not None and augmentation.samples is not None and data is not None:
+            write_atomically(Path(trainer.default_root_dir) / "samples.csv", _table(augmentation.samples, data))
 
 
-def _table(samples: SampleWeights, data: InfluenceDataModule) -> str:
+def _table(samples: SampleWeights, data: "InfluenceDataModule") -> str:
     """The rows as text."""
     images = data.training_images
     soft = samples.settings.soft_labels
