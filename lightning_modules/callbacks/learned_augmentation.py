@@ -349,7 +349,7 @@ class LearnedAugmentation(pl.Callback):
         """Log how far weights and labels have moved, and write the policy file."""
         if self.samples is not None:
             pl_module.log_dict(self.samples.metrics())
-        self._write_policy(trainer)
+        self.write_policy(trainer, self.policy_path)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """In the staged schedule, learn the policy against the trained classifier."""
@@ -362,7 +362,7 @@ class LearnedAugmentation(pl.Callback):
         if self._step is not None:
             self._step.remove()
         if self.staged is not None:
-            self._write_policy(trainer)
+            self.write_policy(trainer, self.policy_path)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Leave the module as it was."""
@@ -370,9 +370,10 @@ class LearnedAugmentation(pl.Callback):
             self._step.remove()
 
     @rank_zero_only
-    def _write_policy(self, trainer: pl.Trainer) -> None:
-        if self.policy_path is not None and self.learned is not None:
-            save_policy(self.learned, Path(trainer.default_root_dir) / self.policy_path)
+    def write_policy(self, trainer: pl.Trainer, path: str | Path | None) -> None:
+        """Write the learned policy, if there is one, to a file relative to the trainer's folder; None writes none."""
+        if path is not None and self.learned is not None:
+            save_policy(self.learned, Path(trainer.default_root_dir) / path)
 
     def state_dict(self) -> dict[str, Any]:
         """The policy and everything that a resumed run needs of its learning; tensors and numbers only."""

@@ -3,9 +3,7 @@
 from pathlib import Path
 
 import pytorch_lightning as pl
-from pytorch_lightning.utilities import rank_zero_only
 
-from augnet import save_policy
 from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation
 
 
@@ -20,13 +18,11 @@ class PolicyWriter(pl.Callback):
         self.folder = folder
         self._trained = False
 
-    @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace both files, atomically."""
         self._trained = True
         self._write(trainer)
 
-    @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace both files once more: a staged policy is learned after the last epoch, weights may be averaged."""
         if self._trained:  # a resumed run with no epoch left has nothing new
@@ -34,5 +30,6 @@ class PolicyWriter(pl.Callback):
 
     def _write(self, trainer: pl.Trainer) -> None:
         augmentation = LearnedAugmentation.of(trainer)
-        if augmentation is not None and augmentation.learned is not None:
-            save_policy(augmentation.learned, Path(self.folder or trainer.default_root_dir) / "policy.json")
+        if augmentation is not None:
+            folder = Path(self.folder or trainer.default_root_dir).absolute()
+            augmentation.write_policy(trainer, folder / "policy.json")
