@@ -13,12 +13,11 @@ from lightning_modules.monitoring.progress import progress_bar
 from ..report import comparison, learned, op_section
 from ..report.accuracy import ArmAccuracies, Summary, read_summary
 from ..report.blocks import DASH, Chapter, Section, Table, listed, number, spoken
-from ..report.page import Page, render
-from ..report.provenance import page_origin
-from ..report.run_sections import Effort, RunPage, run_page
+from ..report.op_influence import OpInfluence
+from ..report.page import render
+from ..report.run_sections import Effort, run_sections
 from ..run_folder import OpenedRun, open_run
 from ..statistics import Interval, over_seeds
-from .result_layouts import named_tables
 
 _STEPS = 4  # that a run's sections tell of
 
@@ -63,10 +62,10 @@ def report(
         def on_step(what: str) -> None:
             bar.update(task, advance=1, description=what)
 
-        effort = Effort(images, seed, list(studies or ()), on_step, named_tables)
-        pages = [run_page(*pair, effort, f"run{k}") for k, pair in enumerate(zip(opened, summaries, strict=True))]
+        effort = Effort(images, seed, list(studies or ()), on_step)
+        pages = [run_sections(*pair, effort, f"run{k}") for k, pair in enumerate(zip(opened, summaries, strict=True))]
         bar.update(task, description="report")
-    write_atomically(target, render(_page(opened, summaries, arms, pages)))
+    write_atomically(target, _page(opened, summaries, arms, pages))
     Console().print(f"Written: {target}", soft_wrap=True)
 
 
@@ -82,27 +81,30 @@ def _check_places(target: Path, studies: Sequence[Path]) -> None:
 
 
 def _page(
-    runs: Sequence[OpenedRun], summaries: Sequence[Summary | None], arms: ArmAccuracies, pages: Sequence[RunPage]
-) -> Page:
-    shared = [comparison.comparison(arms, runs, summaries)]
+    runs: Sequence[OpenedRun],
+    summaries: Sequence[Summary | None],
+    arms: ArmAccuracies,
+    pages: Sequence[tuple[list[Section], OpInfluence | None]],
+) -> str:
     overview = _ranges(runs)
-    if overview is not None:
-        shared.append(overview)
+    shared = [comparison.comparison(arms, runs, summaries), *([overview] if overview else [])]
     names = comparison.names_of(runs)
     chapters = [
-        Chapter(f"run{place}", f"Run {name}", page.sections)
-        for place, (name, page) in enumerate(zip(names, pages, strict=True))
+        Chapter(f"run{place}", f"Run {name}", sections)
+        for place, (name, (sections, _)) in enumerate(zip(names, pages, strict=True))
     ]
     title = f"What the run {names[0]} learned" if len(runs) == 1 else f"What {len(runs)} runs learned: {listed(names)}"
-    said, caveats = _summary(runs, arms, pages)
-    return Page(title, said, caveats, shared, chapters, page_origin())
+    said, caveats = _summary(runs, arms, [ops for _, ops in pages])
+    return render(title, said, caveats, shared, chapters)
 
 
-def _summary(runs: Sequence[OpenedRun], arms: ArmAccuracies, pages: Sequence[RunPage]) -> tuple[list[str], list[str]]:
+def _summary(
+    runs: Sequence[OpenedRun], arms: ArmAccuracies, influences: Sequence[OpInfluence | None]
+) -> tuple[list[str], list[str]]:
     """Return the sentences of the summary and their caveats."""
     said: list[str] = []
-    for name, run, page in zip(comparison.names_of(runs), runs, pages, strict=True):
-        words = _learned(run) + ([op_section.sentence(run, page.ops)] if page.ops is not None else [])
+    for name, run, ops in zip(comparison.names_of(runs), runs, influences, strict=True):
+        words = _learned(run) + ([op_section.sentence(run, ops)] if ops is not None else [])
         said += words if len(runs) == 1 else [f"Run {name}. {' '.join(words)}"]
     if not arms.by_seed:
         return said, ["There is no test accuracy yet: see below for what to run."]

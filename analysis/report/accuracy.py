@@ -56,16 +56,10 @@ class ArmName(NamedTuple):
 
 @dataclass(frozen=True)
 class ArmAccuracies:
-    """Test accuracies of all arms of all runs.
+    """Test accuracies of all arms of all runs, and training times where they are known."""
 
-    Attributes:
-        by_seed: Arm -> seed -> test accuracy; the arms of the runs themselves first.
-        own: The arms of the runs themselves.
-        seconds: Training times of each arm, where they are known.
-    """
-
-    by_seed: Mapping[ArmName, Mapping[int, float]]
-    own: tuple[ArmName, ...]
+    by_seed: Mapping[ArmName, Mapping[int, float]]  # the arms of the runs themselves first
+    own: tuple[ArmName, ...]  # the arms of the runs themselves
     seconds: Mapping[ArmName, Sequence[float]]
 
     @property
@@ -81,10 +75,7 @@ class ArmAccuracies:
 
 
 def gather(summaries: Sequence[tuple[Summary, str]]) -> ArmAccuracies:
-    """Collect the arms of several runs.
-
-    Args:
-        summaries: Of each run, with the name of its configuration; empty if all are the same.
+    """Collect the arms of several runs from their summaries with the names of their configurations, see `ArmName`.
 
     Raises:
         ValueError: If an arm comes twice with the same seed.

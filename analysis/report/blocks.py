@@ -29,36 +29,22 @@ class Preformatted:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under column heads; the first column names the row, the others are numbers unless they say otherwise.
-
-    Attributes:
-        caption: Description of its content.
-        columns: Heads.
-        rows: As many cells as there are heads.
-        words: Columns that hold words, by their place.
-        folded: Whether it is opened only on request.
-    """
+    """Rows under column heads; the first column names the row, the others are numbers unless they say otherwise."""
 
     caption: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    words: frozenset[int] = frozenset({0})
-    folded: bool = False
+    rows: Sequence[Sequence[str]]  # of as many cells as there are columns
+    words: frozenset[int] = frozenset({0})  # the columns that hold words, by their place
+    folded: bool = False  # opened only on request
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawing or a photograph.
-
-    Attributes:
-        content: An `<svg>` or `<img>` element with its alternative text in it, see `drawing`.
-        caption: Description of its content.
-        wide: Whether small screens scroll through it rather than shrink it.
-    """
+    """A drawing or a photograph: an `<svg>` or `<img>` element with its alternative text in it, see `drawing`."""
 
     content: Markup
     caption: str
-    wide: bool = False
+    wide: bool = False  # small screens scroll through it rather than shrink it
 
 
 @dataclass(frozen=True)
@@ -74,19 +60,12 @@ Block = Text | Preformatted | Table | Picture | Gallery
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page.
+    """A part of a page."""
 
-    Attributes:
-        name: Unique in its chapter, for links.
-        title: Its heading.
-        blocks: Its content.
-        missing: The command that makes its content, if there is none.
-    """
-
-    name: str
+    name: str  # unique in its chapter, for links
     title: str
     blocks: Sequence[Block] = ()
-    missing: str | None = None
+    missing: str | None = None  # the command that makes its content, if there is none
 
 
 @dataclass(frozen=True)

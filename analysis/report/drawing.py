@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
 WIDTH = 4.3  # inches: 310 points, drawn as wide as a phone, so that its text stays readable there
@@ -46,7 +47,6 @@ _STYLE = {
 }
 _METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
-
 page_style = mpl.rc_context(_STYLE)  # of the functions that create figures
 
 
@@ -71,10 +71,10 @@ def photograph(image: Tensor, alt: str, zoom: int = 1) -> Markup:
     Of other than three channels the first is shown.
     """
     channels = image if len(image) == 3 else image[:1]
-    pixels = (channels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    pixels = to_pil_image((channels.clamp(0, 1) * 255).round().byte().cpu())
     buffer = io.BytesIO()
-    Image.fromarray(pixels if len(channels) == 3 else pixels[..., 0]).save(buffer, format="png")
-    return _img(buffer.getvalue(), alt, (zoom * pixels.shape[1], zoom * pixels.shape[0]), "pixels")
+    pixels.save(buffer, format="png")
+    return _img(buffer.getvalue(), alt, (zoom * pixels.width, zoom * pixels.height), "pixels")
 
 
 def image_grid(rows: Tensor, alt: str) -> Markup:

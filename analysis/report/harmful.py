@@ -17,24 +17,16 @@ from ..run_folder import OpenedRun
 from ..sampling import draw_rows
 
 _COLUMNS = ("index", "source", "label_name", "predicted", "suggested", "influence")
-
-
 Row = Mapping[str, Any]  # the columns above of an image, see `AttributionTable.row`
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Influence of training images on the loss of the influence set.
+    """Influence of training images on the loss of the influence set."""
 
-    Attributes:
-        rows: Of each image that was scored.
-        worst: The most harmful images `[C, H, W]` with their rows, the worst first.
-        of: Number of training images.
-    """
-
-    rows: Sequence[Row]
-    worst: Sequence[tuple[Tensor, Row]]
-    of: int
+    rows: Sequence[Row]  # of each image that was scored
+    worst: Sequence[tuple[Tensor, Row]]  # the most harmful images `[C, H, W]` with their rows, the worst first
+    of: int  # training images
 
     @property
     def influence(self) -> list[float]:

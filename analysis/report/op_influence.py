@@ -39,23 +39,14 @@ _TRIES = 64  # draws of the policy for each image until it has taken an op
 
 @dataclass(frozen=True)
 class OpInfluence:
-    """Influence of ops on the losses of classes, on the CPU.
+    """Influence of P ops on the losses of K classes, on the CPU."""
 
-    Attributes:
-        ops: P names, the last of them `WHOLE`.
-        mean: `[P, K]`, over training images; negative helps; NaN for an op that is never taken.
-        error: `[P, K]`, standard error of the mean, over training images and their draws.
-        images: `[P]`, number of images behind it.
-        of_class: `[K]`, influence images of each class; the columns of those without any are 0.
-        converged: Whether all solves reached their tolerance.
-    """
-
-    ops: tuple[str, ...]
-    mean: Tensor
-    error: Tensor
-    images: Tensor
-    of_class: Tensor
-    converged: bool
+    ops: tuple[str, ...]  # the last of them is `WHOLE`
+    mean: Tensor  # [P, K], over training images; negative helps; NaN for an op that is never taken
+    error: Tensor  # [P, K], standard error of the mean, over training images and their draws
+    images: Tensor  # [P], number of images behind it
+    of_class: Tensor  # [K], influence images of each class; the columns of those without any are 0
+    converged: bool  # all solves reached their tolerance
 
     @property
     def clear(self) -> Tensor:
@@ -98,18 +89,13 @@ def measure_ops(run: OpenedRun, images: int, seed: int = 0) -> OpInfluence:
 
 def _means(changes: dict[str, Tensor], of_class: Tensor, converged: bool) -> OpInfluence:
     """Return the means of the rows `[N, K]` of each op, with their errors."""
+    mean = torch.stack([rows.mean(dim=0) for rows in changes.values()])
     errors = [
         rows.std(dim=0) / len(rows) ** 0.5 if len(rows) > 1 else rows.new_full(rows.shape[1:], nan)
         for rows in changes.values()
     ]
-    return OpInfluence(
-        ops=tuple(changes),
-        mean=torch.stack([rows.mean(dim=0) for rows in changes.values()]),
-        error=torch.stack(errors),
-        images=torch.tensor([len(rows) for rows in changes.values()]),
-        of_class=of_class,
-        converged=converged,
-    )
+    images = torch.tensor([len(rows) for rows in changes.values()])
+    return OpInfluence(tuple(changes), mean, torch.stack(errors), images, of_class, converged)
 
 
 @torch.no_grad()

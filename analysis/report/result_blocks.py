@@ -6,15 +6,15 @@ become tables with their numbers as columns; deeper levels get tables of their o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..results import find_result, read_result
 from .blocks import DASH, MINUS, Block, Picture, Table, Text, number, spoken
 from .drawing import picture_file
+from .result_layouts import named_tables
 
-Layout = Callable[[str, Any], list[Block] | None]  # of the result of a named analysis
 _MOST_ROWS = 60
 _MOST_OPEN = 20  # rows of a table that is not folded away
 _MOST_COLUMNS = 12
@@ -45,7 +45,7 @@ _CAPTIONS = {
 }
 
 
-def result_blocks(folder: Path, name: str, layout: Layout = lambda name, result: None) -> list[Block] | None:
+def result_blocks(folder: Path, name: str) -> list[Block] | None:
     """Return pictures and tables of a named analysis of a run or a study; None if there is no result of it.
 
     Raises:
@@ -62,7 +62,7 @@ def result_blocks(folder: Path, name: str, layout: Layout = lambda name, result:
             caption = _CAPTIONS.get(path.stem, f"{spoken(name).capitalize()}: {shown}")
             blocks.append(Picture(picture_file(path, f"{caption}; its numbers are in the tables"), caption, wide=True))
     result = content.get("result")
-    named = layout(name, result)
+    named = named_tables(name, result)
     return [*blocks, *(tables(result, spoken(name).capitalize()) if named is None else named), _how(content)]
 
 
@@ -75,13 +75,10 @@ def _pictures(content: Mapping[str, Any]) -> list[str]:
 
 def _how(content: Mapping[str, Any]) -> Text:
     """Return the settings and versions behind the result, as a note."""
-    settings, versions = content.get("settings"), content.get("versions")
-    parts = [f"seed {content.get('seed')}"]
-    if isinstance(settings, Mapping):
-        parts += [_setting(str(key), value) for key, value in settings.items()]
-    if isinstance(versions, Mapping):
-        parts += [f"{key} {cell(value)}" for key, value in versions.items()]
-    return Text(f"Measured with {'; '.join(part for part in parts if part)}.", note=True)
+    settings = [_setting(key, value) for key, value in (content.get("settings") or {}).items()]
+    versions = [f"{key} {cell(value)}" for key, value in (content.get("versions") or {}).items()]
+    parts = [f"seed {content.get('seed')}", *filter(None, settings), *versions]
+    return Text(f"Measured with {'; '.join(parts)}.", note=True)
 
 
 def _setting(key: str, value: Any) -> str:

@@ -22,7 +22,7 @@ from .op_influence import MOST_CLASSES, OpInfluence, measure_ops
 from .op_section import op_section
 from .page_figures import histogram, over_time
 from .provenance import provenance
-from .result_blocks import Layout, result_blocks
+from .result_blocks import result_blocks
 
 _COLUMNS, _DRAWS = 8, 3  # of the grid
 _WORST = 12  # images
@@ -37,25 +37,20 @@ _ANALYSES = {
 
 @dataclass(frozen=True)
 class Effort:
-    """Limits of the computation of a page, its progress callback, and the layout of results."""
+    """Limits of the computation of a page, its progress callback, and folders of results."""
 
     images: int  # training images behind influence; 0 computes nothing
     seed: int  # of their choice, and of draws
     studies: list[Path]  # folders of results that belong to no single run
     on_step: Callable[[str], None]  # takes the name of each step
-    layout: Layout
 
 
-@dataclass(frozen=True)
-class RunPage:
-    """The sections about a run, and the influence of its ops for the summary."""
+def run_sections(
+    run: OpenedRun, summary: Summary | None, effort: Effort, prefix: str
+) -> tuple[list[Section], OpInfluence | None]:
+    """Return all sections about one run, and the influence of its ops for the summary.
 
-    sections: list[Section]
-    ops: OpInfluence | None
-
-
-def run_page(run: OpenedRun, summary: Summary | None, effort: Effort, prefix: str) -> RunPage:
-    """Return all sections about one run; the names of its pictures begin with `prefix`, which is unique on the page.
+    The names of its pictures begin with `prefix`, which is unique on the page.
 
     Raises:
         ValueError: If a file of the run is damaged.
@@ -69,9 +64,9 @@ def run_page(run: OpenedRun, summary: Summary | None, effort: Effort, prefix: st
     sections += _influence(run, effort, prefix)
     effort.on_step("other analyses")
     folders = [run.folder, *effort.studies]
-    sections += [_analysis(name, folders, run.folder, effort.layout) for name in _ANALYSES]
+    sections += [_analysis(name, folders, run.folder) for name in _ANALYSES]
     seconds = None if summary is None else sum(summary.seconds.values())
-    return RunPage([*sections, provenance(run, seconds)], ops)
+    return [*sections, provenance(run, seconds)], ops
 
 
 def _learned(run: OpenedRun, prefix: str) -> Section:
@@ -205,10 +200,10 @@ def _worst(scores: Scores, command: str) -> list[Block]:
     ]
 
 
-def _analysis(name: str, folders: list[Path], run: Path, layout: Layout) -> Section:
+def _analysis(name: str, folders: list[Path], run: Path) -> Section:
     blocks: list[Block] = []
     for folder in dict.fromkeys(folders):
-        blocks += result_blocks(folder, name, layout) or []
+        blocks += result_blocks(folder, name) or []
     command = f"{PROGRAM} {name}" + (f" {run}" if name in _OF_A_RUN else " (--help says how)")
     missing = (
         f"Not measured yet: there is no {name}.json in {run / 'analysis'}. To measure it: {command}. Results in "

@@ -12,7 +12,6 @@ from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 from scipy import stats
 
-from analysis.commands.result_layouts import named_tables
 from analysis.moments.policy_influence import class_solutions
 from analysis.report import learned
 from analysis.report.accuracy import ArmAccuracies, ArmName, Summary, gather, read_summary
@@ -21,6 +20,7 @@ from analysis.report.comparison import caveat, sentences
 from analysis.report.drawing import COLORS
 from analysis.report.op_influence import WHOLE, _means, magnitudes_alone, measure_ops
 from analysis.report.result_blocks import result_blocks, tables
+from analysis.report.result_layouts import named_tables
 from analysis.results import write_result
 from analysis.run_folder import OpenedRun
 from analysis.statistics import over_seeds, wilson

@@ -9,8 +9,8 @@ from typing import Any
 from ..class_effects.effect_tables import effect_tables, recipe_text
 from ..exchange_rate.worth_tables import notes, worth_tables
 from ..landscape.landscape_report import LEGEND, landscape_table
-from ..report.blocks import DASH, MINUS, Block, Table, Text
 from ..text_table import TextTable
+from .blocks import DASH, MINUS, Block, Table, Text
 
 _MOST_OPEN = 20  # rows of a table that is not folded away
 
