@@ -212,6 +212,7 @@ def test_predict_reads_the_checkpoint(run: Path, workplace: Path) -> None:
     with (run / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["predicted"]) for row in rows] == probabilities.argmax(dim=1).tolist()
+    assert rows[0]["source"].startswith("row ")
     written = torch.tensor([[float(row[str(digit)]) for digit in range(10)] for row in rows])
     torch.testing.assert_close(written, probabilities, rtol=0, atol=1e-6)
 

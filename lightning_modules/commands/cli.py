@@ -108,10 +108,7 @@ class AugfluenceCLI(LightningCLI):
             if self.subcommand == "adapt":
                 kwargs["enable_checkpointing"] = False  # it writes its own
             return super().instantiate_trainer(**kwargs)
-        if settings.compare and not settings.test:
-            raise ValueError("run.compare needs the test split: leave run.test true, or set run.compare to [].")
-        self.model.check_data(self.datamodule)
-        _check_checkpoint(self._get(self.config_init, "ckpt_path"))
+        self._check(settings)
         self.run_folder = next_free_folder(Path(settings.folder) / settings.name)
         try:
             return super().instantiate_trainer(**in_folder(trainer, settings, self.run_folder), **kwargs)
@@ -119,6 +116,15 @@ class AugfluenceCLI(LightningCLI):
             if own_rank() == 0:
                 self.run_folder.rmdir()  # still empty
             raise
+
+    def _check(self, settings: RunSettings) -> None:
+        """Raise ValueError or FileNotFoundError if the data or a checkpoint do not fit the run."""
+        if settings.compare and not settings.test:
+            raise ValueError("run.compare needs the test split: leave run.test true, or set run.compare to [].")
+        if settings.test:
+            self.datamodule.check_test_labels()
+        self.model.check_data(self.datamodule)
+        _check_checkpoint(self._get(self.config_init, "ckpt_path"))
 
     def before_fit(self) -> None:
         """Warn of an emulated precision, and start the clock."""
@@ -158,7 +164,8 @@ class AugfluenceCLI(LightningCLI):
         batches = cast(list[Tensor], self.trainer.predict(**kwargs) or [])
         checkpoint = Path(str(self._get(self.config_init, "ckpt_path")))
         path = checkpoint.parent.parent / "predictions.csv"
-        write_predictions(path, torch.cat(batches), self.datamodule.class_names)
+        files = self.datamodule.test_images.sources()
+        write_predictions(path, torch.cat(batches), self.datamodule.class_names, files)
         Console().print(f"Predictions: {path}", soft_wrap=True)
 
 

@@ -24,6 +24,11 @@ def image_rows(table: datasets.Dataset, column: str | None, where: str) -> datas
     return rows if found == "image" else rows.rename_column(found, "image")
 
 
+def has_labels(table: datasets.Dataset, column: str | None) -> bool:
+    """Return True if a table has the label column, or one that could be it."""
+    return any(name == column if column else _is_label(name, feature) for name, feature in table.features.items())
+
+
 def read_labels(
     table: datasets.Dataset, column: str | None, where: str, class_names: Sequence[str] | None = None
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:

@@ -11,6 +11,7 @@ from torchvision.transforms.v2 import functional
 
 _PROBES = 64
 _GRAY_MODES = frozenset({"1", "L", "LA"})
+_ALPHA_MODES = frozenset({"LA", "PA", "RGBA", "RGBa", "La"})
 _DECODER = datasets.Image()
 
 
@@ -51,7 +52,7 @@ def probe_format(rows: datasets.Dataset, image_size: int | None, where: str) -> 
     """
     indices = np.unique(np.linspace(0, len(rows) - 1, min(_PROBES, len(rows))).astype(int))
     images = [_open(record, where) for record in rows[indices]["image"]]
-    channels = 1 if all(image.mode in _GRAY_MODES for image in images) else 3
+    channels = 1 if all(image.mode == "L" for image in images) else 3
     if image_size is not None:
         return ImageFormat(channels, image_size, image_size, resize=True)
     sizes = sorted({image.size for image in images})
@@ -70,7 +71,8 @@ def decode(record: dict, image_format: ImageFormat, where: str) -> Tensor:
     Raises:
         ValueError: When the image cannot be read, or has another size and is not to be resized.
     """
-    image = _open(record, where).convert("L" if image_format.channels == 1 else "RGB")
+    image, mode = _open(record, where), "L" if image_format.channels == 1 else "RGB"
+    image = image if image.mode == mode else image.convert(mode)
     size = [image_format.height, image_format.width]
     if image.size != (image_format.width, image_format.height):
         if not image_format.resize:
@@ -80,10 +82,10 @@ def decode(record: dict, image_format: ImageFormat, where: str) -> Tensor:
 
 
 def _open(record: dict, where: str) -> Image.Image:
-    """Open an 8-bit image, upright by its EXIF orientation."""
+    """Open the first frame of an 8-bit image as L or RGB: upright by its EXIF orientation, on white if transparent."""
     try:
         image: Image.Image = _DECODER.decode_example(record)
-    except (OSError, ValueError, TypeError, SyntaxError) as error:
+    except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
         name = record.get("path") if record else record
         raise ValueError(f"cannot read image {name} of {where} ({error}): mend or remove it.") from error
     if image.mode.startswith(("I", "F")):
@@ -91,7 +93,10 @@ def _open(record: dict, where: str) -> Image.Image:
             f"image {record['path']} of {where} has mode {image.mode!r}, more than 8 bits a channel: "
             "convert the images to 8 bits, choosing the range of values yourself."
         )
-    return image
+    mode = "L" if image.mode in _GRAY_MODES else "RGB"
+    if image.mode in _ALPHA_MODES or "transparency" in image.info:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _sizes_differ(where: str, one: tuple[int, int], other: tuple[int, int]) -> str:

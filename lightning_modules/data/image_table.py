@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import datasets
 import numpy as np
 
-from lightning_modules.data.columns import image_rows, read_labels
+from lightning_modules.data.columns import has_labels, image_rows, read_labels
 from lightning_modules.data.partition import Indices, row_sources, stratified_subset
 from lightning_modules.data.sources import load_tables
 
@@ -23,6 +23,7 @@ class ImageTable:
         label_column: Name of the label column; `None` finds it by its type and name.
         where: Name of the table for error messages.
         rows: Row numbers in the table as it was opened; `None` for that table itself.
+        labelled: False for images without labels, which all get the label -1.
     """
 
     table: datasets.Dataset
@@ -30,6 +31,7 @@ class ImageTable:
     label_column: str | None
     where: str
     rows: Indices | None = None
+    labelled: bool = True
 
     def __post_init__(self) -> None:
         if len(self) == 0:
@@ -44,6 +46,8 @@ class ImageTable:
 
     def labels(self, class_names: Sequence[str] | None = None) -> tuple[Indices, tuple[str, ...]]:
         """Return the labels, and the names of the classes by which they are numbered; by default the table's own."""
+        if not self.labelled:
+            return np.full(len(self), -1, dtype=np.int64), tuple(class_names or ())
         return read_labels(self.table, self.label_column, self.where, class_names)
 
     def select(self, rows: Indices) -> "ImageTable":
@@ -73,7 +77,7 @@ def open_tables(
 
     Returns:
         The tables by split: `train`, and those of `validation`, `test` and `influence` that exist.
-        A validation split without a test split counts as the test split.
+        A validation split without a test split counts as the test split. The test images may be without labels.
 
     Raises:
         ValueError: When there is no training split, or more than one influence set.
@@ -86,6 +90,8 @@ def open_tables(
     columns = (image_column, label_column)
     splits: list[str] = [split for split in ("train", "validation", "test") if split in found]
     tables = {split: ImageTable(found[split], *columns, f"the {split} split of {path}") for split in splits}
+    if "test" in found and not has_labels(found["test"], label_column):
+        tables["test"] = replace(tables["test"], labelled=False)
     if influence_path is not None:
         tables["influence"] = open_single(influence_path, "influence_path", "the influence set", *columns)
     return tables

@@ -15,19 +15,24 @@ from lightning_modules.learner.checks import require_at_least
 
 
 class ImageDataModule(InfluenceDataModule):
-    """An image dataset from the Hugging Face hub, from parquet files or from an image folder.
+    """An image dataset from the Hugging Face hub, from parquet files, from an image folder or from a CSV file.
 
     `path` is the name of a hub dataset (`uoft-cs/cifar10`, or `owner/name:configuration`), a
-    local folder of parquet files (`train.parquet`, `test.parquet`), or an image folder
-    (`train/CLASS/x.png` and `test/CLASS/x.png`, or `CLASS/x.png`). A test split that is there is the test
+    local folder of parquet files (`train.parquet`, `test.parquet`), an image folder
+    (`train/CLASS/x.png` and `test/CLASS/x.png`, or `CLASS/x.png`), or a CSV file of paths relative to it and labels,
+    which in an image folder is called `metadata.csv`. A test split that is there is the test
     split; otherwise a validation split that is there is; otherwise one is cut off the training data. A
     validation split beside a test split gives the validation images; otherwise they are cut off too.
+    Test images without labels (`test/x.png`, or a table without label column) are for prediction alone.
+
+    Images are turned upright by their EXIF orientation, put on white where they are transparent, and converted to
+    8-bit gray or RGB; of an animation the first frame is read.
 
     Images that fit `memory_limit` are decoded once into memory, where a batch is one indexing operation;
     larger splits are decoded on the fly from memory-mapped files by `num_workers` processes.
 
     Args:
-        path: Hub name, folder of parquet files, or image folder.
+        path: Hub name, folder of parquet files, image folder, or CSV file.
         image_column: Name of the image column; by default the only column of images.
         label_column: Name of the label column; by default the only column of class labels, or the one
             called `label`. Labels are class labels, integers 0..K-1, or strings (numbered in sorted order).
@@ -77,6 +82,8 @@ class ImageDataModule(InfluenceDataModule):
         opened = open_tables(self._path, self._influence_path, self._image_column, self._label_column)
         train = opened["train"]
         labels, names = train.labels()
+        if len(names) < 2:
+            raise ValueError(f"{train.where} has one class only, {', '.join(names)}: a classifier needs two at least.")
         image_format = probe_format(train.images(), self._side, train.where)
         tables, limit = self._cut(opened, labels, names), self._memory_limit
         stores = {split: _stored(tables[split], image_format, limit) for split in ("train", "validation")}
@@ -89,7 +96,8 @@ class ImageDataModule(InfluenceDataModule):
         load_test = partial(_load_test, tables["test"], image_format, names, self._test_size, self.seed, limit)
         loaded = {split: _labelled(tables[split], store, names) for split, store in stores.items()}
         deployment = self._influence_path is not None
-        return Splits(**loaded, load_test=load_test, class_names=names, deployment=deployment)
+        labelled = tables["test"].labelled
+        return Splits(**loaded, load_test=load_test, class_names=names, deployment=deployment, test_labelled=labelled)
 
     def _cut(self, opened: dict[str, ImageTable], labels: Indices, names: tuple[str, ...]) -> dict[str, ImageTable]:
         """Return the tables of all four splits; those without a table of their own are cut off the training data."""

@@ -92,7 +92,8 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         return self.load_splits()
 
     @cached_property
-    def _test(self) -> LabelledImages:
+    def test_images(self) -> LabelledImages:
+        """The test split, loaded at first use."""
         return self.splits.load_test()
 
     @cached_property
@@ -259,10 +260,21 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         return make_loader(self.splits.validation, self.batch_size, self.num_workers)
 
     def test_dataloader(self) -> DataLoader[LabelledBatch]:
-        """Return batches of the test split, in order."""
-        return make_loader(self._test, self.batch_size, self.num_workers)
+        """Return batches of the test split, in order; raise ValueError if it has no labels."""
+        self.check_test_labels()
+        return self.predict_dataloader()
 
-    predict_dataloader = test_dataloader
+    def predict_dataloader(self) -> DataLoader[LabelledBatch]:
+        """Return batches of the test split, in order; images without labels have the label -1."""
+        return make_loader(self.test_images, self.batch_size, self.num_workers)
+
+    def check_test_labels(self) -> None:
+        """Raise ValueError if the test images have no labels."""
+        if not self.splits.test_labelled:
+            raise ValueError(
+                "the test images have no labels, so that their accuracy cannot be measured: set run.test to false, and "
+                "predict them with the command predict; or sort them into test/CLASS."
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position in the training data, the fold that is held out, and the rows that were drawn.

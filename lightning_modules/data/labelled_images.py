@@ -79,6 +79,7 @@ class Splits:
         validation: Images of the validation split.
         load_test: Loads the test images.
         class_names: Names of the classes, in the order of the labels.
+        test_labelled: False if the test images have no labels: they can be predicted, not tested.
         deployment: True if the influence images come from deployment, False if they are a part of the training data.
     """
 
@@ -88,6 +89,7 @@ class Splits:
     load_test: Callable[[], LabelledImages]
     class_names: tuple[str, ...]
     deployment: bool = False
+    test_labelled: bool = True
 
 
 def make_loader(

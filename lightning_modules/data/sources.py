@@ -1,21 +1,15 @@
-"""Sources of image tables: image folders, parquet files, datasets of the Hugging Face hub."""
+"""Sources of image tables: image folders, CSV and parquet files, datasets of the Hugging Face hub."""
 
 import difflib
+import os
 import re
 from collections import defaultdict
 from pathlib import Path
 
 import datasets
-from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
-Tables = dict[str, datasets.Dataset]
+from lightning_modules.data.image_folders import ENDINGS, SPLIT_OF, Tables, load_csv, load_image_folders
 
-_ALIASES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing"),
-}
-_SPLIT_OF = {alias: split for split, aliases in _ALIASES.items() for alias in aliases}
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.-]+)?")
 
 
@@ -23,7 +17,8 @@ def load_tables(path: str, field: str = "path") -> Tables:
     """Open the data without decoding an image.
 
     Args:
-        path: A local folder or parquet file, or a hub name `owner/name` or `owner/name:configuration`.
+        path: A local folder, parquet or CSV file (`~` and `$VARIABLES` are expanded), or a hub name `owner/name` or
+            `owner/name:configuration`.
         field: Name of the argument that `path` came from, for error messages.
 
     Returns:
@@ -31,9 +26,9 @@ def load_tables(path: str, field: str = "path") -> Tables:
 
     Raises:
         FileNotFoundError: If the path does not exist; the message names similar paths.
-        ValueError: If it holds neither parquet files nor an image folder.
+        ValueError: If it holds neither parquet files nor an image folder, or its folders are no classes or splits.
     """
-    local = Path(path).expanduser()
+    local = Path(os.path.expandvars(path)).expanduser()
     if local.exists():
         return _load_local(local, field)
     if _HUB_NAME.fullmatch(path):
@@ -56,21 +51,23 @@ def _load_hub(path: str, field: str) -> Tables:
             f"{field}={path!r} cannot be loaded from the Hugging Face hub: {error}. "
             f"A configuration is chosen as {name}:configuration."
         ) from error
-    return {_SPLIT_OF.get(split, split): table for split, table in tables.items()}
+    return {SPLIT_OF.get(split, split): table for split, table in tables.items()}
 
 
 def _load_local(local: Path, field: str) -> Tables:
-    """Open parquet files or an image folder."""
+    """Open parquet files, a CSV file or an image folder."""
     files = [local] if local.is_file() else sorted(local.rglob("*.parquet"))
     if files and all(file.suffix == ".parquet" for file in files):
         return _load_parquet(local, files)
-    tables = {} if local.is_file() else _load_image_folders(local)
+    if local.suffix == ".csv" and local.is_file():
+        return {"train": load_csv(local, field)}
+    tables = {} if local.is_file() else load_image_folders(local, field)
     if not tables:
         found = local.suffix if local.is_file() else sorted(entry.name for entry in local.iterdir())[:8]
         raise ValueError(
             f"{field}={str(local)!r} holds neither parquet files nor an image folder, but {found}: give "
             "train.parquet and test.parquet, or CLASS/image.png, or train/CLASS/image.png and "
-            f"test/CLASS/image.png; endings read as images: {' '.join(IMG_EXTENSIONS)}."
+            f"test/CLASS/image.png, or a CSV file path,label; endings read as images: {' '.join(ENDINGS)}."
         )
     return tables
 
@@ -81,31 +78,9 @@ def _load_parquet(local: Path, files: list[Path]) -> Tables:
     for file in files:
         parts = file.relative_to(local).with_suffix("").parts if file != local else ()
         tokens = [re.split(r"[-_.]", part.lower())[0] for part in parts]
-        groups[next((_SPLIT_OF[token] for token in tokens if token in _SPLIT_OF), "")].append(str(file))
+        groups[next((SPLIT_OF[token] for token in tokens if token in SPLIT_OF), "")].append(str(file))
     unnamed = groups.pop("", [])
     return dict(datasets.load_dataset("parquet", data_files=dict(groups) or {"train": unnamed}))
-
-
-def _load_image_folders(root: Path) -> Tables:
-    """Open `root/CLASS/image` as `train`, or `root/SPLIT/CLASS/image` as the splits."""
-    named = {_SPLIT_OF.get(folder.name.lower()): folder for folder in _folders(root) if _folders(folder)}
-    folders = {split: folder for split, folder in named.items() if split} or {"train": root}
-    return {split: _image_folder(folder) for split, folder in folders.items() if _folders(folder)}
-
-
-def _image_folder(folder: Path) -> datasets.Dataset:
-    """Return a table of the images in `folder/CLASS`, by path."""
-    class_names = [entry.name for entry in _folders(folder)]
-    indices = {name: index for index, name in enumerate(class_names)}
-    samples = make_dataset(folder, indices, extensions=IMG_EXTENSIONS, allow_empty=True)
-    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=class_names)})
-    columns = {"image": [file for file, _ in samples], "label": [label for _, label in samples]}
-    return datasets.Dataset.from_dict(columns, features=features)
-
-
-def _folders(folder: Path) -> list[Path]:
-    """Return the visible folders inside, sorted by name."""
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _suggestion(missing: Path) -> str:

@@ -110,7 +110,7 @@ def test_empty_influence_set(tmp_path: Path) -> None:
     (tmp_path / "deployed" / "cat").mkdir(parents=True)
     fails(
         ValueError,
-        "influence set of .* is empty",
+        "class folder .*cat holds no image that can be read, it is empty",
         tmp_path / "data",
         influence_path=str(tmp_path / "deployed"),
     )

@@ -59,13 +59,6 @@ def test_validation_folder_alone_is_the_test_split(folder: Path, tmp_path: Path)
     assert [len(splits.train), len(splits.validation), len(splits.load_test())] == [78, 6, 12]
 
 
-def test_hidden_folders_and_other_files_are_no_classes(tmp_path: Path) -> None:
-    write_image_folder(tmp_path, COUNTS)
-    (tmp_path / ".ipynb_checkpoints").mkdir()
-    (tmp_path / "cat" / "notes.txt").write_text("no image")
-    assert ImageDataModule(str(tmp_path), **SMALL).class_names == ("cat", "dog", "eel")
-
-
 @pytest.mark.parametrize(
     ("feature", "labels", "names"),
     [
