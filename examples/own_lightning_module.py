@@ -1,6 +1,6 @@
 """Learned augmentation in anybody's LightningModule, with no edit to it: `python examples/own_lightning_module.py`.
 
-The training digits are upright, those of deployment are turned by up to 45 degrees. The ten lines that matter are in
+The training digits are upright, those of deployment are turned by up to 45 degrees. The eleven lines that matter are in
 `main`, between the two comments.
 """
 
@@ -8,11 +8,11 @@ import sys
 
 import pytorch_lightning as pl
 import torch
-from rotated_digits import accuracy, rotated_digits
+from rotated_digits import accuracy, rotated_digits, small_network
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from lightning_modules.callbacks import LearnedAugmentation
+from augfluence import LearnedAugmentation, LearnerSettings
 
 
 class OwnModule(pl.LightningModule):
@@ -20,11 +20,7 @@ class OwnModule(pl.LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = nn.Sequential(
-            *(nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)),
-            *(nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.AdaptiveAvgPool2d(1)),
-            *(nn.Flatten(), nn.Linear(64, 10)),
-        )
+        self.model = small_network()
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Cross-entropy."""
@@ -33,7 +29,7 @@ class OwnModule(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam."""
-        return torch.optim.Adam(self.parameters(), lr=3e-3)
+        return torch.optim.Adam(self.parameters(), lr=5e-3)
 
 
 def main(epochs: int = 30) -> float:
@@ -50,6 +46,7 @@ def main(epochs: int = 30) -> float:
                 ops=["rotation", "translate_x", "translate_y", "scale", "brightness", "contrast"],
                 influence=influence,  # a data set; a DataLoader would do as well
                 classifier="model",
+                learner=LearnerSettings(interval=4),
             )
             callbacks.append(augmentation)
         trainer = pl.Trainer(max_epochs=epochs, callbacks=callbacks, logger=False, enable_checkpointing=False)
