@@ -19,15 +19,10 @@ _FIELDS = ("seed_everything", "model", "data")  # the rest of a configuration is
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """A finished run.
+    """A finished run: its configuration as in `config.yaml`, and what is read with it.
 
-    Attributes:
-        folder: The run's folder.
-        config: Its configuration, as in `config.yaml`.
-        seed: Its seed.
-        model: The classifier with its last weights, in evaluation mode, without parameter gradients.
-        data: Its data module, which loads lazily.
-        policy: Its last policy, frozen; None if it was trained without one.
+    The model has its last weights and is in evaluation mode, without parameter gradients; the data load lazily; the
+    policy is the last one, frozen, or None if the run was trained without one.
     """
 
     folder: Path

@@ -3,9 +3,7 @@
 Reads predictions and trained classifiers; `python -m studies class_effects` trains them.
 """
 
-import warnings
-from typing import Any
-
+from ..former_names import former_names
 from .changes import Change, changes_against_best
 from .metrics import (
     ClassErrors,
@@ -47,10 +45,4 @@ __all__ = [
     "rank_agreement",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Return what a former name stands for, with a DeprecationWarning."""
-    if name != "categorise":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn("categorise is categorize now", DeprecationWarning, stacklevel=2)
-    return categorize
+__getattr__ = former_names(__name__, categorise="categorize")

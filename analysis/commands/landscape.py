@@ -9,7 +9,7 @@ from rich.console import Console
 from lightning_modules.monitoring.progress import progress_bar
 
 from ..landscape.directions import Tensors, filter_weights
-from ..landscape.flatness import Walk, flatness, random_walks
+from ..landscape.flatness import flatness, random_walks
 from ..landscape.gradient_noise import SpreadOfVectors, summarize
 from ..landscape.landscape_report import landscape_table, plot_walks
 from ..landscape.loss_surface import LossSurface, flat, in_filter_units
@@ -65,8 +65,10 @@ def landscape(
         walks = random_walks(
             surface.loss, weights, directions, threshold, step, longest, seed, lambda: bar.update(task, advance=1)
         )
+    distances = [walk.distance for walk in walks]
+    facts = {**flatness(walks, weights), "distances": distances, "reached": sum(map(math.isfinite, distances))}
     noise = _noise(surface, weights, batch_size)
-    result = {"flatness": _flatness_facts(walks, weights), "gradient_noise": noise, "train_loss": walks[0].losses[0]}
+    result = _finite({"flatness": facts, "gradient_noise": noise, "train_loss": walks[0].losses[0]})
     settings = {"images": len(surface.labels), "directions": directions, "threshold": threshold, "step": step}
     settings |= {"longest": longest, "batch_size": batch_size}
     figures = {"walks": plot_walks(walks, threshold)}
@@ -83,19 +85,13 @@ def _noise(surface: LossSurface, weights: Tensors, batch_size: int) -> dict[str,
     for gradient in surface.gradients(batch_size):
         seen["parameters"].update(flat(gradient))
         seen["filter_units"].update(flat(in_filter_units(gradient, weights)))
-    found = {name: asdict(summarize(spread, batch_size)) for name, spread in seen.items()}
-    return {name: {key: _finite(value) for key, value in facts.items()} for name, facts in found.items()}
+    return {name: asdict(summarize(spread, batch_size)) for name, spread in seen.items()}
 
 
-def _flatness_facts(walks: list[Walk], weights: Tensors) -> dict[str, Any]:
-    facts: dict[str, Any] = {name: _finite(value) for name, value in flatness(walks, weights).items()}
-    return {
-        **facts,
-        "distances": [_finite(walk.distance) for walk in walks],
-        "reached": sum(math.isfinite(walk.distance) for walk in walks),
-    }
-
-
-def _finite(value: float) -> float | None:
-    """Return the number, or None if it is infinite or NaN, which JSON cannot hold."""
-    return value if math.isfinite(value) else None
+def _finite(value: Any) -> Any:
+    """Return a result with None for its numbers that are infinite or NaN, which JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -18,18 +18,11 @@ _HALVINGS = 12  # of the last step: its end is known to 1 / 4096 of a step
 
 @dataclass(frozen=True)
 class Walk:
-    """The loss along one direction.
+    """The loss along one direction, in units of the norms of the filters (1 is the norm of the weights)."""
 
-    Attributes:
-        distance: First place at which the loss reaches the threshold, in units of the norms of the filters (1 is the
-            norm of the weights); infinite if the longest walk does not reach it.
-        steps: The places of the walk, the start first.
-        losses: The loss at each.
-    """
-
-    distance: float
-    steps: list[float]
-    losses: list[float]
+    distance: float  # first place at which the loss reaches the threshold; infinite if the longest walk does not
+    steps: list[float]  # the places of the walk, the start first
+    losses: list[float]  # at each of them
 
 
 def walk(loss_at: Callable[[float], float], threshold: float, step: float, longest: float) -> Walk:

@@ -22,17 +22,11 @@ _CHUNK = 512
 
 @dataclass(frozen=True)
 class LossSurface:
-    """Cross-entropy (labels as they are, no smoothing) on some training images.
+    """Cross-entropy (labels as they are, no smoothing) on some training images."""
 
-    Args:
-        model: The classifier, on its device, in evaluation mode; not changed.
-        images: `[N, C, H, W]` in [0, 1].
-        labels: `[N]`.
-    """
-
-    model: Classifier
-    images: Tensor
-    labels: Tensor
+    model: Classifier  # on its device, in evaluation mode; not changed
+    images: Tensor  # [N, C, H, W] in [0, 1]
+    labels: Tensor  # [N]
 
     @classmethod
     def of(cls, model: Classifier, train: LabelledImages, count: int, seed: int) -> "LossSurface":

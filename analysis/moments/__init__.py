@@ -6,9 +6,7 @@ loss_moments(network, views.moments, target)         # of the loss, without pass
 explicit_regularizer(network, means, factors, loss)  # the term that training on all views adds, as a loss
 """
 
-import warnings
-from typing import Any
-
+from ..former_names import former_names
 from .factored import Moments, moments_of
 from .mixing_views import mixed_views
 from .network import loss_moments, output_moments
@@ -27,10 +25,4 @@ __all__ = [
     "views_of",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Return what a former name stands for, with a DeprecationWarning."""
-    if name != "explicit_regulariser":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn("explicit_regulariser is explicit_regularizer now", DeprecationWarning, stacklevel=2)
-    return explicit_regularizer
+__getattr__ = former_names(__name__, explicit_regulariser="explicit_regularizer")

@@ -32,17 +32,11 @@ _BASELINES = ("flip_crop", "cutout", "rand_augment", "auto_augment", "trivial_au
 
 @dataclass(frozen=True)
 class Example:
-    """An image with its target, and a second one to mix it with.
+    """An image with its target, and a second one to mix it with."""
 
-    Attributes:
-        images: `[2, C, H, W]` in [0, 1]; the second is the partner.
-        labels: `[2]` int64.
-        targets: `[2, K]`, probabilities.
-    """
-
-    images: Tensor
-    labels: Tensor
-    targets: Tensor
+    images: Tensor  # [2, C, H, W] in [0, 1]; the second is the partner
+    labels: Tensor  # [2], int64
+    targets: Tensor  # [2, K], probabilities
 
 
 @dataclass(frozen=True)

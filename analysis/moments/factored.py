@@ -115,14 +115,10 @@ class Alignment(NamedTuple):
     """Alignment of the saliency g with the covariance of the augmented image. `docs/method.md`, "Moments".
 
     Sigma has few columns and a large null space, so the angle to its smallest eigenvector is not informative.
-
-    Attributes:
-        worst: `R = g^T Sigma g / (||g||^2 lambda_max)` in [0, 1]; 0: the loss does not change along the augmentation.
-        random: `A = (g^T Sigma g / ||g||^2) / (tr Sigma / D)`; 1 for a random direction.
     """
 
-    worst: float
-    random: float
+    worst: float  # R = g^T Sigma g / (||g||^2 lambda_max) in [0, 1]; 0: no change of the loss along the augmentation
+    random: float  # A = (g^T Sigma g / ||g||^2) / (tr Sigma / D); 1 for a random direction
 
 
 def alignment(moments: Moments, gradient: Tensor) -> Alignment:

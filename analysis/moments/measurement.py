@@ -26,27 +26,16 @@ class TargetPrecision:
 
 @dataclass(frozen=True)
 class Measured:
-    """Measurements of one augmentation on one example.
+    """Measurements of one augmentation on one example."""
 
-    Attributes:
-        rule: The rule by which its views were chosen.
-        loss: Of all views; exact up to that rule.
-        clean: Loss of the example as it is.
-        estimate: Of the loss, from the moments of the image.
-        samples: Draws needed for `loss` (central limit), `chebyshev`, `image`, `covariance`; None if no count will do.
-        spread: `sqrt(tr Sigma) / ||mu||`.
-        rank: Effective rank of Sigma.
-        aligned: The gradient of the loss with Sigma.
-    """
-
-    rule: str
-    loss: Distribution
-    clean: float
-    estimate: LossMoments
-    samples: dict[str, int | None]
-    spread: float
-    rank: float
-    aligned: Alignment
+    rule: str  # by which its views were chosen
+    loss: Distribution  # of all views; exact up to that rule
+    clean: float  # loss of the example as it is
+    estimate: LossMoments  # from the moments of the image
+    samples: dict[str, int | None]  # draws by kind of estimate; None: no count is enough
+    spread: float  # sqrt(tr Sigma) / ||mu||
+    rank: float  # effective rank of Sigma
+    aligned: Alignment  # of the gradient of the loss with Sigma
 
 
 @torch.no_grad()

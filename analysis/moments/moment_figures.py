@@ -20,12 +20,9 @@ _LABELS = {"mean_image": "mean image alone", "second_order": "second order", "st
 
 
 def samples_picture(rows: Sequence[Mapping[str, Any]], precision: TargetPrecision, epochs: int | None) -> Figure:
-    """Draw the samples that each augmentation needs: medians over images, for the loss with quartiles.
+    """Draw the samples that each augmentation of `summarize` needs: medians over images, for the loss with quartiles.
 
-    Args:
-        rows: From `summarize`.
-        precision: Required of the estimates.
-        epochs: Draws of each image that the run saw, for comparison.
+    The epochs are the draws of each image that the run saw, for comparison.
     """
     figure = Figure(figsize=(8, 0.34 * len(rows) + 1.6), layout="constrained")
     axis = figure.subplots()

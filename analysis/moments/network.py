@@ -30,14 +30,9 @@ Function = Callable[[Tensor], Tensor]
 
 
 def output_moments(function: Function, moments: Moments) -> Moments:
-    """Return the first-order moments of `f(t)`: mean `f(mu)`, factor `J F`; exact for linear functions.
+    """Return the first-order moments of `f(t)`, `[k]`: mean `f(mu)`, factor `J F`; exact for linear functions.
 
-    Args:
-        function: `[B, ...]` to `[B, k]`.
-        moments: Of the input `[...]`.
-
-    Returns:
-        Moments of `[k]`; J F comes from one product per column or per output, whichever are fewer.
+    J F comes from one product per column or per output, whichever are fewer.
     """
     value = function(moments.mean[None])[0]
     if len(moments.factor) <= value.numel():
@@ -51,7 +46,7 @@ def curvature(function: Function, moments: Moments, step: float | None = None) -
     """Return `1/2 sum_k f''[F_k, F_k]`, the second-order term of `E f`.
 
     Args:
-        function: `[B, ...]` to `[B, ...]`.
+        function: See above.
         moments: Of the input.
         step: None takes the derivative at the mean, by two nested Jacobian-vector products. A number > 0 takes the
             second difference over so many of each column instead, two evaluations each: 1 is a standard deviation
@@ -77,17 +72,11 @@ def curvature(function: Function, moments: Moments, step: float | None = None) -
 
 
 class LossMoments(NamedTuple):
-    """Cross-entropy of a random image.
+    """Cross-entropy of a random image."""
 
-    Attributes:
-        at_mean: Loss of the mean image, zeroth order.
-        gauss_newton: Expected loss, second order.
-        variance: First order.
-    """
-
-    at_mean: Tensor
-    gauss_newton: Tensor
-    variance: Tensor
+    at_mean: Tensor  # of the mean image, zeroth order
+    gauss_newton: Tensor  # its expectation, second order
+    variance: Tensor  # first order
 
 
 def loss_moments(function: Function, moments: Moments, target: Tensor) -> LossMoments:

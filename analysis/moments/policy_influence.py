@@ -31,17 +31,11 @@ _HESSIAN_ROWS = 2048  # at most
 
 
 class ExpectedInfluence(NamedTuple):
-    """Influence of the views of one image.
+    """Influence of the views of one image."""
 
-    Attributes:
-        at_mean: Of the mean image, zeroth order.
-        expected: Second order.
-        variance: First order.
-    """
-
-    at_mean: float
-    expected: float
-    variance: float
+    at_mean: float  # of the mean image, zeroth order
+    expected: float  # second order
+    variance: float  # first order
 
 
 @torch.no_grad()
@@ -65,15 +59,10 @@ def capture_of(model: AugmentedClassifier, data: InfluenceDataModule) -> Feature
 
 
 def influence_function(capture: FeatureCapture, solution: Solution | Tensor, target: Tensor) -> Function:
-    """Return the influence of images of one target, under a fixed network.
+    """Return the influence of images of one target, `[K]` probabilities: images `[B, C, H, W]` to influence `[B]`.
 
-    Args:
-        capture: Of the classifier, in evaluation mode; see `capture_of`.
-        solution: S, see `solve_for_influence_set`; or a matrix `[K, D+1]`.
-        target: `[K]`, probabilities.
-
-    Returns:
-        Images `[B, C, H, W]` to influence `[B]`; differentiable, forwards and backwards.
+    Differentiable, forwards and backwards. The classifier is in evaluation mode; S is a solution or a matrix
+    `[K, D+1]`, see `capture_of` and `solve_for_influence_set`.
     """
 
     def influence(images: Tensor) -> Tensor:

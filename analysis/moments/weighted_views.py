@@ -24,19 +24,12 @@ _CHUNK = 512
 
 @dataclass(frozen=True)
 class WeightedViews:
-    """Views of one image with their weights.
+    """Views of one image with their weights, and the rule by which they were chosen."""
 
-    Attributes:
-        images: `[K, C, H, W]`.
-        weights: `[K]`, of sum 1.
-        rule: The rule by which they were chosen.
-        targets: `[K, classes]` where labels are mixed; None where every view has the label of the image.
-    """
-
-    images: Tensor
-    weights: Tensor
+    images: Tensor  # [K, C, H, W]
+    weights: Tensor  # [K], of sum 1
     rule: Rule
-    targets: Tensor | None = None
+    targets: Tensor | None = None  # [K, classes] where labels are mixed; None where all have the label of the image
 
     @property
     def moments(self) -> Moments:
