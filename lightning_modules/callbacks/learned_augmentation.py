@@ -18,7 +18,7 @@ from lightning_modules.callbacks.policy_stage import learn_after_training
 from lightning_modules.callbacks.trainer_facts import influence_data, measures_batch_statistics, part_of
 from lightning_modules.learner.augmenter import Augmenter
 from lightning_modules.learner.batch_form import images_and_labels, row_numbers
-from lightning_modules.learner.checks import check_choice, check_labels, validate_images
+from lightning_modules.learner.checks import check_choice, check_labels
 from lightning_modules.learner.guard import GuardSettings
 from lightning_modules.learner.influence_set import Source, classifier_of, gathered, moved_to, read_influence_set
 from lightning_modules.learner.normalization import Normalization
@@ -125,7 +125,9 @@ class LearnedAugmentation(pl.Callback):
         self.settings = learner if self.staged is None else replace(learner, refresh=0)
         self.guard, self.label_smoothing, self.sample_settings = guard, label_smoothing, samples
         self.normalization = Normalization(pixel_mean, pixel_std)
-        self.augmentation = TrainingAugmentation(base_policy_of(base_policy), None, policy_probability, num_classes)
+        self.augmentation = TrainingAugmentation(
+            base_policy_of(base_policy), None, policy_probability, num_classes, normalization=self.normalization
+        )
         self.augmenter: Augmenter | None = None
         self.samples: SampleWeights | None = None
         self.last_update: PolicyUpdate | None = None
@@ -182,11 +184,7 @@ class LearnedAugmentation(pl.Callback):
             self._restore_policy(augnet)
 
     def check(self, module: pl.LightningModule, data: Any) -> None:
-        """Check that a policy can be learned, before training.
-
-        Args:
-            module: The module that is to be trained.
-            data: The data module, for an influence set of its own.
+        """Check that a policy can be learned for a module, from its influence set or that of the data module.
 
         Raises:
             ValueError: If the module has no such classifier, it does not end in a linear layer, or the influence set
@@ -283,14 +281,13 @@ class LearnedAugmentation(pl.Callback):
                     f"learner.until={self.settings.until} is a share of the run, whose length is not known: set "
                     "trainer.max_epochs or trainer.max_steps."
                 )
-        self._prepare_epoch(trainer)
+        self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the influence set of this epoch, and draw its images by their weights."""
-        self._prepare_epoch(trainer)
+        """Take the influence set of this epoch, and draw the images by their weights.
 
-    def _prepare_epoch(self, trainer: pl.Trainer) -> None:
-        """Rotate the folds; once nothing is learned from the influence set any more, it trains too."""
+        Once nothing is learned from the influence set any more, it trains too.
+        """
         data = influence_data(trainer)
         if data is None:
             return
@@ -310,22 +307,14 @@ class LearnedAugmentation(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Check the first batch before anything is trained on it."""
-        if batch_idx == 0 and trainer.current_epoch == 0:
-            validate_images(self.normalization.undone(images_and_labels(batch, self.label_key)[0]))
+        if batch_idx == 0 and trainer.current_epoch == 0 and self.augmenter is not None:
+            self.augmenter.check(*images_and_labels(batch, self.label_key))
 
     def augmented(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Images and labels of a training batch as the classifier gets them, see `TrainingAugmentation`.
-
-        Args:
-            images: `[B, C, H, W]`, normalized as the data loader does.
-            labels: `[B]` int64, or `[B, K]` probabilities.
-        """
-        augmentation = self.augmentation
+        """Images and labels of a training batch as the classifier gets them, see `TrainingAugmentation`."""
         if self.staged is not None:  # the policy is learned later, against the classifier that is trained now
-            augmentation = replace(augmentation, augnet=None)
-        augmented, targets = augmentation(self.normalization.pixels(images), labels)
-        with torch.no_grad():
-            return self.normalization(augmented).to(images.dtype), targets
+            return replace(self.augmentation, augnet=None)(images, labels)
+        return self.augmentation(images, labels)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -116,7 +116,7 @@ class Augmenter:
         augnet = self._policy(policy, ops, initial_range, ops_per_image, num_classes, size)
         base = base_policy_of(base_policy)
         self.augmentation = TrainingAugmentation(
-            base, augnet, policy_probability, num_classes, ranks or Ranks.everyone()
+            base, augnet, policy_probability, num_classes, ranks or Ranks.everyone(), self.normalization
         )
         if self.capture is None or self.influence_set is None or augnet is None or control in _FIXED:
             return
@@ -166,13 +166,9 @@ class Augmenter:
         return None if policy is None else policy.requires_grad_(False).to(_device(self.model))
 
     def prepared(self, influence: Source) -> tuple[Tensor, Tensor]:
-        """Read and check an influence set, and move it to the model.
+        """Read and check an influence set: pixels `[M, C, H, W]` in [0, 1] and labels `[M]`, on the model's device.
 
-        Args:
-            influence: See the class.
-
-        Returns:
-            Pixels `[M, C, H, W]` in [0, 1] and labels `[M]`; for the control `wrong_domain` other pixels than given.
+        For the control `wrong_domain` the pixels are other ones than given.
         """
         self.normalization.to(_device(self.model))
         given = gathered(influence)
@@ -202,20 +198,14 @@ class Augmenter:
             if self.augmentation.mixes:
                 raise ValueError("images are mixed, and their labels with them: call with images and labels.")
             labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-        self._check(images, labels)
-        augmented, targets = self.augment(images, labels)
+        self.check(images, labels)
+        augmented, targets = self.augmentation(images, labels)
         if self._watched is not None:
             self._watched.stop()
             self._watched = None
         if self.capture is not None and self._looked_at <= _WATCHED and not is_compiled(self.model):
             self._watched = FirstInputs(self.capture.model, self.normalization.pixels(augmented))
         return (augmented, targets) if self.augmentation.mixes else augmented
-
-    @torch.no_grad()
-    def augment(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Images and labels of a batch as the classifier gets them, see `TrainingAugmentation`."""
-        augmented, targets = self.augmentation(self.normalization.pixels(images), labels)
-        return self.normalization(augmented).to(images.dtype), targets
 
     def step(self, images: Tensor, labels: Tensor) -> PolicyUpdate | None:
         """Count a step of the optimizer; every few steps, update the policy.
@@ -247,7 +237,7 @@ class Augmenter:
             return None
         update = None
         if self.learner.due(step):
-            self._check(images, labels)
+            self.check(images, labels)
             if labels.ndim == 1:
                 check_labels(labels, self.learner.capture.head.out_features)
             update = self.learner.update(self.normalization.pixels(images), labels)
@@ -255,8 +245,8 @@ class Augmenter:
             self.learner.finish()
         return update
 
-    def _check(self, images: Tensor, labels: Tensor) -> None:
-        """Raise ValueError unless the batch is what it was said to be; look at the pixels of the first batches."""
+    def check(self, images: Tensor, labels: Tensor) -> None:
+        """Raise ValueError unless a training batch is what it was said to be; reads the pixels of the first batches."""
         check_batch(images)
         check_pairs(images, labels)
         if self._looked_at < _LOOKS:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from augnet import AugNet
 from augnet.baselines import Baseline, MixingBaseline, make_baseline
+from lightning_modules.learner.normalization import Normalization
 from lightning_modules.learner.ranks import Ranks
 from lightning_modules.learner.targets import apply_base, as_probabilities
 
@@ -29,6 +30,7 @@ class TrainingAugmentation:
         probability: Share of the images, in [0, 1], that pass the policy; the others pass the base policy alone.
         num_classes: K, for images that are mixed; None if no op and no base policy mixes.
         ranks: Among which the batches are divided; the policy is drawn for the global batch.
+        normalization: Of the images by the data loader; none by default.
     """
 
     base: Baseline | MixingBaseline | None
@@ -36,6 +38,7 @@ class TrainingAugmentation:
     probability: float = 1.0
     num_classes: int | None = None
     ranks: Ranks = field(default_factory=Ranks)
+    normalization: Normalization = field(default_factory=lambda: Normalization(0.0, 1.0))
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:
@@ -51,21 +54,25 @@ class TrainingAugmentation:
         """Augment a batch.
 
         Args:
-            images: `[B, C, H, W]` in [0, 1].
+            images: `[B, C, H, W]`, normalized as the data loader does.
             labels: `[B]` int64, or `[B, K]` probabilities.
 
         Returns:
-            Images `[B, C, H, W]` in [0, 1]; the labels, as probabilities `[B, K]` if images were mixed.
+            Images like these; the labels, as probabilities `[B, K]` if images were mixed.
 
         Raises:
             ValueError: If images are to be mixed and the number of classes is not known.
         """
         if self.mixes and self.num_classes is None:
             raise ValueError("images are mixed and their labels become probabilities [B, K]: give num_classes.")
-        targets = labels
+        pixels, targets = self._augmented(self.normalization.pixels(images), labels)
+        return self.normalization(pixels).to(images.dtype), targets
+
+    def _augmented(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of pixels in [0, 1]."""
         if self.base is not None:
             generator = self.ranks.own_generator()
-            images, targets = apply_base(self.base, images, labels, self.num_classes or 0, generator)
+            images, targets = apply_base(self.base, images, targets, self.num_classes or 0, generator)
         if self.augnet is None or self.probability == 0:
             return images, targets
         if self.augnet.space.mixes:
