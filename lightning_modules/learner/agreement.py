@@ -5,12 +5,12 @@ images otherwise (normalizes them itself, in another range), or trains with anot
 another classifier. The first training batches show it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from lightning_modules.learner.feature_capture import input_of, uncompiled
 from lightning_modules.learner.head import untouched
@@ -22,17 +22,11 @@ _EXPLAINED = 1e-3  # share of the variance that an affine relation may leave
 def first_input(model: nn.Module, pixels: Tensor) -> tuple[nn.Module, Tensor] | None:
     """The layer with weights that a model runs first, and its input; None if it has none.
 
-    Args:
-        model: Run once, and left as it was. Not between the forward and the backward pass of a training step.
-        pixels: `[B, C, H, W]`.
+    The model is run once on `[B, C, H, W]` and left as it was. Not between the forward and the backward pass of a step.
     """
     leaves = [part for part in model.modules() if not list(part.children()) and list(part.parameters())]
     calls: list[tuple[nn.Module, Tensor]] = []
-
-    def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        calls.append((module, input_of(args, kwargs).detach()))
-
-    handles = [leaf.register_forward_pre_hook(record, with_kwargs=True) for leaf in leaves]
+    handles = [_record(leaf, lambda layer, value: calls.append((layer, value))) for leaf in leaves]
     try:
         with untouched(model), uncompiled(), torch.no_grad():
             model(pixels)
@@ -42,20 +36,11 @@ def first_input(model: nn.Module, pixels: Tensor) -> tuple[nn.Module, Tensor] | 
     return calls[0] if calls else None
 
 
-@contextmanager
-def inputs_of(layer: nn.Module | None) -> Iterator[list[Tensor]]:
-    """The inputs of a layer, one for each call inside the `with` block, detached; none for None."""
-    seen: list[Tensor] = []
-    if layer is None:
-        yield seen
-        return
-    handle = layer.register_forward_pre_hook(
-        lambda _, args, kwargs: seen.append(input_of(args, kwargs).detach()), with_kwargs=True
+def _record(layer: nn.Module, record: Callable[[nn.Module, Tensor], None]) -> RemovableHandle:
+    """Call `record` with the layer and its input, detached, before each of its passes."""
+    return layer.register_forward_pre_hook(
+        lambda part, args, kwargs: record(part, input_of(args, kwargs).detach()), with_kwargs=True
     )
-    try:
-        yield seen
-    finally:
-        handle.remove()
 
 
 def is_compiled(model: nn.Module) -> bool:
@@ -73,27 +58,23 @@ class FirstInputs:
     """
 
     def __init__(self, model: nn.Module, pixels: Tensor) -> None:
-        first = first_input(model, pixels)
-        self.expected = None if first is None else first[1]
-        self._watching = inputs_of(None if first is None else first[0])
-        self.seen = self._watching.__enter__()
+        self.first = first_input(model, pixels)
+        self.seen: list[Tensor] = []
+        self._handle = self.first and _record(self.first[0], lambda _, value: self.seen.append(value))
 
     def stop(self) -> None:
         """Watch no longer."""
-        self._watching.__exit__(None, None, None)
+        if self._handle:
+            self._handle.remove()
 
     def check(self) -> str | None:
         """Stop, and compare; see `check_images`."""
         self.stop()
-        return None if self.expected is None else check_images(self.expected, self.seen)
+        return None if self.first is None else check_images(self.first[1], self.seen)
 
 
 def check_images(expected: Tensor, seen: Sequence[Tensor]) -> str | None:
-    """Compare the images that a training loop gave to the classifier with those that the learner gives to it.
-
-    Args:
-        expected: Input of the classifier's first layer, from the learner.
-        seen: Its inputs in the loop's own pass over the same batch.
+    """Compare the inputs of the classifier's first layer in the loop's own pass with that from the learner.
 
     Returns:
         A warning: the loop changes its images in a way that the learner does not know. None if they are the same.
@@ -152,10 +133,10 @@ def _cause(factor: Tensor, offset: Tensor) -> str:
 def check_loss(
     loss: Tensor, logits: Tensor, targets: Tensor, smoothing: float, parts: Mapping[int | str, Any]
 ) -> str | None:
-    """Compare the loss of a training step with the cross-entropy that the influence follows.
+    """Compare the loss of a training step, a scalar, with the cross-entropy that the influence follows.
 
     Args:
-        loss: What the step returned, a scalar.
+        loss: What the step returned.
         logits: `[B, K]` of its pass.
         targets: Labels `[B]` or probabilities `[B, K]` that it was given.
         smoothing: The label smoothing that was stated.
@@ -165,8 +146,7 @@ def check_loss(
         A warning: the loss is another one. None if they agree.
 
     Raises:
-        ValueError: If the labels are another part of the batch, are smoothed otherwise, or the head is none of a
-            classifier.
+        ValueError: If the labels are another part of the batch or smoothed otherwise, or the head is no classifier's.
     """
     logits, value = logits.detach().float(), float(loss.detach())
     if abs(value - _entropy(logits, targets, smoothing)) <= _CLOSE * max(abs(value), 0.1):
