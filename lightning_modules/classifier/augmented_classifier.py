@@ -16,7 +16,7 @@ from lightning_modules.classifier.classifier import Classifier
 from lightning_modules.classifier.old_checkpoints import modernize, modernized_file
 from lightning_modules.learner.guard import GuardSettings
 from lightning_modules.learner.policy_choice import Control, PolicyName
-from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
+from lightning_modules.learner.policy_learner import PolicyLearner
 from lightning_modules.learner.sample_weights import SampleSettings, SampleWeights
 from lightning_modules.learner.settings import LearnerSettings
 from lightning_modules.learner.staged import StagedSettings
@@ -135,11 +135,6 @@ class AugmentedClassifier(Classifier):
         return self.learned_augmentation.learned
 
     @property
-    def last_update(self) -> PolicyUpdate | None:
-        """The numbers of the latest policy update."""
-        return self.learned_augmentation.last_update
-
-    @property
     def samples(self) -> SampleWeights | None:
         """The weights and labels of the training images; None where none are learned."""
         return self.learned_augmentation.samples
@@ -150,11 +145,7 @@ class AugmentedClassifier(Classifier):
         return self.learned_augmentation.staged
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError unless a policy can be learned on this data; leave everything as it is.
-
-        Args:
-            data: A data module with `influence_set() -> (images, labels)`.
-        """
+        """Raise ValueError unless a policy can be learned on the influence set of this data module."""
         if self.learned_augmentation.uses_influence:
             self.learned_augmentation.check(self, data)
 
@@ -164,15 +155,7 @@ class AugmentedClassifier(Classifier):
 
     @torch.no_grad()
     def augment(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """A training batch as the classifier gets it: base policy, then learned policy.
-
-        Args:
-            images: `[B, C, H, W]` in [0, 1].
-            labels: `[B]`.
-
-        Returns:
-            Images `[B, C, H, W]` in [0, 1]; the labels, as probabilities `[B, K]` if images were mixed.
-        """
+        """A training batch, images in [0, 1], as the classifier gets it: base policy, then learned policy."""
         return self.learned_augmentation.augmented(images, labels)
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:

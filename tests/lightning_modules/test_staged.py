@@ -147,7 +147,7 @@ def test_the_classifier_trains_as_plain_does_until_the_policy_is_learned() -> No
     assert trained[0].learner.updates == 4
     assert trained[0].learner.finished
     assert trained[0].learned_augmentation.staged_strengths.keys() == {9, 10, 11, 12}
-    assert trained[0].last_update is not None
+    assert trained[0].learned_augmentation.last_update is not None
 
 
 def test_a_field_network_is_pretrained_and_learned() -> None:
@@ -156,8 +156,9 @@ def test_a_field_network_is_pretrained_and_learned() -> None:
         schedule="staged", staged=settings, policy="field", image_size=(12, 12), base_policy="flip_crop"
     )
     toy_trainer().fit(module, ToyData())
-    assert module.last_update is not None
-    assert module.last_update.influence.isfinite().all()
+    update = module.learned_augmentation.last_update
+    assert update is not None
+    assert update.influence.isfinite().all()
 
 
 def test_a_share_of_the_images_passes_the_policy() -> None:
