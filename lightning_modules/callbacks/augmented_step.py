@@ -17,14 +17,10 @@ if TYPE_CHECKING:
 
 
 class AugmentedStep:
-    """Hands augmented batches to the `training_step` of one module; the class of the module stays as it is.
+    """Hands augmented batches to the `training_step` of one module, whose attribute is replaced until `remove`.
 
-    Args:
-        augmentation: Augments the batches, and learns weights and labels of their images where it does.
-        trainer: Counts the steps.
-        module: Its attribute `training_step` is replaced until `remove`.
-        capture: The classifier that something is learned from; None where nothing is.
-        checked_steps: Steps in which the images and the loss of the module are compared with those of the learner.
+    The class of the module stays as it is. In the first `checked_steps` its images and loss are compared with those of
+    the learner. `capture` is the classifier that something is learned from, None where nothing is.
     """
 
     def __init__(

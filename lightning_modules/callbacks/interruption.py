@@ -14,11 +14,7 @@ Handler = Callable[[int, FrameType | None], Any]
 
 
 class Interrupted(SystemExit):
-    """The run was asked to stop; the process ends with 128 + the number of the signal, as shells expect.
-
-    Args:
-        number: Of the signal.
-    """
+    """The run was asked to stop; the process ends with 128 + the number of the signal, as shells expect."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)

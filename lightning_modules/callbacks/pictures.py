@@ -23,9 +23,9 @@ _GRID, _HISTOGRAM = "policy/augmentations", "influence/histogram"
 class PolicyPictures(pl.Callback):
     """Logs a grid of augmented images and a histogram of influences, and writes pictures at the end.
 
-    `augmentations.png`: each column a training image, the original on top, draws
-    of the policy below. `ranges.png`: the learned half-widths over training, as fractions of their bounds; for
-    a mixture the probabilities of the ops, for a field network how much it changes.
+    `augmentations.png`: each column a training image, the original on top, draws of the policy below. `ranges.png`: the
+    learned half-widths over training, as fractions of their bounds; for a mixture the probabilities of the ops, for a
+    field network how much it changes.
 
     Args:
         every_n_epochs: Epochs from one logged grid to the next.

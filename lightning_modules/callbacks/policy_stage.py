@@ -27,12 +27,7 @@ def learn_after_training(
 ) -> None:
     """Learn the policy against the trained classifier, from the training batches; log to the loggers of the trainer.
 
-    Args:
-        augmentation: Takes the latest update and the strengths over the updates.
-        learner: Of the policy.
-        settings: Number of updates.
-        trainer: Has trained the module.
-        module: With the classifier.
+    The callback keeps the latest update and the strengths over the updates.
     """
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:

@@ -28,11 +28,7 @@ def measures_batch_statistics(trainer: pl.Trainer) -> bool:
 
 
 def part_of(module: pl.LightningModule, name: str | None) -> nn.Module:
-    """The part of a module that is called so; the module itself for None.
-
-    Raises:
-        ValueError: If there is none.
-    """
+    """The part of a module that is called so, ValueError if there is none; the module itself for None."""
     found = module if name is None else getattr(module, name, None)
     if not isinstance(found, nn.Module):
         parts = ", ".join(child for child, _ in module.named_children())

@@ -138,20 +138,13 @@ class Classifier(pl.LightningModule):
                 self.distinctive.check(images)
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
-        """Augment and classify a batch, and return its loss.
-
-        Args:
-            batch: Images and labels; further parts, such as row numbers, are not used.
-            batch_idx: Number of the batch in the epoch.
-        """
+        """Augment and classify a batch of images, labels and parts that are not used, and return its loss."""
         return self.loss_of(*self.augment(batch[0], batch[1]))
 
     def loss_of(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Classify the images of a training batch, log loss and accuracy, and return the loss.
+        """Classify the images of an augmented batch, log loss and accuracy, and return the loss.
 
-        Args:
-            images: `[B, C, H, W]` in [0, 1], augmented.
-            targets: `[B]` int64, or `[B, K]` probabilities.
+        Images are `[B, C, H, W]` in [0, 1], targets `[B]` int64 or `[B, K]` probabilities.
         """
         if self.distinctive is None:
             logits = self(images)

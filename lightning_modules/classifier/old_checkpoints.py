@@ -19,9 +19,6 @@ def modernize(checkpoint: dict[str, Any]) -> None:
     Version 0.1.0 kept the state of the learner at the top level of the checkpoint, which belongs to the state of the
     callback `LearnedAugmentation` now, a second copy of the policy's weights, and settings that were removed.
 
-    Args:
-        checkpoint: As `torch.load` returns it.
-
     Raises:
         ValueError: If a setting that was removed had an effect.
     """
@@ -37,12 +34,7 @@ def modernize(checkpoint: dict[str, Any]) -> None:
 
 
 def modernized_file(path: Path, weights_only: bool | None) -> io.BytesIO:
-    """A checkpoint in the present form, in memory.
-
-    Args:
-        path: The file.
-        weights_only: False unpickles whatever the file holds: only for checkpoints that you trust.
-    """
+    """A checkpoint in the present form, in memory; `weights_only` False only for files that you trust."""
     checkpoint = torch.load(path, map_location="cpu", weights_only=weights_only is not False)
     modernize(checkpoint)
     buffer = io.BytesIO()

@@ -32,17 +32,10 @@ def make_scheduler(
     milestones: Sequence[float],
     factor: float,
 ) -> LRScheduler | None:
-    """Make the learning rate schedule of a run, which is stepped after every optimizer step.
+    """Make the learning rate schedule of a run of so many optimizer steps; None for a constant learning rate.
 
-    Args:
-        name: Name of the schedule.
-        optimizer: Its learning rates are the highest of the schedule.
-        steps: Optimizer steps in the whole run, at least 1.
-        milestones: For `multi_step`: shares of the run after which the learning rate falls, to the nearest step.
-        factor: For `multi_step`: factor on the learning rate at each milestone.
-
-    Returns:
-        The schedule; None for a constant learning rate.
+    It is stepped after every optimizer step, and the optimizer's learning rates are its highest. For `multi_step`:
+    shares of the run after which the learning rate falls, to the nearest step, and the factor on it at each.
     """
     if name == "constant":
         return None
@@ -55,12 +48,7 @@ def make_scheduler(
 
 
 def check_length(scheduler: LRScheduler, steps: int) -> None:
-    """Raise ValueError if a resumed schedule, which keeps its original length, ends before the run.
-
-    Args:
-        scheduler: The schedule, with the state of the checkpoint.
-        steps: Optimizer steps in the whole run.
-    """
+    """Raise ValueError if a resumed schedule, which keeps its original length, ends before a run of so many steps."""
     length = {OneCycleLR: "total_steps", CosineAnnealingLR: "T_max"}.get(type(scheduler))
     planned = steps if length is None else getattr(scheduler, length)
     if planned < steps:

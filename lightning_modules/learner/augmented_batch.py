@@ -57,15 +57,10 @@ class AugmentedBatch:
 
 
 class BatchAugmenter:
-    """Augments training batches for the learner and passes them through the classifier.
+    """Augments training batches for the learner, by base policy and policy, and passes them through the classifier.
 
-    Args:
-        augnet: The policy.
-        base: A fixed policy in front of it; None for none.
-        influence: Runs the classifier.
-        settings: `probe` and `radius`.
-        ranks: Among which the batches are divided.
-        generator: Source of all draws.
+    All draws come from `generator`, which is in the same state on every rank; of the settings it uses `probe` and
+    `radius`.
     """
 
     def __init__(

@@ -10,11 +10,7 @@ _LABEL_KEYS = ("label", "labels", "target", "y")
 
 
 def images_and_labels(batch: Any, label_key: int | str | None = None) -> tuple[Tensor, Tensor]:
-    """Images and labels of a batch.
-
-    Args:
-        batch: `(images, labels, ...)`, or a dictionary.
-        label_key: Place or key of the labels; by default the second part, or the usual keys.
+    """Images and labels of a batch; `label_key` is the place or key of the labels, by default the usual ones.
 
     Raises:
         ValueError: If it is neither `(images, labels, ...)` nor a dictionary with both.

@@ -31,11 +31,7 @@ def check_choice(name: str, value: str, choices: Any) -> None:
 
 
 def check_batch(images: Tensor) -> None:
-    """Raise ValueError unless images are a batch of floating-point numbers; does not read them.
-
-    Args:
-        images: The batch to check.
-    """
+    """Raise ValueError unless images are a batch of floating-point numbers; does not read them."""
     if images.ndim != 4:
         raise ValueError(
             f"images must have 4 axes [B, C, H, W], got shape {tuple(images.shape)}: add the missing axis, "
@@ -50,15 +46,9 @@ def check_batch(images: Tensor) -> None:
 
 
 def validate_images(images: Tensor) -> None:
-    """Raise unless the batch keeps the image contract: float `[B, C, H, W]`, finite, in [0, 1].
+    """Raise ValueError unless the batch keeps the image contract: float `[B, C, H, W]`, finite, in [0, 1].
 
     It reads every value (on an accelerator it waits for them): call it on the first batch, not on each.
-
-    Args:
-        images: The batch to check.
-
-    Raises:
-        ValueError: Naming what is wrong with the batch and how to mend it.
     """
     check_batch(images)
     if not torch.isfinite(images).all():
@@ -78,15 +68,7 @@ def validate_images(images: Tensor) -> None:
 
 
 def check_labels(labels: Tensor, num_classes: int) -> None:
-    """Raise unless the labels are class numbers.
-
-    Args:
-        labels: `[B]`.
-        num_classes: Number of classes, K.
-
-    Raises:
-        ValueError: If labels are no int64 vector or lie outside 0..K-1.
-    """
+    """Raise ValueError unless labels are class numbers: int64 `[B]` in 0..K-1."""
     if labels.ndim != 1 or labels.dtype != torch.int64:
         raise ValueError(
             f"labels must be int64 class numbers [B], got {labels.dtype} of shape {tuple(labels.shape)}: "
@@ -101,12 +83,7 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
 
 
 def check_pairs(images: Tensor, labels: Any) -> None:
-    """Raise ValueError unless labels are a tensor with one row for each image.
-
-    Args:
-        images: `[B, C, H, W]`.
-        labels: `[B]`, or probabilities `[B, K]`.
-    """
+    """Raise ValueError unless labels, `[B]` or probabilities `[B, K]`, are a tensor with one row for each image."""
     if not isinstance(labels, Tensor):
         raise ValueError(
             f"labels must be a tensor, found a {type(labels).__name__}: convert with torch.tensor(labels)."
@@ -116,12 +93,7 @@ def check_pairs(images: Tensor, labels: Any) -> None:
 
 
 def warn_of_missing_classes(labels: Tensor, num_classes: int) -> None:
-    """Warn if a class has no image in the influence set: deployment may lack it too, and the run goes on.
-
-    Args:
-        labels: `[M]` in 0..K-1.
-        num_classes: Number of classes, K.
-    """
+    """Warn if a class has no image in the influence set: deployment may lack it too, and the run goes on."""
     missing = sorted(set(range(num_classes)) - set(labels.tolist()))
     if missing:
         named = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")

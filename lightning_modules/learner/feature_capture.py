@@ -40,9 +40,8 @@ class Recording:
 class FeatureCapture:
     """Records the features and logits of a model at its head.
 
-    The hook is on the model only while something is recorded, so copies and checkpoints of the model
-    never carry it. Nothing is detached: features and logits are differentiable in the images and the
-    weights. Under autocast they keep the type that autocast gave them.
+    The hook is on the model only while something is recorded, so copies and checkpoints of the model never carry it.
+    Features and logits are differentiable in images and weights. Under autocast they keep the type that it gave them.
 
     Args:
         model: The classifier.
@@ -67,14 +66,7 @@ class FeatureCapture:
         self.head = head
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the model.
-
-        Args:
-            images: `[B, C, H, W]`.
-
-        Returns:
-            The features `[B, D]` and the logits `[B, K]`, as the head gave them.
-        """
+        """Run the model on images `[B, C, H, W]`: features `[B, D]` and logits `[B, K]`, as the head gave them."""
         with self.recording() as seen:
             self.model(images)
         return seen.features, seen.logits
@@ -109,9 +101,6 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
     Gradients still flow through the model to its input. Batch statistics are not touched, nothing is accumulated in
     `parameter.grad`.
-
-    Args:
-        model: The model to freeze.
     """
     modes = [(module, module.training) for module in model.modules()]
     wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]

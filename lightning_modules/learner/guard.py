@@ -82,12 +82,7 @@ def highest_retention(on_augmented: int, on_originals: int) -> float:
 
 
 class Guard:
-    """Keeps the last healthy state of a policy.
-
-    Args:
-        policy: What is guarded.
-        settings: See `GuardSettings`.
-    """
+    """Keeps the last healthy state of a policy."""
 
     def __init__(self, policy: nn.Module, settings: GuardSettings) -> None:
         self.policy, self.settings = policy, settings
@@ -101,13 +96,10 @@ class Guard:
         return self.rollbacks >= self.settings.max_rollbacks
 
     def check(self, health: Health) -> str | None:
-        """Look at an update before its step is taken; roll back if it is time.
-
-        Args:
-            health: Of the policy as it is now.
+        """Check the policy before the step of an update; roll it back if it is time.
 
         Returns:
-            What was done and why, for people; None if nothing was.
+            The roll-back and its reason, for people; None if there was none.
         """
         symptoms = health.symptoms(self.settings)
         if not symptoms and _finite(self.policy):

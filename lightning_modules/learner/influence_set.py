@@ -18,15 +18,12 @@ _BATCH = 256  # images of a data set at a time
 
 
 def read_influence_set(source: Source, normalization: Normalization) -> tuple[Tensor, Tensor]:
-    """Read and check the influence set.
+    """Read and check the influence set: pixels `[M, C, H, W]` in [0, 1] and labels `[M]`.
 
     Args:
         source: Two tensors (images and labels), a dictionary of them, a data set of such pairs or dictionaries, or a
             loader: anything that yields batches of them.
         normalization: Of the images.
-
-    Returns:
-        Pixels `[M, C, H, W]` in [0, 1] and labels `[M]`.
 
     Raises:
         ValueError: If it is empty, or the images are not what they should be.
@@ -37,11 +34,7 @@ def read_influence_set(source: Source, normalization: Normalization) -> tuple[Te
 
 
 def gathered(source: Source) -> tuple[Tensor, Tensor]:
-    """All images and labels of a source, as they are.
-
-    Raises:
-        ValueError: If there are none.
-    """
+    """All images and labels of a source, as they are; ValueError if there are none."""
     if isinstance(source, Mapping) or (isinstance(source, Sequence) and source and hasattr(source[0], "shape")):
         batches = [images_and_labels(source)]
     else:

@@ -26,13 +26,9 @@ _UNSOLVED = Solution(torch.zeros(0), math.nan, 0, "none", False)
 class LastLayerInfluence:
     """The solution S with the rows of the Hessian and the influence set that it is solved from.
 
-    Args:
-        capture: The classifier with its head, frozen and in evaluation mode at each call.
-        influence_set: Images `[M, C, H, W]` in [0, 1] and labels `[M]`; may be replaced between calls.
-        settings: Rows, damping, tolerance and iterations.
-        curvature: False puts the identity in the place of the Hessian.
-        ranks: The processes with a copy of this classifier; all call `gradient` at the same time.
-        forward_context: Context of every classifier pass, for instance autocast.
+    The classifier must be frozen and in evaluation mode at each call; all ranks call `gradient` at the same time. The
+    influence set, images `[M, C, H, W]` in [0, 1] and labels `[M]`, may be replaced between calls. Without `curvature`
+    the identity takes the place of the Hessian.
     """
 
     def __init__(
@@ -76,11 +72,7 @@ class LastLayerInfluence:
 
     @torch.no_grad()
     def solve(self, gradient: Tensor) -> None:
-        """Solve for S anew, from the bank.
-
-        Args:
-            gradient: See `gradient`.
-        """
+        """Solve for S anew, from the bank and a `gradient`."""
         bank_features, bank_logits, _ = self.bank.rows()
         self.solution = solve(
             LastLayerHessian(bank_features, bank_logits, damping=self.settings.damping),

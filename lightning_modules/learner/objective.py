@@ -23,29 +23,17 @@ _ATTEMPTS = 4
 
 
 def bounded(influence: Tensor, size: Tensor, clip: float) -> Tensor:
-    """Divide the influence by its size and bound it to `clip` multiples of that; carries gradient.
+    """Divide influences `[B]` by their size and bound them to (-clip, clip); carries gradient.
 
-    Args:
-        influence: `[B]`.
-        size: Root mean square of the influences of the whole batch; a constant.
-        clip: The bound, > 0.
-
-    Returns:
-        `[B]` in (-clip, clip), without unit.
+    The size is the root mean square of the influences of the whole batch, a constant.
     """
     return clip * torch.tanh(influence / (clip * size))
 
 
 def feature_move(original: Tensor, augmented: Tensor, spread: Tensor) -> Tensor:
-    """Return the distance that each image moved in feature space, in multiples of the spread of the features.
+    """Return the distance `[B]` that each image moved in feature space, in multiples of `feature_spread`.
 
-    Args:
-        original: Features `[B, D]` of the images before the policy; constants.
-        augmented: Features `[B, D]` after it; carry gradient.
-        spread: See `feature_spread`; a constant.
-
-    Returns:
-        `[B]`.
+    Features `[B, D]` of the augmented images carry gradient, those of the originals and the spread are constants.
     """
     tiny = torch.finfo(spread.dtype).tiny
     move = (augmented.to(spread) - original.to(spread)).square().sum(dim=1)
@@ -79,13 +67,13 @@ def backward_through_images(costs: Tensor, network_type: torch.dtype, inputs: Se
 
     A network that runs in float16 has a range, 6e-8 to 65504, that is too small for the gradient of a mean over a batch
     at the pixels of an image: it would be zero. The objective is multiplied by a power of two and the result divided by
-    it (loss scaling: Micikevicius et al., ICLR 2018, section 3.2); where that overflows, by smaller ones.
+    it (loss scaling: Micikevicius et al., ICLR 2018, section 3.2); where that overflows, by smaller ones. Other types
+    have the range of float32, and nothing is scaled.
 
     Args:
         costs: `[B]`; carry gradient to `inputs`.
-        network_type: Of the network's outputs. All but float16 have the range of float32, and nothing is scaled.
-        inputs: Augmented images, and targets if they are mixed, with the graph that leads to the policy; float32 or
-            float64.
+        network_type: Of the network's outputs.
+        inputs: Augmented images, and mixed targets, with the graph that leads to the policy; float32 or float64.
     """
     torch.autograd.backward(inputs, _gradients(costs, network_type, inputs))
 
@@ -108,11 +96,7 @@ def score_function(log_probs: Tensor, costs: Tensor) -> Tensor:
     """Return a scalar whose gradient is an unbiased estimate of that of the expected cost, from draws alone.
 
     `mean_i (c_i - b_i) log p_i` (Williams, 1992). The baseline `b_i` is the mean of the other costs (Kool et al.,
-    2019): it lowers the variance and adds no bias. A single draw has none.
-
-    Args:
-        log_probs: Log-probability of each draw `[B]`; carries gradient.
-        costs: Of each draw `[B]`; constants.
+    2019): it lowers the variance and adds no bias. A single draw has none. Costs `[B]` are constants.
     """
     costs = costs.detach()
     count = len(costs)

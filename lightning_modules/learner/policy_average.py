@@ -15,11 +15,7 @@ class PolicyAverage:
     """An exponential moving average of a policy's parameters.
 
     The share of the past grows from 0 to `decay` over the first updates, so that the start has no lasting weight:
-    after n updates it is `min(decay, n / (n + 9))`.
-
-    Args:
-        policy: The policy as it is now; copied.
-        decay: Share of the past, in [0, 1).
+    after n updates it is `min(decay, n / (n + 9))`, with a decay in [0, 1). The policy given is copied.
     """
 
     def __init__(self, policy: Policy, decay: float) -> None:
@@ -30,12 +26,7 @@ class PolicyAverage:
 
     @torch.no_grad()
     def update(self, policy: Policy, space: Any) -> None:
-        """Take the policy in.
-
-        Args:
-            policy: After its latest update.
-            space: Its space.
-        """
+        """Take in the policy over this space after its latest update."""
         share = 1 - min(self.decay, self.updates / (self.updates + 9))
         for name, average in self.policy.state_dict().items():
             latest = policy.state_dict()[name]

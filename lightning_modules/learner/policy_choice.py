@@ -30,15 +30,9 @@ _NEED_IMAGES: tuple[PolicyName, ...] = ("conditional", "class_conditional", "fie
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyChoice:
-    """The policy of a run, as its user asks for it.
+    """The policy of a run, as its user asks for it: the arguments of `build_policy`, or a saved policy.
 
-    Attributes:
-        name: Which one.
-        ops: Op names, or op names and their bounds.
-        ops_per_image: 1 or 2, for the mixtures.
-        initial_range: Ranges at the start, as a fraction of the bounds.
-        file: A saved policy to take instead, frozen.
-        control: Of the run; `plain` has no policy, `uniform` one that does not learn.
+    A policy from a `file` is frozen; the control `plain` has no policy, `uniform` one that does not learn.
 
     Raises:
         ValueError: If a field is not one of its choices, or a file is to be used with a control.
@@ -78,10 +72,7 @@ class PolicyChoice:
     ) -> AugNet[Any, Any] | None:
         """Build the policy, without gradients; None for the control `plain`, after all checks.
 
-        Args:
-            in_channels: Channels of the images; may be None unless the policy `needs_images`, as the others.
-            num_classes: K.
-            image_size: Height and width in pixels.
+        An argument may be None unless the policy `needs_images`.
 
         Raises:
             ValueError: If an argument is out of range, or the policy does not fit the images or the classes.

@@ -6,14 +6,10 @@
                                   bounded influence I_i = -(p_i - q_i)^T S [h_i; 1] and the trust region
     policy <- Adam step along -dJ/dpolicy
 
-The gradient of J reaches the policy through the images, or, for a mixture, by the score function: the cost of an image
-is the cost of its draw, and no backward pass is needed.
-
-The classifier is frozen, in evaluation mode, and bit for bit the same afterwards; `S` is a constant. Departures from
-the paper: classifier and policy are trained together, not one after the other (`staged` does that); each influence is
-bounded (it has no lower bound of its own and rewards destroyed labels otherwise), and divided by the influences' size,
-so that the learning rate means the same early and late in training; with `LearnerSettings.probe` the influence, its
-costs and the rows of H are of images behind wider ranges than the classifier trains on.
+The gradient of J reaches the policy through the images, or, for a mixture, by the score function. The classifier is
+frozen, in evaluation mode, and bit for bit the same afterwards; `S` is a constant. With `LearnerSettings.probe` the
+influence, its costs and the rows of H are of images behind wider ranges than the classifier trains on. Departures from
+the paper: docs/method.md, "Costs".
 """
 
 import math

@@ -16,11 +16,7 @@ from augnet.network import Draws
 
 
 class Ranks:
-    """The ranks of a process group, or a single process.
-
-    Args:
-        group: The process group; None for one process.
-    """
+    """The ranks of a process group; None stands for a single process."""
 
     def __init__(self, group: dist.ProcessGroup | None = None) -> None:
         self.group = group
@@ -97,12 +93,9 @@ class Ranks:
         return torch.cat(parts)
 
     def draw(self, augnet: AugNet[Any, Any], images: Tensor, generator: torch.Generator | None = None) -> Draws:
-        """Draw an augmentation of this rank's images, out of the draws for the global batch.
+        """Draw an augmentation of this rank's images `[B, C, H, W]`, out of the draws for the global batch.
 
-        Args:
-            augnet: The policy and its space.
-            images: This rank's part of the batch, `[B, C, H, W]`.
-            generator: In the same state on every rank, before and after; `None` is torch's default generator.
+        The generator is in the same state on every rank, before and after; None is torch's default generator.
         """
         global_shape = images[:1].expand(self.count * len(images), *images.shape[1:])  # only the shape is read
         numbers, noise = augnet.draw(global_shape, generator)

@@ -4,19 +4,10 @@
     dI_i / dq_i = S a_i                 so does its label, class by class
     log w_i <- log w_i - lr bounded(I_i / rms I),     log q_i <- log q_i - label_lr bounded(S a_i / rms S a) + constant
 
-Both steps are mirror descent with the entropy as its distance, so weights stay positive and labels stay probabilities.
-They come for free: features and logits of the training pass exist, and only the refresh of S costs a pass over the
-influence set. The training pass has batch statistics and dropout, the influence set is seen in evaluation mode: the
-influence of a training image is that of its augmented view in the middle of training, with that much noise.
-
-A weight is how often an image is drawn, not a factor of its loss: in the mean the gradient is the same, but an image
-that is drawn ten times shows ten views of itself, and the batch statistics are those of the weighted data. Weights
-start at the ratio of the frequencies of the classes in the influence set and in the training images, what importance
-weighting gives under label shift; the influence then changes single images. They act from the next epoch on.
-
-Weights and soft labels learned on held-out data won most where labels are noisy and classes unequal (Gudovskiy et al.,
-"AutoDO", CVPR 2021, with a truncated inverse in the place of S, and weights of losses); the mirror steps, the draws and
-the start are this project's choice.
+Both steps are mirror descent with the entropy as its distance (docs/method.md, "Sample weights"). Features and logits
+are those of the training pass, with its batch statistics and dropout; only the refresh of S costs a pass over the
+influence set. A weight is how often an image is drawn from the next epoch on, not a factor of its loss: an image that
+is drawn ten times shows ten views of itself, and the batch statistics are those of the weighted data.
 """
 
 from collections.abc import Callable
@@ -121,12 +112,7 @@ class SampleWeights:
         return self.weights()
 
     def labels(self, rows: Tensor, labels: Tensor) -> Tensor:
-        """What images show: their labels `[B]`, or probabilities `[B, K]` where these are learned.
-
-        Args:
-            rows: Numbers of the images `[B]`.
-            labels: Their given labels `[B]`.
-        """
+        """Given labels `[B]` of images with row numbers `[B]`, or probabilities `[B, K]` where these are learned."""
         if not self.settings.soft_labels:
             return labels
         start = nn.functional.one_hot(labels, self.num_classes).float() * (1 - self.settings.smoothing)

@@ -4,9 +4,7 @@
     2. Solve for S once, from its features of unaugmented images; learn the policy against it.     (this file)
     3. Train a fresh classifier with the base policy followed by the learned one.
 
-Lee, Park, Pham and Yoo, CVPR 2020; docs/method.md, "Costs". Learning rate, warm-up and cosine are those of a public
-re-implementation of the paper that trained stably; the literal settings (0.01, 10,000 steps, no warm-up, no further
-term of the cost) collapsed there.
+Lee, Park, Pham and Yoo, CVPR 2020; learning rate, warm-up and cosine: docs/method.md, "Costs".
 """
 
 import math
@@ -69,10 +67,9 @@ def learn_staged(
 
     Args:
         learner: Of the policy; with `refresh` 0 it solves once.
-        batches: Starts training batches, images `[B, C, H, W]` in [0, 1] and labels `[B]` on the device, anew; this
-            rank's part of each.
-        settings: How long.
-        on_update: Called after each update with its number, from 1, and what it saw.
+        batches: Starts this rank's part of the training batches anew: images `[B, C, H, W]` in [0, 1], labels `[B]`.
+        settings: Number of updates.
+        on_update: Called after each update with its number, from 1, and its numbers.
     """
     if settings.pretrain:
         _pretrain(learner, batches, settings.pretrain)

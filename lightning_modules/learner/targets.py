@@ -17,12 +17,10 @@ def as_classes(labels: Tensor) -> Tensor:
 
 
 def smoothed(labels: Tensor, logits: Tensor, smoothing: float) -> Tensor:
-    """Targets of label smoothing, `(1 - smoothing) target + smoothing / K`.
+    """Targets of label smoothing, `(1 - smoothing) target + smoothing / K`; with 0 the labels as they are.
 
-    Args:
-        labels: `[B]` int64, or `[B, K]` probabilities, whose gradient is carried.
-        logits: `[B, K]`; give the number of classes and the precision.
-        smoothing: In [0, 1); 0 returns the labels as they are.
+    Labels are `[B]` int64, or `[B, K]` probabilities, whose gradient is carried. The logits `[B, K]` give K and the
+    precision.
     """
     if smoothing == 0:
         return labels
@@ -38,14 +36,9 @@ def apply_base(
     num_classes: int,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Apply a base policy to images and labels; the labels become probabilities if it mixes images.
+    """Apply a base policy to images `[B, C, H, W]` in [0, 1] and labels `[B]`.
 
-    Args:
-        base: The policy, None for none.
-        images: `[B, C, H, W]` in [0, 1].
-        labels: `[B]` int64.
-        num_classes: K.
-        generator: Source of the draws; `None` is torch's default generator.
+    The labels become probabilities `[B, K]` if it mixes images. `None` is torch's default generator.
     """
     if base is None:
         return images, labels
