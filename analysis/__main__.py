@@ -17,13 +17,8 @@ from .commands.report import report
 
 Analysis = Callable[..., None]
 
-ANALYSES: dict[str, Analysis] = {
-    "class_effects": class_effects,
-    "exchange_rate": exchange_rate,
-    "landscape": landscape,
-    "moments": moments,
-    "report": report,
-}  # name on the command line -> typed, documented function
+_COMMANDS: list[Analysis] = [class_effects, exchange_rate, landscape, moments, report]
+ANALYSES = {command.__name__: command for command in _COMMANDS}  # name on the command line -> documented function
 
 
 class _Parser(ArgumentParser):

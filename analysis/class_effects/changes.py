@@ -69,5 +69,4 @@ def _p_values(differences: Floats, resolution: ArrayLike) -> Floats:
     """
     seeds = len(differences)
     variance = differences.var(axis=0, ddof=1) + np.square(resolution) / 6
-    p_values: Floats = t.sf(differences.mean(axis=0) / np.sqrt(variance / seeds), seeds - 1)
-    return p_values
+    return np.asarray(t.sf(differences.mean(axis=0) / np.sqrt(variance / seeds), seeds - 1))

@@ -28,12 +28,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Truth:
-    """The right answers of N images of K classes.
-
-    Attributes:
-        labels: The class of each image, `[N]`.
-        sets: Whether each class is a right answer, `[N, K]`.
-    """
+    """The class of each of N images, `[N]`, and whether each of K classes is a right answer, `[N, K]`."""
 
     labels: Integers
     sets: Flags
@@ -88,8 +83,7 @@ class Truth:
     @property
     def counted(self) -> Flags:
         """Images that have a right answer, `[N]`."""
-        counted: Flags = np.asarray(self.sets.any(axis=1))
-        return counted
+        return np.asarray(self.sets.any(axis=1))
 
     @property
     def sizes(self) -> Integers:
@@ -99,11 +93,10 @@ class Truth:
 
 @dataclass(frozen=True)
 class ClassErrors:
-    """Counted errors of one or several predictions, and the metrics that follow from them.
+    """Errors of one or several predictions, and the metrics that follow from them.
 
-    Attributes:
-        counts: `[..., K, K]`: images of each class that are wrongly taken for each class.
-        sizes: `[..., K]`: images of each class.
+    They are counts of the images of each class that are wrongly taken for each class, `[..., K, K]`, and the sizes of
+    the classes, `[..., K]`.
     """
 
     counts: Integers
@@ -117,14 +110,12 @@ class ClassErrors:
     @property
     def rates(self) -> Floats:
         """CR `[..., K, K]`."""
-        rates: Floats = self.counts / self.sizes[..., None]
-        return rates
+        return np.asarray(self.counts / self.sizes[..., None])
 
     @property
     def accuracy(self) -> Floats:
         """Accuracy of each class, `[..., K]`."""
-        accuracy: Floats = 1 - self.false_negatives / self.sizes
-        return accuracy
+        return np.asarray(1 - self.false_negatives / self.sizes)
 
     @property
     def false_positives(self) -> Integers:

@@ -78,17 +78,14 @@ def predicted_harm(
 
 @dataclass(frozen=True)
 class RankAgreement:
-    """Agreement of a prediction with a measurement in the ranks of the classes.
+    """Spearman's rank correlation of a prediction with a measurement over the classes, and its bootstrap interval.
 
-    Attributes:
-        spearman: Rank correlation in [-1, 1]; None if one side is constant, or there are fewer than four classes.
-        low: Lower end of its bootstrap interval over the classes; None with `spearman`.
-        high: Upper end.
+    Not defined, None, if one side is constant, or there are fewer than four classes.
     """
 
-    spearman: float | None
-    low: float | None
-    high: float | None
+    spearman: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 def rank_agreement(
@@ -103,12 +100,12 @@ def rank_agreement(
     if left.ndim != 1 or left.shape != right.shape:
         raise ValueError(f"expected two vectors of one number a class, found {left.shape} and {right.shape}.")
     if len(left) < _LEAST:
-        return RankAgreement(None, None, None)
+        return RankAgreement()
     chosen = np.random.default_rng(seed).integers(len(left), size=(draws, len(left)))
     resampled = _spearman(left[chosen], right[chosen])
     value, known = float(_spearman(left, right)), resampled[np.isfinite(resampled)]
     if math.isnan(value) or not len(known):
-        return RankAgreement(None, None, None)
+        return RankAgreement()
     low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
     return RankAgreement(value, float(low), float(high))
 

@@ -74,8 +74,8 @@ def class_effects(
 ) -> None:
     """Deprecated: write FOLDER/class_effects.yaml and run `python -m studies FOLDER/class_effects.yaml`."""
     arms: dict[str, Any] = {f"strength {strength:g}": {"strength": strength} for strength in strengths}
-    for weakest in list(arms.values())[:1]:
-        weakest["predict"] = strengths[1:]
+    if strengths:
+        arms[f"strength {strengths[0]:g}"]["predict"] = strengths[1:]
     if retrain:
         conditional = {"strengths": strengths, "weaker": weaker, "classes": classes, "seeds": seeds}
         arms["class-conditional"] = {"conditional": conditional}

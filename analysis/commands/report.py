@@ -13,9 +13,8 @@ from lightning_modules.monitoring.progress import progress_bar
 from ..report import comparison, learned, op_section
 from ..report.accuracy import ArmAccuracies, Summary, read_summary
 from ..report.blocks import DASH, Chapter, Section, Table, listed, number, spoken
-from ..report.op_influence import OpInfluence
 from ..report.page import render
-from ..report.run_sections import Effort, run_sections
+from ..report.run_sections import Effort, Sections, run_sections
 from ..run_folder import OpenedRun, open_run
 from ..statistics import Interval, over_seeds
 
@@ -81,10 +80,7 @@ def _check_places(target: Path, studies: Sequence[Path]) -> None:
 
 
 def _page(
-    runs: Sequence[OpenedRun],
-    summaries: Sequence[Summary | None],
-    arms: ArmAccuracies,
-    pages: Sequence[tuple[list[Section], OpInfluence | None]],
+    runs: Sequence[OpenedRun], summaries: Sequence[Summary | None], arms: ArmAccuracies, pages: Sequence[Sections]
 ) -> str:
     overview = _ranges(runs)
     shared = [comparison.comparison(arms, runs, summaries), *([overview] if overview else [])]
@@ -94,16 +90,14 @@ def _page(
         for place, (name, (sections, _)) in enumerate(zip(names, pages, strict=True))
     ]
     title = f"What the run {names[0]} learned" if len(runs) == 1 else f"What {len(runs)} runs learned: {listed(names)}"
-    said, caveats = _summary(runs, arms, [ops for _, ops in pages])
+    said, caveats = _summary(runs, arms, pages)
     return render(title, said, caveats, shared, chapters)
 
 
-def _summary(
-    runs: Sequence[OpenedRun], arms: ArmAccuracies, influences: Sequence[OpInfluence | None]
-) -> tuple[list[str], list[str]]:
+def _summary(runs: Sequence[OpenedRun], arms: ArmAccuracies, pages: Sequence[Sections]) -> tuple[list[str], list[str]]:
     """Return the sentences of the summary and their caveats."""
     said: list[str] = []
-    for name, run, ops in zip(comparison.names_of(runs), runs, influences, strict=True):
+    for name, run, (_, ops) in zip(comparison.names_of(runs), runs, pages, strict=True):
         words = _learned(run) + ([op_section.sentence(run, ops)] if ops is not None else [])
         said += words if len(runs) == 1 else [f"Run {name}. {' '.join(words)}"]
     if not arms.by_seed:

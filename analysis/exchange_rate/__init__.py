@@ -5,8 +5,7 @@ Background: `docs/method.md`, "Exchange rate". Reads measured accuracies; `pytho
 
 from .learning_curve import LearningCurve
 from .power_law import Fit, PowerLaw, fit_power_law
-from .rate import Rate, exchange_rate, exchange_rates
-from .worth_summary import summarize_worth
+from .rate import Rate, exchange_rate, exchange_rates, summarize_worth
 
 __all__ = [
     "Fit",

@@ -15,11 +15,9 @@ _PARAMETERS = 3  # of a power law
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """Measured accuracies of one policy.
+    """Measured accuracies of one policy: number of training images -> the accuracy in [0, 1] of each seed.
 
-    Attributes:
-        accuracies: Number of training images -> the accuracy in [0, 1] of each seed, in the order of the seeds; as
-            many seeds at every size.
+    At every size there are as many seeds, in the same order.
     """
 
     accuracies: Mapping[int, Sequence[float]]

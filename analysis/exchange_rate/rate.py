@@ -6,9 +6,10 @@ exceeds the limit of the reference curve, and negative if augmentation hurts.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
@@ -83,23 +84,13 @@ def bootstrap_laws(
 
 
 def exchange_rates(
-    reference: LearningCurve,
-    augmented: LearningCurve,
-    confidence: float = 0.95,
-    draws: int = _DRAWS,
-    seed: int = 0,
+    reference: LearningCurve, augmented: LearningCurve, confidence: float = 0.95, draws: int = _DRAWS, seed: int = 0
 ) -> list[Rate]:
     """Return the exchange rate at every size of the augmented curve, with bootstrap intervals over the seeds.
 
-    The intervals hold the noise of the runs, not the error of the power law: see `lack_of_fit` of the curves, and
-    compare with `interpolated`.
-
-    Args:
-        reference: The curve without augmentation.
-        augmented: The curve with it, of as many seeds.
-        confidence: Of the intervals (percentiles of the resampled rates), in (0, 1).
-        draws: Number of resamples.
-        seed: Of the resampling.
+    The curves, without and with augmentation, have as many seeds. The intervals are percentiles of `draws` resampled
+    rates at a confidence in (0, 1). They hold the noise of the runs, not the error of the power law: see `lack_of_fit`
+    of the curves, and compare with `interpolated`.
 
     Raises:
         ValueError: If a curve has fewer than three sizes, the numbers of seeds differ, or `confidence` is out of range.
@@ -124,6 +115,25 @@ def exchange_rates(
     return rates
 
 
+def summarize_worth(
+    curves: Mapping[str, LearningCurve], reference: str, confidence: float = 0.95, draws: int = _DRAWS
+) -> dict[str, Any]:
+    """Return curves, fits and exchange rates as plain values, for files, tables and figures; see `exchange_rates`.
+
+    Returns:
+        `curves` by policy, and `rates` by policy but the reference. Infinite numbers are None, with `infinite`,
+        `low_infinite` or `high_infinite` true.
+    """
+    return {
+        "curves": {name: _curve_facts(curve) for name, curve in curves.items()},
+        "rates": {
+            name: [_rate_facts(rate) for rate in exchange_rates(curves[reference], curve, confidence, draws)]
+            for name, curve in curves.items()
+            if name != reference
+        },
+    }
+
+
 def _resampled(curve: LearningCurve, rows: Mapping[int, Array]) -> PowerLaw:
     means = []
     for size, values in zip(curve.sizes, curve.values(), strict=True):
@@ -135,3 +145,22 @@ def _resampled(curve: LearningCurve, rows: Mapping[int, Array]) -> PowerLaw:
 @lru_cache(maxsize=4096)  # several policies are compared with the same resamples of one reference
 def _fitted(sizes: tuple[int, ...], accuracies: tuple[float, ...]) -> PowerLaw:
     return fit_power_law(sizes, accuracies).law
+
+
+def _curve_facts(curve: LearningCurve) -> dict[str, Any]:
+    fit = curve.fit()
+    return {
+        "sizes": curve.sizes,
+        "accuracies": curve.values().tolist(),
+        "fit": asdict(fit.law),
+        "residual": fit.residual,
+        "lack_of_fit": curve.lack_of_fit(),
+    }
+
+
+def _rate_facts(rate: Rate) -> dict[str, Any]:
+    facts = asdict(rate)
+    for name, flag in (("value", "infinite"), ("low", "low_infinite"), ("high", "high_infinite")):
+        infinite = facts[name] is not None and math.isinf(facts[name])
+        facts |= {flag: infinite, name: None if infinite else facts[name]}
+    return facts

@@ -17,9 +17,8 @@ _LACK_OF_FIT = 0.05  # level of the F test
 def worth_tables(summary: Mapping[str, Any]) -> list[TextTable]:
     """Return the tables of accuracy and worth on each kind of images, and of accuracy under each corruption.
 
-    Args:
-        summary: `in_domain` and, if there are any, `corrupted`, both from `summarize_worth`; `corruptions`: accuracy
-            by corruption, policy and size.
+    A summary has `in_domain` and, if there are any, `corrupted`, both from `summarize_worth`, and `corruptions`:
+    accuracy by corruption, policy and size.
     """
     worths = [_worth(summary[name], title) for name, title in TITLES.items() if name in summary]
     return worths + ([_corruptions(summary)] if summary["corruptions"] else [])

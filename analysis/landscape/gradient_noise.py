@@ -100,12 +100,6 @@ def summarize(seen: SpreadOfVectors, batch_size: int) -> GradientNoise:
     norm = float(seen.mean.norm())
     spread = math.sqrt(max(seen.variance, 0.0))
     noise, signal = noise_and_signal(seen.squared_norm, norm**2, batch_size, seen.count * batch_size)
-    return GradientNoise(
-        batch_size=batch_size,
-        batches=seen.count,
-        spread=spread,
-        signal_to_noise=norm / spread if spread > 0 else math.inf,
-        noise=noise,
-        signal=signal,
-        noise_scale=noise / signal if signal > 0 else math.inf,
-    )
+    signal_to_noise = norm / spread if spread > 0 else math.inf
+    noise_scale = noise / signal if signal > 0 else math.inf
+    return GradientNoise(batch_size, seen.count, spread, signal_to_noise, noise, signal, noise_scale)

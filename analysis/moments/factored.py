@@ -21,12 +21,7 @@ _CHUNK = 256
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and covariance of a random tensor `[...]` with D entries.
-
-    Attributes:
-        mean: `[...]`.
-        factor: `[K, ...]`, K >= 0.
-    """
+    """Mean `[...]` of a random tensor with D entries, and its covariance as a factor `[K, ...]`, K >= 0."""
 
     mean: Tensor
     factor: Tensor
@@ -90,11 +85,9 @@ class Moments:
 
 
 def moments_of(images: Tensor, weights: Tensor | None = None) -> Moments:
-    """Return the moments of a distribution over finitely many tensors: `F_k = sqrt(w_k) (t_k - mu)`.
+    """Return the moments of a distribution over finitely many tensors `[K, ...]`: `F_k = sqrt(w_k) (t_k - mu)`.
 
-    Args:
-        images: `[K, ...]`.
-        weights: `[K]`, >= 0 and of sum 1; by default equal.
+    The weights `[K]` are >= 0 and of sum 1; by default equal.
 
     Raises:
         ValueError: If there are no tensors, or the weights are no distribution over them.

@@ -85,11 +85,8 @@ def loss_moments(function: Function, moments: Moments, target: Tensor) -> LossMo
     log_probs = logits.mean.log_softmax(dim=0)
     probs = log_probs.exp()
     loss = -(target * log_probs).sum()
-    return LossMoments(
-        at_mean=loss,
-        gauss_newton=loss + softmax_curvature(probs, logits.factor).sum() / 2,
-        variance=logits.quadratic(probs - target),
-    )
+    second_order = loss + softmax_curvature(probs, logits.factor).sum() / 2
+    return LossMoments(loss, second_order, logits.quadratic(probs - target))
 
 
 def softmax_curvature(probs: Tensor, columns: Tensor) -> Tensor:
@@ -124,8 +121,7 @@ def _along(function: Function, at: Tensor, directions: Tensor) -> Tensor:
 
 
 def _second(function: Function, at: Tensor, directions: Tensor) -> Tensor:
-    places = at.expand_as(directions).clone()
-    return push(lambda here: push(function, here, directions)[1], places, directions)[1]
+    return _along(lambda here: push(function, here, directions)[1], at, directions)
 
 
 def _jacobian(function: Function, at: Tensor, value: Tensor) -> Tensor:

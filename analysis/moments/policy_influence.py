@@ -40,12 +40,10 @@ class ExpectedInfluence(NamedTuple):
 
 @torch.no_grad()
 def expected_influence(influence: Function, moments: Moments, step: float | None = None) -> ExpectedInfluence:
-    """Return mean and variance of the influence of a random image.
+    """Return mean and variance of the influence of a random image; for the step see `network.curvature`.
 
-    Args:
-        influence: Images `[B, C, H, W]` to influence `[B]`, see `influence_function`.
-        moments: Of the image; `compressed` to a few columns it costs a few passes.
-        step: See `network.curvature`.
+    `influence` takes images `[B, C, H, W]` to `[B]`, see `influence_function`. Moments that are `compressed` to a few
+    columns cost a few passes.
     """
     first = output_moments(lambda images: influence(images)[:, None], moments)
     at_mean = float(first.mean)

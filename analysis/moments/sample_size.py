@@ -23,13 +23,9 @@ Bound = Literal["clt", "chebyshev"]
 def samples_for_mean(
     number: Distribution, error: float = 0.01, confidence: float = 0.95, bound: Bound = "clt"
 ) -> int | None:
-    """Return how many draws have a mean within a relative error of the expectation, with a confidence.
+    """Return how many draws have a mean within a relative error, > 0, of the expectation, with a confidence in (0, 1).
 
-    Args:
-        number: Its mean and variance.
-        error: Relative, > 0.
-        confidence: In (0, 1).
-        bound: `clt`, or `chebyshev`, which needs no normal distribution and more draws.
+    The bound `chebyshev` needs no normal distribution, and more draws.
 
     Returns:
         At least 1; None if the expectation is 0 and the number varies: no count is enough.

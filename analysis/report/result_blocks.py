@@ -68,9 +68,7 @@ def result_blocks(folder: Path, name: str) -> list[Block] | None:
 
 def _pictures(content: Mapping[str, Any]) -> list[str]:
     """Return the names of files beside the result; paths to other folders are left out."""
-    named = content.get("pictures")
-    files = named if isinstance(named, list) else []
-    return [file for file in files if isinstance(file, str) and Path(file).name == file]
+    return [file for file in content.get("pictures") or () if isinstance(file, str) and Path(file).name == file]
 
 
 def _how(content: Mapping[str, Any]) -> Text:

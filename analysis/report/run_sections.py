@@ -35,6 +35,9 @@ _ANALYSES = {
 }
 
 
+Sections = tuple[list[Section], OpInfluence | None]  # of a run; with the influence of its ops, for the summary
+
+
 @dataclass(frozen=True)
 class Effort:
     """Limits of the computation of a page, its progress callback, and folders of results."""
@@ -45,10 +48,8 @@ class Effort:
     on_step: Callable[[str], None]  # takes the name of each step
 
 
-def run_sections(
-    run: OpenedRun, summary: Summary | None, effort: Effort, prefix: str
-) -> tuple[list[Section], OpInfluence | None]:
-    """Return all sections about one run, and the influence of its ops for the summary.
+def run_sections(run: OpenedRun, summary: Summary | None, effort: Effort, prefix: str) -> Sections:
+    """Return all sections about one run.
 
     The names of its pictures begin with `prefix`, which is unique on the page.
 
