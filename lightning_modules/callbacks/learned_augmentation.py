@@ -22,6 +22,7 @@ from lightning_modules.learner.checks import check_choice, check_labels
 from lightning_modules.learner.guard import GuardSettings
 from lightning_modules.learner.influence_set import Source, classifier_of, gathered, moved_to, read_influence_set
 from lightning_modules.learner.normalization import Normalization
+from lightning_modules.learner.paths import expanded
 from lightning_modules.learner.policy_choice import Control, PolicyChoice, PolicyName, check_fit
 from lightning_modules.learner.policy_identity import check_identity, identity_of
 from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
@@ -32,6 +33,7 @@ from lightning_modules.learner.staged import StagedSettings
 from lightning_modules.learner.training_augmentation import TrainingAugmentation, base_policy_of
 from lightning_modules.monitoring.alerts import announce
 from lightning_modules.monitoring.policy_metrics import policy_metrics
+from lightning_modules.monitoring.run_files import require_writable
 
 Schedule = Literal["joint", "staged"]
 
@@ -117,7 +119,7 @@ class LearnedAugmentation(pl.Callback):
             ops=ops,
             ops_per_image=ops_per_image,
             initial_range=initial_range,
-            file=policy_file,
+            file=policy_file and expanded(policy_file),
             control=control,
         )
         self.influence, self.classifier, self.policy_path = influence, classifier, policy_path
@@ -222,6 +224,8 @@ class LearnedAugmentation(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Build the augmenter, and put it in front of `training_step`; see `check` for the errors."""
+        if self.policy_path is not None and trainer.is_global_zero:
+            require_writable((Path(trainer.default_root_dir) / self.policy_path).parent, "policy_path")
         network = part_of(pl_module, self.classifier) if self.uses_influence else pl_module
         if self.choice.learns and self.augnet is None:
             self.check(pl_module, trainer.datamodule)  # type: ignore[attr-defined]

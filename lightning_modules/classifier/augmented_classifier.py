@@ -15,6 +15,7 @@ from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation
 from lightning_modules.classifier.classifier import Classifier
 from lightning_modules.classifier.old_checkpoints import modernize, modernized_file
 from lightning_modules.learner.guard import GuardSettings
+from lightning_modules.learner.paths import expanded
 from lightning_modules.learner.policy_choice import Control, PolicyName
 from lightning_modules.learner.policy_learner import PolicyLearner
 from lightning_modules.learner.sample_weights import SampleSettings, SampleWeights
@@ -113,7 +114,7 @@ class AugmentedClassifier(Classifier):
         self.learned_augmentation = callback
         self.augnet, self.base = callback.augnet, callback.augmentation.base  # follow the device and the mode
         self.save_hyperparameters()
-        self.hparams["policy_file"] = None if policy_file is None else str(Path(policy_file).resolve())
+        self.hparams["policy_file"] = None if policy_file is None else str(Path(expanded(policy_file)).resolve())
         self.hparams.update(learner=asdict(learner), guard=asdict(guard))  # plain: checkpoints load with weights_only
         self.hparams.update(staged=asdict(staged), samples=asdict(samples))
         if callable(self.hparams.get("optimizer")):

@@ -8,6 +8,7 @@ import torch
 
 from augnet.ops.registry import current_names
 from lightning_modules.commands.renamed_settings import with_new_names
+from lightning_modules.learner.paths import expanded
 from lightning_modules.moved import MOVED
 
 _NEW_IN_RETRAIN = ("policy_file", "control", "samples")  # settings that the command itself decides
@@ -68,7 +69,7 @@ def _comparable(name: str, value: Any) -> Any:
         names = current_names(value)
         return dict(zip(names, value.values(), strict=True)) if isinstance(value, Mapping) else names
     if name == "policy_file" and value is not None:
-        return str(Path(str(value)).resolve())
+        return str(Path(expanded(str(value))).resolve())
     if isinstance(value, str):
         for old, new in MOVED.items():
             value = value.replace(f"lightning_modules.{old}.", f"lightning_modules.{new}.")

@@ -19,12 +19,22 @@ from lightning_modules.commands.comparison import Comparison, Training, close
 from lightning_modules.commands.predictions import write_predictions
 from lightning_modules.commands.renamed_settings import RENAMED_MODE, with_new_names
 from lightning_modules.commands.retrain import retrain_from
-from lightning_modules.commands.run_setup import RunSettings, atomic_plugins, in_folder, warn_of_emulated_precision
+from lightning_modules.commands.run_setup import (
+    RunSettings,
+    atomic_plugins,
+    check_folder,
+    in_folder,
+    warn_of_emulated_precision,
+)
 from lightning_modules.commands.terminal import mistakes_in_one_line, quieten
 from lightning_modules.commands.trainer import AugfluenceTrainer
 from lightning_modules.data import InfluenceDataModule
-from lightning_modules.monitoring.run_files import next_free_folder, own_rank, print_files
+from lightning_modules.learner.paths import expanded
+from lightning_modules.monitoring.run_files import next_free_folder, own_rank, print_files, require_writable
 from lightning_modules.monitoring.run_summary import ArmResult, print_summary, write_summary
+
+_PATHS = ("ckpt_path", "policy_file", "folder", "run.folder", "model.policy_file", "change.policy_file")
+"""Settings that are paths, of any command, except those of the data."""
 
 
 class AugfluenceCLI(LightningCLI):
@@ -57,6 +67,10 @@ class AugfluenceCLI(LightningCLI):
             self.config = parser.parse_args(self._args)
         else:
             super().parse_arguments(parser, self._args)
+        config = self.config[self.config.subcommand] if "subcommand" in self.config else self.config
+        for name in _PATHS:
+            if isinstance(config.get(name), str | Path):
+                config[name] = expanded(config[name])
 
     def _parse_ckpt_path(self) -> None:
         """Take the model's settings from a checkpoint; refuse others that are given with it."""
@@ -84,9 +98,14 @@ class AugfluenceCLI(LightningCLI):
         parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
 
     def before_instantiate_classes(self) -> None:
-        """Change the configuration of a run for the command `retrain`."""
+        """Change the configuration for the command `retrain`; check that the files of the command can be written."""
         if self.subcommand == "retrain":
             retrain_from(self.config.retrain)
+        if self.subcommand in ("fit", "retrain"):
+            run = self.config[self.subcommand].run
+            check_folder(run.folder, run.name)
+        elif self.subcommand == "predict" and self.config.predict.ckpt_path:
+            require_writable(Path(self.config.predict.ckpt_path).parent.parent, "ckpt_path")
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Build the trainer; those of `fit` and `retrain` get the folder, loggers and callbacks of a run."""

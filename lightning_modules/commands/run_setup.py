@@ -23,6 +23,9 @@ from lightning_modules.callbacks import (
 from lightning_modules.commands.checkpoint_io import AtomicCheckpointIO
 from lightning_modules.learner.policy_choice import Control
 from lightning_modules.monitoring.metrics_file import AtomicCSVLogger
+from lightning_modules.monitoring.run_files import require_writable
+
+_LONGEST_NAME = 200  # bytes; file systems allow 255, of which `-2` and temporary files take some
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,18 @@ class RunSettings:
     compare: list[Control] = field(default_factory=list)
     test: bool = True
     threads: int | None = None
+
+
+def check_folder(folder: str, name: str) -> None:
+    """Raise ValueError if a run of this name cannot write into a folder of this name."""
+    parts = name.split("/")
+    longest = max(len(part.encode()) for part in parts)
+    if not name.isprintable() or any(part.startswith(".") or not part for part in parts) or longest > _LONGEST_NAME:
+        raise ValueError(
+            f"run.name={name!r} cannot be the name of a folder in run.folder: give at most {_LONGEST_NAME} printable "
+            "characters that do not begin with a dot or a slash."
+        )
+    require_writable(Path(folder) / name, "run.folder")
 
 
 def in_folder(trainer: Any, settings: RunSettings, folder: Path) -> dict[str, Any]:

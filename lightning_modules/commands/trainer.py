@@ -17,7 +17,7 @@ from lightning_modules.classifier.checkpoint import load_checkpoint
 from lightning_modules.classifier.classifier import Classifier
 from lightning_modules.data import InfluenceDataModule
 from lightning_modules.learner.checks import require_at_least
-from lightning_modules.monitoring.run_files import next_free_folder
+from lightning_modules.monitoring.run_files import next_free_folder, require_writable
 
 
 class AugfluenceTrainer(pl.Trainer):
@@ -85,14 +85,15 @@ class AugfluenceTrainer(pl.Trainer):
         require_at_least(1, top=top)
         self._require_one_device("attribute")
         datamodule.setup("attribute")
-        run = Path(self.default_root_dir)
+        run = Path(self.default_root_dir) if ckpt_path is None else Path(ckpt_path).parent.parent
+        target = run / "attribution" if folder is None else Path(folder)
+        require_writable(target, "folder")
         if ckpt_path is not None:
-            run = Path(ckpt_path).parent.parent
             load_checkpoint(model, datamodule.num_classes, Path(ckpt_path), weights_only)
         self.precision_plugin.convert_module(model.to(self.strategy.root_device))
         show = self.progress_bar_callback is not None
         table = attribute_images(model, datamodule, views, mirror, self.precision_plugin, show)
-        write_attribution(table, run / "attribution" if folder is None else Path(folder), top)
+        write_attribution(table, target, top)
         return table
 
     def adapt(
@@ -140,13 +141,15 @@ class AugfluenceTrainer(pl.Trainer):
         settings = AdaptationSettings(method, memory, selection, lr)
         self._require_one_device("adapt")
         change.check()
+        wanted = Path(ckpt_path).parent.parent / "adapted" if folder is None else Path(folder)
+        require_writable(wanted, "folder")
         datamodule.setup("adapt")
         checkpoint = load_checkpoint(model, datamodule.num_classes, Path(ckpt_path), weights_only)
         before = self.validate(model, datamodule=datamodule, verbose=False)[0]["val/acc"]
         student, images, seconds = adapt_classifier(self, model, datamodule, checkpoint, change, settings)
         after = self.validate(student, datamodule=datamodule, verbose=False)[0]["val/acc"]
         tested = self.test(student, datamodule=datamodule, verbose=False)[0]["test/acc"] if test else None
-        target = next_free_folder(Path(ckpt_path).parent.parent / "adapted" if folder is None else Path(folder))
+        target = next_free_folder(wanted)
         self.save_checkpoint(target / "checkpoints" / "last.ckpt")
         changed, seconds = change.given(), round(seconds, 2)
         summary = AdaptationSummary(changed, method, memory, selection, images, before, after, tested, seconds)

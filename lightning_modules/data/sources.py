@@ -1,7 +1,6 @@
 """Sources of image tables: image folders, CSV and parquet files, datasets of the Hugging Face hub."""
 
 import difflib
-import os
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import datasets
 
 from lightning_modules.data.image_folders import ENDINGS, SPLIT_OF, Tables, load_csv, load_image_folders
+from lightning_modules.learner.paths import expanded
 
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.-]+)?")
 
@@ -28,7 +28,7 @@ def load_tables(path: str, field: str = "path") -> Tables:
         FileNotFoundError: If the path does not exist; the message names similar paths.
         ValueError: If it holds neither parquet files nor an image folder, or its folders are no classes or splits.
     """
-    local = Path(os.path.expandvars(path)).expanduser()
+    local = Path(expanded(path))
     if local.exists():
         return _load_local(local, field)
     if _HUB_NAME.fullmatch(path):

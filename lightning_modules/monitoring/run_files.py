@@ -1,9 +1,11 @@
 """Files of a run: its folder, and the files and commands to look at it."""
 
+import errno
 import shlex
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
@@ -12,6 +14,24 @@ from rich.console import Console
 def own_rank() -> int:
     """Return the rank of this process, also before there is a process group; 0 for a single process."""
     return int(getattr(rank_zero_only, "rank", 0))
+
+
+def require_writable(folder: Path, field: str) -> None:
+    """Raise ValueError unless files can be written into a folder, or into the one that it is to be made in.
+
+    `field` is the name of the setting that decides on the folder.
+    """
+    nearest = next(one for one in (folder, *folder.parents) if one.exists())
+    try:
+        with TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise ValueError(
+            f"{field}: nothing can be written into {nearest} ({error.strerror}), where {folder} is to be: give a "
+            "folder that you may write to."
+        ) from error
 
 
 def next_free_folder(wanted: Path) -> Path:

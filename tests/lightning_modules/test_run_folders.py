@@ -1,0 +1,65 @@
+"""Paths, names and folders of runs: expanded, or refused before training."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_runs import tiny
+
+from lightning_modules.commands.cli import main
+from lightning_modules.monitoring.run_files import require_writable
+
+ONE_BATCH = ("--run.test=false", "--trainer.limit_train_batches=1", "--trainer.log_every_n_steps=1")
+
+
+@pytest.fixture(autouse=True)
+def _no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The message of a run that is refused."""
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments])
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "../up", "/absolute", "a/", "x" * 300, "é" * 120, "two\nlines"])
+def test_names_that_are_no_folder_are_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refusal(capsys, *tiny(tmp_path / "runs", f"--run.name={name}"))
+    assert f"run.name={name!r} cannot be the name of a folder" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_home_and_variables_in_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RUNS", str(tmp_path / "runs"))
+    name = "ü *?: [a] {b}"
+    cli = main(tiny(Path("$RUNS"), f"--run.name={name}", *ONE_BATCH, epochs=1))
+    run = tmp_path / "runs" / name
+    assert cli.run_folder == run
+    policy = f"--model.policy_file=~/runs/{name}/policy.json"
+    frozen = main(tiny(Path("~/runs"), policy, "--run.name=frozen", *ONE_BATCH, epochs=1))
+    assert frozen.model.hparams["policy_file"] == str(run / "policy.json")
+    checkpoint = "~/runs/frozen/checkpoints/last.ckpt"
+    resumed = tiny(Path("~/runs"), policy, f"--ckpt_path={checkpoint}", "--run.name=resumed", *ONE_BATCH, epochs=1)
+    assert main(resumed).trainer.global_step == 1
+    main(["predict", *resumed[1:]])
+    assert (tmp_path / "runs" / "frozen" / "predictions.csv").is_file()
+
+
+def test_folders_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("no folder")
+    said = refusal(capsys, *tiny(tmp_path / "file" / "runs"))
+    assert f"run.folder: nothing can be written into {tmp_path / 'file'} (Not a directory)" in said
+    require_writable(tmp_path / "new" / "one", "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    if Path("/proc").is_dir():
+        with pytest.raises(ValueError, match="folder: nothing can be written into /proc"):
+            require_writable(Path("/proc/runs"), "folder")
+    if os.geteuid() != 0:
+        tmp_path.chmod(0o500)
+        with pytest.raises(ValueError, match="Permission denied"):
+            require_writable(tmp_path / "runs", "folder")
