@@ -43,14 +43,17 @@ class MovedModules(MetaPathFinder):
     ) -> ModuleSpec | None:
         """Return a spec whose loader gives the module at its new path; None for every other name."""
         package, _, old = fullname.partition(".")
-        if package != __package__ or old not in MOVED:
+        known = old if old in MOVED else old.rpartition(".")[0]  # a module of a package that moved
+        if package != __package__ or known not in MOVED:
             return None
-        new = f"{package}.{MOVED[old]}"
+        new = f"{package}.{MOVED[known]}{old.removeprefix(known)}"
+        found = find_spec(new)
+        if found is None:
+            return None
         warnings.warn(
             f"{fullname} is {new} now; the old path goes with the next version.", DeprecationWarning, stacklevel=2
         )
-        found = find_spec(new)
-        return spec_from_loader(fullname, _Alias(new), origin=found.origin if found else None)
+        return spec_from_loader(fullname, _Alias(new), origin=found.origin)
 
 
 class _Alias(InspectLoader):

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
+from lightning_modules.classifier.old_checkpoints import modernize
 from lightning_modules.commands.cli import main
 from lightning_modules.learner.settings import without_removed
 from lightning_modules.moved import MOVED
@@ -89,6 +90,21 @@ def test_packages_have_the_names_of_the_modules_they_were(module: str, names: tu
         assert getattr(package, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'NoSuchName'"):
         _ = package.NoSuchName
+
+
+def test_modules_of_a_moved_package_are_the_same() -> None:
+    for name in ("lightning_modules.models", "lightning_modules.models.wide_resnet"):
+        sys.modules.pop(name, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        old = import_module("lightning_modules.models.wide_resnet")
+    assert old is import_module("lightning_modules.classifier.models.wide_resnet")
+
+
+def test_weights_of_the_augmentation_of_other_classifiers_stay() -> None:
+    checkpoint = {"state_dict": {"augmentation.weight": torch.ones(1)}, "hyper_parameters": {"num_classes": 3}}
+    modernize(checkpoint)
+    assert "augmentation.weight" in checkpoint["state_dict"]
 
 
 @pytest.mark.slow

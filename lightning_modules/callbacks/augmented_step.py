@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
-from lightning_modules.learner.agreement import FirstInputs, check_loss, is_compiled
+from lightning_modules.learner.agreement import FirstInputs, LossAgreement, is_compiled
 from lightning_modules.learner.batch_form import images_and_labels, parts_of, row_numbers, with_images_and_labels
 from lightning_modules.learner.feature_capture import FeatureCapture, Recording
 from lightning_modules.learner.targets import smoothed
@@ -33,7 +33,7 @@ class AugmentedStep:
     ) -> None:
         self.augmentation, self.trainer, self.module, self.capture = augmentation, trainer, module, capture
         self.unchecked = 0 if is_compiled(module) else checked_steps
-        self.original = module.training_step
+        self.original, self.loss = module.training_step, LossAgreement(augmentation.label_smoothing)
         self.of_instance = vars(module).get("training_step")  # as torch.compile and spies set it
         module.training_step = self.run  # type: ignore[method-assign]
 
@@ -50,8 +50,12 @@ class AugmentedStep:
         first = None
         if self.unchecked:
             first = FirstInputs(self.capture.model, self.augmentation.normalization.pixels(images))
-        with self.capture.recording() as seen:
-            output = self.original(batch, *args, **kwargs)
+        try:
+            with self.capture.recording() as seen:
+                output = self.original(batch, *args, **kwargs)
+        finally:
+            if first is not None:
+                first.stop()
         if first is not None:
             self.unchecked -= 1
             self._warn(first.check(), self._check_loss(output, seen, given, targets))
@@ -66,7 +70,7 @@ class AugmentedStep:
         loss = output.get("loss") if isinstance(output, Mapping) else output
         if not isinstance(loss, Tensor) or loss.ndim > 0 or not seen.passes:
             return None
-        return check_loss(loss, seen.passes[0][1], targets, self.augmentation.label_smoothing, parts_of(batch))
+        return self.loss.check(loss, seen.passes[0][1], targets, parts_of(batch))
 
     def _warn(self, *warnings: str | None) -> None:
         """Warn of differences that may be meant, once."""

@@ -20,7 +20,8 @@ from lightning_modules.learner.augmenter import Augmenter
 from lightning_modules.learner.batch_form import images_and_labels, row_numbers
 from lightning_modules.learner.checks import check_choice, check_labels
 from lightning_modules.learner.guard import GuardSettings
-from lightning_modules.learner.influence_set import Source, classifier_of, gathered, moved_to, read_influence_set
+from lightning_modules.learner.influence_set import Source, check_rereadable, classifier_of, gathered, moved_to
+from lightning_modules.learner.influence_set import read_influence_set as read
 from lightning_modules.learner.normalization import Normalization
 from lightning_modules.learner.paths import expanded
 from lightning_modules.learner.policy_choice import Control, PolicyChoice, PolicyName, check_fit
@@ -74,10 +75,8 @@ class LearnedAugmentation(pl.Callback):
         label_key: Place or key of the labels in a batch; by default the second part, or the usual keys.
         checked_steps: First training steps in which the images and the loss of the module are compared with those that
             the learner uses; a difference is an error that says its cause, or a warning.
-        num_classes: K; by default the outputs of the head. Images that are mixed (mixup, CutMix) need it where no
-            influence set is used.
-        in_channels: Channels of the images; by default those of the influence set.
-        image_size: Height and width of the images; by default that of the influence set.
+        num_classes: K; by default the outputs of the head. Mixed images need it where no influence set is used.
+        in_channels: By default those of the influence set, as is `image_size`, height and width in pixels.
 
     Example:
         >>> images, labels = torch.rand(8, 1, 16, 16), torch.arange(8) % 2
@@ -114,6 +113,7 @@ class LearnedAugmentation(pl.Callback):
         image_size: tuple[int, int] | None = None,
     ) -> None:
         check_choice("schedule", schedule, Schedule)
+        check_rereadable(influence)
         self.choice = PolicyChoice(
             name=policy,
             ops=ops,
@@ -193,7 +193,7 @@ class LearnedAugmentation(pl.Callback):
                 is empty, or not made of images and class numbers.
         """
         network = part_of(module, self.classifier)
-        pixels, labels = read_influence_set(self._source(data), self.normalization)
+        pixels, labels = read(gathered(self._source(data), self.label_key), self.normalization)
         capture = classifier_of(network, self.normalization, moved_to(network, (pixels, labels)))
         self._know_images(pixels, capture.head.out_features)
 
@@ -219,7 +219,7 @@ class LearnedAugmentation(pl.Callback):
     def _influence_set(self, trainer: pl.Trainer) -> Source:
         """The influence set in the precision of the training."""
         source = self._source(trainer.datamodule)  # type: ignore[attr-defined]
-        converted: tuple[Tensor, Tensor] = trainer.precision_plugin.convert_input(gathered(source))
+        converted: tuple[Tensor, Tensor] = trainer.precision_plugin.convert_input(gathered(source, self.label_key))
         return converted
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -385,6 +385,8 @@ class LearnedAugmentation(pl.Callback):
             self._restore_policy(self.augnet)
 
     def _restore_policy(self, augnet: AugNet[Any, Any]) -> None:
+        if self.choice.learns and self._resumed and "policy" not in self._resumed:
+            raise ValueError("the checkpoint has no policy (control plain): begin a new run, or resume with plain.")
         if "identity" in self._resumed:  # which version 0.1.0 did not write
             check_identity(augnet, self._resumed["identity"])
         if "policy" in self._resumed:

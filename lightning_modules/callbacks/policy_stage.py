@@ -32,8 +32,9 @@ def learn_after_training(
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         for batch in cast(Any, trainer.train_dataloader):
-            images, labels = trainer.precision_plugin.convert_input(images_and_labels(batch, augmentation.label_key))
-            yield augmentation.normalization.pixels(images.to(module.device)), labels.to(module.device)
+            ready = module.on_before_batch_transfer(trainer.precision_plugin.convert_input(batch), 0)
+            images, labels = images_and_labels(trainer.strategy.batch_to_device(ready), augmentation.label_key)
+            yield augmentation.normalization.pixels(images), labels
 
     def log(number: int, update: PolicyUpdate) -> None:  # Lightning's own logging is closed by then
         augmentation.last_update, step = update, trainer.global_step + number

@@ -25,8 +25,9 @@ def modernize(checkpoint: dict[str, Any]) -> None:
     weights, hparams = checkpoint["state_dict"], checkpoint.get("hyper_parameters", {})
     if "learner" in hparams:
         hparams["learner"] = without_removed(hparams["learner"])
-    for name in [name for name in weights if name.startswith(_COPIES)]:
-        del weights[name]
+    if "ops" in hparams:  # of an `AugmentedClassifier`, whose augmentation has no such weights now
+        for name in [name for name in weights if name.startswith(_COPIES)]:
+            del weights[name]
     moved = {new: checkpoint.pop(old) for old, new in _MOVED.items() if old in checkpoint}
     if moved:
         policy = {name.removeprefix("augnet."): part for name, part in weights.items() if name.startswith("augnet.")}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -18,7 +19,11 @@ _TRAIN = ("fit", "retrain")
 
 def settings_in(checkpoint: Path) -> dict[str, Any]:
     """The settings of the model that a checkpoint was written with, by their present names; empty if it has none."""
-    hparams = torch.load(checkpoint, weights_only=True, map_location="cpu").get("hyper_parameters", {})
+    try:
+        written = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    except (UnpicklingError, RuntimeError, EOFError, KeyError):
+        return {}  # what cannot be read is said by what loads the weights
+    hparams = written.get("hyper_parameters", {}) if isinstance(written, dict) else {}
     hparams = {name: value for name, value in hparams.items() if not name.startswith("_")}
     settings: dict[str, Any] = with_new_names({"model": hparams})["model"] if hparams else {}
     return settings
@@ -67,7 +72,7 @@ def _comparable(name: str, value: Any) -> Any:
     """A setting in one form: lists for sequences, absolute paths, current names of ops and modules."""
     if name == "ops":
         names = current_names(value)
-        return dict(zip(names, value.values(), strict=True)) if isinstance(value, Mapping) else names
+        return dict(zip(names, value.values(), strict=True)) if isinstance(value, Mapping) else sorted(names)
     if name == "policy_file" and value is not None:
         return str(Path(expanded(str(value))).resolve())
     if isinstance(value, str):
@@ -75,5 +80,6 @@ def _comparable(name: str, value: Any) -> Any:
             value = value.replace(f"lightning_modules.{old}.", f"lightning_modules.{new}.")
         return value
     if isinstance(value, Sequence):
-        return list(value)
+        same = name.startswith("pixel_") and len(set(value)) == 1  # one number for all channels
+        return value[0] if same else list(value)
     return value

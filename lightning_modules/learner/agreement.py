@@ -45,8 +45,8 @@ def _record(layer: nn.Module, record: Callable[[nn.Module, Tensor], None]) -> Re
 
 def is_compiled(model: nn.Module) -> bool:
     """Whether `torch.compile` has compiled a model or a part of it: hooks in compiled code are not run."""
-    compiled = getattr(model, "_compiler_ctx", None) is not None  # of a LightningModule
-    return compiled or any(hasattr(part, "_orig_mod") for part in model.modules())
+    of_lightning = getattr(model, "_compiler_ctx", None) is not None
+    return of_lightning or any(hasattr(part, "_orig_mod") or part._compiled_call_impl for part in model.modules())
 
 
 class FirstInputs:
@@ -109,7 +109,9 @@ def _affine(ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor] | None:
     )
     x_mean, y_mean = x.mean(dim=1, keepdim=True), y.mean(dim=1, keepdim=True)
     variance = (x - x_mean).square().sum(dim=1)
-    factor = ((x - x_mean) * (y - y_mean)).sum(dim=1) / variance.clamp(min=1e-12)
+    if not bool((variance > 1e-12).all()) or not bool(y.isfinite().all()):
+        return None  # constant or broken images show no relation
+    factor = ((x - x_mean) * (y - y_mean)).sum(dim=1) / variance
     left = (y - y_mean - factor[:, None] * (x - x_mean)).square().sum(dim=1)
     if bool((left > _EXPLAINED * (y - y_mean).square().sum(dim=1)).any()):
         return None
@@ -130,48 +132,70 @@ def _cause(factor: Tensor, offset: Tensor) -> str:
     )
 
 
-def check_loss(
-    loss: Tensor, logits: Tensor, targets: Tensor, smoothing: float, parts: Mapping[int | str, Any]
-) -> str | None:
-    """Compare the loss of a training step, a scalar, with the cross-entropy that the influence follows.
+class LossAgreement:
+    """Compares the loss of the first training steps with the cross-entropy that the influence follows.
 
     Args:
-        loss: What the step returned.
-        logits: `[B, K]` of its pass.
-        targets: Labels `[B]` or probabilities `[B, K]` that it was given.
         smoothing: The label smoothing that was stated.
-        parts: The parts of the batch, by their place or key.
-
-    Returns:
-        A warning: the loss is another one. None if they agree.
-
-    Raises:
-        ValueError: If the labels are another part of the batch or smoothed otherwise, or the head is no classifier's.
     """
-    logits, value = logits.detach().float(), float(loss.detach())
-    if abs(value - _entropy(logits, targets, smoothing)) <= _CLOSE * max(abs(value), 0.1):
-        return None
-    for place, part in parts.items():
-        other = _are_labels(part, logits) and not torch.equal(part, targets)
-        if other and abs(value - _entropy(logits, part, smoothing)) <= 1e-3 * max(abs(value), 0.1):
-            raise ValueError(f"the labels are part {place!r} of the batch: give label_key={place!r}.")
-    hard, uniform = _entropy(logits, targets, 0.0), float(-logits.log_softmax(dim=1).mean())
-    share = (value - hard) / (uniform - hard) if abs(uniform - hard) > 1e-3 else -1.0
-    if -2e-3 < share < 0.995 and abs(share - round(share, 2)) < 2e-3 and abs(share - smoothing) > 5e-3:
-        raise ValueError(
-            f"the training step smooths its labels by {abs(share):.2f}, and {smoothing:g} was stated: give "
-            f"label_smoothing={abs(share):.2f}."
+
+    def __init__(self, smoothing: float) -> None:
+        self.smoothing = smoothing
+        self._share: float | None = None
+
+    def check(self, loss: Tensor, logits: Tensor, targets: Tensor, parts: Mapping[int | str, Any]) -> str | None:
+        """Compare one step.
+
+        Args:
+            loss: Returned by the step, a scalar.
+            logits: `[B, K]` of its pass.
+            targets: Labels `[B]` or probabilities `[B, K]` that it was given.
+            parts: The parts of the batch, by their place or key.
+
+        Returns:
+            A warning: the loss is another one. None if they agree, or if the next step has to decide.
+
+        Raises:
+            ValueError: If the labels are another part of the batch, are smoothed otherwise (in two steps alike), or the
+                head is none of a classifier.
+        """
+        close = _CLOSE if logits.dtype.itemsize < 4 else 1e-3
+        logits, value = logits.detach().float(), float(loss.detach())
+        expected = _entropy(logits, targets, self.smoothing)
+        if abs(value - expected) <= close * max(abs(value), 0.1):
+            return None
+        for place, part in parts.items():
+            other = _are_labels(part, logits) and not torch.equal(part, targets)
+            if other and abs(value - _entropy(logits, part, self.smoothing)) <= 1e-3 * max(abs(value), 0.1):
+                raise ValueError(f"the labels are part {place!r} of the batch: give label_key={place!r}.")
+        if (share := self._smoothing_share(value, logits, targets)) is not None:
+            before, self._share = self._share, share
+            if before is None:
+                return None
+            if before == share:
+                raise ValueError(
+                    f"the training step smooths its labels by {share:.2f}, and {self.smoothing:g} was stated: give "
+                    f"label_smoothing={share:.2f}."
+                )
+        classes = len(targets.unique()) if targets.ndim == 1 else logits.shape[1]
+        if logits.shape[1] > 2 * classes and len(logits) >= 4 * classes:
+            raise ValueError(
+                f"the last layer has {logits.shape[1]} outputs, the labels have {classes} classes, and the loss is no "
+                "cross-entropy of the two: it is not the head of a classifier (checked_steps=0 if it is)."
+            )
+        return (
+            f"the loss of the training step is {value:.4g}, the cross-entropy of its logits and labels {expected:.4g}: "
+            "the influence follows the cross-entropy."
         )
-    classes = len(targets.unique()) if targets.ndim == 1 else logits.shape[1]
-    if logits.shape[1] > 2 * classes and len(logits) >= 4 * classes:
-        raise ValueError(
-            f"the last layer has {logits.shape[1]} outputs, the labels have {classes} classes, and the loss is no "
-            "cross-entropy of the two: it is not the head of a classifier."
-        )
-    return (
-        f"the loss of the training step is {value:.4g}, the cross-entropy of its logits and labels "
-        f"{_entropy(logits, targets, smoothing):.4g}: the influence follows the cross-entropy."
-    )
+
+    def _smoothing_share(self, value: float, logits: Tensor, targets: Tensor) -> float | None:
+        """The label smoothing that explains a loss, in hundredths; None if none does."""
+        hard, uniform = _entropy(logits, targets, 0.0), float(-logits.log_softmax(dim=1).mean())
+        if abs(uniform - hard) < 1e-3:
+            return None
+        share = (value - hard) / (uniform - hard)
+        near = abs(share - round(share, 2)) < 2e-3 and abs(share - self.smoothing) > 5e-3
+        return abs(round(share, 2)) if -2e-3 < share < 0.995 and near else None
 
 
 def _entropy(logits: Tensor, targets: Tensor, smoothing: float) -> float:

@@ -53,6 +53,7 @@ class Augmenter:
         label_smoothing: That of the loop's cross-entropy, in [0, 1).
         learner: Settings of the learning of the policy.
         guard: When the policy is rolled back to its last healthy state.
+        label_key: Place or key of the labels in batches of `influence`; by default the second part, or the usual keys.
         num_classes: K; by default the outputs of the head. Images that are mixed need it without an influence set.
         total_steps: Steps of the loop, which `LearnerSettings.until` below 1 needs.
         ranks: Among which the batches are divided; by default all of torch's process group.
@@ -94,13 +95,14 @@ class Augmenter:
         label_smoothing: float = 0.0,
         learner: LearnerSettings = LearnerSettings(),  # noqa: B008 - frozen
         guard: GuardSettings = GuardSettings(),  # noqa: B008 - frozen
+        label_key: int | str | None = None,
         num_classes: int | None = None,
         total_steps: int | None = None,
         ranks: Ranks | None = None,
         forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
         seed: int = 0,
     ) -> None:
-        self.normalization = Normalization(mean, std)
+        self.normalization, self.label_key = Normalization(mean, std), label_key
         self.control, self.steps, self.last_step, self._looked_at = control, 0, math.inf, 0
         self.model = model
         self.learner: PolicyLearner | None = None
@@ -162,7 +164,7 @@ class Augmenter:
                 raise ValueError(f"policy {policy} depends on the images: give an influence set, or the policy.")
             policy = choice.build(channels, num_classes, (size[1], size[2]) if size else None)
         elif policy is not None:
-            check_fit(policy, channels, num_classes)
+            check_fit(policy, channels, num_classes, (size[1], size[2]) if size else None)
         return None if policy is None else policy.requires_grad_(False).to(_device(self.model))
 
     def prepared(self, influence: Source) -> tuple[Tensor, Tensor]:
@@ -171,7 +173,7 @@ class Augmenter:
         For the control `wrong_domain` the pixels are other ones than given.
         """
         self.normalization.to(_device(self.model))
-        given = gathered(influence)
+        given = gathered(influence, self.label_key)
         images, labels = moved_to(self.model, read_influence_set(given, self.normalization))
         self._influence_range = float(given[0].min()), float(given[0].max())
         return (wrong_domain(images) if self.control == "wrong_domain" else images), labels
@@ -255,13 +257,14 @@ class Augmenter:
             self._looked_at += 1
 
     def _check_influence_images(self, images: Tensor) -> None:
-        """Raise ValueError if training images are normalized and the influence images are not."""
+        """Raise ValueError if training images are normalized and the influence images are not, or the reverse."""
         low, high = self._influence_range
-        smallest = float(images.min())
-        if smallest < -_RAW and low >= 0 and high <= 1 and not self.normalization.is_identity:
+        first, last = float(images.min()), float(images.max())
+        raw = [lowest >= -_RAW and highest <= 1 + _RAW for lowest, highest in ((first, last), (low, high))]
+        if raw[0] != raw[1] and not self.normalization.is_identity and self.influence_set is not None:
             raise ValueError(
-                f"the training images are normalized (smallest value {smallest:.3g}), the influence images lie in "
-                f"[{low:.3g}, {high:.3g}] and are not: prepare them in the same way."
+                f"the training images lie in [{first:.3g}, {last:.3g}] and the influence images in [{low:.3g}, "
+                f"{high:.3g}]: one of them is normalized and the other is not; prepare them in the same way."
             )
 
     def save(self, path: str | Path) -> None:

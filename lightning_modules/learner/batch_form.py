@@ -1,6 +1,7 @@
 """The images and labels of a batch, in the forms that people's data loaders have."""
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -47,9 +48,13 @@ def with_images_and_labels(batch: Any, images: Tensor, labels: Tensor, label_key
     """A copy of the batch with other images and labels; see `images_and_labels`."""
     if isinstance(batch, Mapping):
         label = _key(batch, _LABEL_KEYS) if label_key is None else label_key
-        return {**batch, _key(batch, _IMAGE_KEYS): images, label: labels}
+        changed = copy.copy(batch) if isinstance(batch, MutableMapping) else dict(batch)
+        changed[_key(batch, _IMAGE_KEYS)], changed[label] = images, labels
+        return changed
     parts = [images, *batch[1:]]
     parts[label_key if isinstance(label_key, int) else 1] = labels
+    if hasattr(batch, "_make"):
+        return type(batch)._make(parts)  # a named tuple
     return tuple(parts) if isinstance(batch, tuple) else parts
 
 

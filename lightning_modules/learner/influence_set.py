@@ -1,6 +1,6 @@
 """The influence set: read from tensors, a data set or a loader, checked, and moved to the classifier."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,20 +33,26 @@ def read_influence_set(source: Source, normalization: Normalization) -> tuple[Te
     return normalization.pixels(images), labels
 
 
-def gathered(source: Source) -> tuple[Tensor, Tensor]:
-    """All images and labels of a source, as they are; ValueError if there are none."""
+def gathered(source: Source, label_key: int | str | None = None) -> tuple[Tensor, Tensor]:
+    """All images and labels of a source, as they are; ValueError if there are none. See `images_and_labels`."""
     if isinstance(source, Mapping) or (isinstance(source, Sequence) and source and hasattr(source[0], "shape")):
         batches = [images_and_labels(source)]
     else:
         data: Any = source
         loader = DataLoader(data, _BATCH) if hasattr(source, "__getitem__") else data
-        batches = [images_and_labels(batch) for batch in loader]
+        batches = [images_and_labels(batch, label_key) for batch in loader]
     if not batches or len(batches[0][1]) == 0:
         raise ValueError("the influence set is empty: give it at least one image of every class.")
     for pair in batches:
         check_pairs(*pair)
     images, labels = (torch.cat(column) for column in zip(*batches, strict=True))
     return images, labels
+
+
+def check_rereadable(source: Source | None) -> None:
+    """Raise ValueError if a source can be read only once."""
+    if isinstance(source, Iterator):
+        raise ValueError("influence is read more than once, found an iterator: give a loader, or a list of batches.")
 
 
 def classifier_of(

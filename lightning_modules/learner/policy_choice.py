@@ -62,7 +62,7 @@ class PolicyChoice:
     @property
     def needs_images(self) -> bool:
         """Whether the channels, the size or the classes of the images must be known to build it."""
-        return self.file is None and self.name in _NEED_IMAGES
+        return self.learns and self.name in _NEED_IMAGES
 
     def build(
         self,
@@ -77,6 +77,8 @@ class PolicyChoice:
         Raises:
             ValueError: If an argument is out of range, or the policy does not fit the images or the classes.
         """
+        if self.control == "plain" and self.name in _NEED_IMAGES and in_channels is None:
+            return None
         if self.file is not None:
             augnet = load_policy(self.file)
         else:

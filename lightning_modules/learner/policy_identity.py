@@ -1,17 +1,16 @@
-"""What a saved state of a policy belongs to: its kind, ops and bounds, channels and classes."""
+"""What a saved state of a policy belongs to: its kind, ops and bounds, and everything else that it is built from."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from augnet import AugNet, TransformSpace
+from augnet import AugNet
 
 
 def identity_of(augnet: AugNet[Any, Any]) -> dict[str, Any]:
-    """Kind, ops with their bounds, channels and classes of a policy; strings and numbers only."""
-    policy, space = augnet.policy, augnet.space
-    ops = dict(zip(space.names, space.bounds, strict=True)) if isinstance(space, TransformSpace) else {}
-    known = {"kind": policy.kind, "channels": policy.in_channels, "classes": policy.num_classes}
-    return {**known, **{f"bound of {name}": bound for name, bound in ops.items()}}
+    """Kind, ops with their bounds, and the other settings of a policy and its space; plain values."""
+    space = augnet.space.config()
+    bounds = {f"bound of {name}": bound for name, bound in space.pop("bounds", {}).items()}
+    return {"kind": augnet.policy.kind, **bounds, **space, **augnet.policy.config()}
 
 
 def check_identity(augnet: AugNet[Any, Any], saved: Mapping[str, Any]) -> None:
@@ -22,10 +21,9 @@ def check_identity(augnet: AugNet[Any, Any], saved: Mapping[str, Any]) -> None:
         saved: See `identity_of`.
     """
     own = identity_of(augnet)
-    names = [*own, *(name for name in saved if name not in own)]
     found = [
         f"{name} is {own.get(name, 'missing')} here and {saved.get(name, 'missing')} there"
-        for name in names
+        for name in {**own, **saved}
         if own.get(name) != saved.get(name)
     ]
     if found:

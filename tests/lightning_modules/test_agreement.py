@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from toys import OPS, ToyData, ToyNet, blobs, toy_trainer
 
 from lightning_modules.callbacks import LearnedAugmentation
-from lightning_modules.learner.agreement import check_images, check_loss, first_input
+from lightning_modules.learner.agreement import LossAgreement, check_images, first_input, is_compiled
 from lightning_modules.learner.augmenter import Augmenter
 from lightning_modules.learner.settings import LearnerSettings
 
@@ -101,7 +101,7 @@ class OnDevice(Theirs):
 def test_images_normalized_in_a_transfer_hook(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"negative values come from normalization.*pixel_mean"):
         fit(OnDevice(), tmp_path)
-    with pytest.raises(ValueError, match=r"the influence images lie in .* and are not: prepare them"):
+    with pytest.raises(ValueError, match="one of them is normalized and the other is not"):
         fit(OnDevice(), tmp_path, pixel_mean=0.5, pixel_std=0.25)
 
 
@@ -135,8 +135,11 @@ def test_labels_at_another_place(tmp_path: Path) -> None:
     camera = (LABELS + 1) % 3
     with pytest.raises(ValueError, match="the labels are part 2 of the batch: give label_key=2"):
         fit(Theirs(), tmp_path, IMAGES, camera, LABELS)
-    callback = fit(Theirs(), tmp_path, IMAGES, camera, LABELS, label_key=2)
-    assert callback.last_update is not None
+    images, labels = ToyData().influence
+    influence = DataLoader(TensorDataset(images, (labels + 1) % 3, labels), batch_size=30)
+    callback = fit(Theirs(), tmp_path, IMAGES, camera, LABELS, label_key=2, influence=influence)
+    assert callback.learner is not None
+    assert torch.equal(callback.learner.influence.influence_set[1], labels)
 
 
 def test_another_loss_is_said(tmp_path: Path) -> None:
@@ -151,7 +154,21 @@ def test_another_loss_is_said(tmp_path: Path) -> None:
 def test_a_head_that_is_none_of_a_classifier() -> None:
     logits, labels = torch.randn(40, 32), torch.arange(40) % 4
     with pytest.raises(ValueError, match="32 outputs, the labels have 4 classes"):
-        check_loss(torch.tensor(0.3), logits, labels, 0.0, {})
+        LossAgreement(0.0).check(torch.tensor(0.3), logits, labels, {})
+
+
+def test_another_loss_is_not_taken_for_smoothing() -> None:
+    """In one step a loss with an auxiliary term may look like that of smoothed labels; in two it does not."""
+    agreement, torch_loss = LossAgreement(0.0), nn.functional.cross_entropy
+    found = []
+    for seed in range(2):
+        logits = torch.randn(40, 3, generator=torch.Generator().manual_seed(seed))
+        labels = torch.arange(40) % 3
+        hard, smooth = (torch_loss(logits, labels, label_smoothing=share) for share in (0.0, 0.2 + 0.1 * seed))
+        assert abs(hard - smooth) > 1e-2
+        found.append(agreement.check(smooth, logits, labels, {}))
+    assert found[0] is None
+    assert "the influence follows the cross-entropy" in str(found[1])
 
 
 def test_a_plain_loop_that_normalizes_itself() -> None:
@@ -175,6 +192,27 @@ def test_relations_of_single_channels() -> None:
         check_images(ours, [(ours - mean) / std])
     assert "changes its images" in str(check_images(ours, [torch.rand(4, 3, 5, 5)]))
     assert "changes its images" in str(check_images(ours, [ours[:, :, :4]]))
+    for broken in (torch.full_like(ours, 0.5), ours * torch.nan):
+        assert "changes its images" in str(check_images(torch.zeros_like(ours), [broken]))
+
+
+def test_a_step_that_fails_leaves_no_hook(tmp_path: Path) -> None:
+    class Failing(Theirs):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            super().training_step(batch, batch_idx)
+            raise RuntimeError("out of memory")
+
+    module = Failing()
+    with pytest.raises(RuntimeError, match="out of memory"):
+        fit(module, tmp_path)
+    assert not any(part._forward_pre_hooks for part in module.modules())
+
+
+def test_a_model_compiled_in_place_is_known_as_compiled() -> None:
+    model = ToyNet()
+    assert not is_compiled(model)
+    model.compile(backend="eager")
+    assert is_compiled(nn.Sequential(model))
 
 
 def test_the_first_layer_is_found_and_the_model_stays_as_it_was() -> None:

@@ -267,6 +267,27 @@ def test_batches_that_are_not_what_was_said_are_refused(images: Tensor, labels: 
             learned(images, labels)
 
 
+def test_a_state_of_another_mixture_is_refused() -> None:
+    state = augmenter(policy="mixture").state_dict()
+    with pytest.raises(ValueError, match=r"ops_per_image is 2 here and 1 there"):
+        augmenter(policy="mixture", ops_per_image=2).load_state_dict(state)
+
+
+@pytest.mark.parametrize("training_is_normalized", [True, False])
+def test_images_of_which_only_one_part_is_normalized(training_is_normalized: bool) -> None:
+    normalized = [(images - 0.5) / 0.25 for images in (IMAGES[:24], INFLUENCE[0])]
+    images = normalized[0] if training_is_normalized else IMAGES[:24]
+    influence = INFLUENCE[0] if training_is_normalized else normalized[1]
+    learned = augmenter(influence=(influence, INFLUENCE[1]), mean=0.5, std=0.25)
+    with pytest.raises(ValueError, match="one of them is normalized and the other is not"):
+        learned.step(images, LABELS[:24])
+
+
+def test_an_iterator_is_refused_by_what_reads_it_twice() -> None:
+    with pytest.raises(ValueError, match="found an iterator: give a loader, or a list"):
+        LearnedAugmentation(OPS, influence=iter([INFLUENCE]))
+
+
 def test_a_state_of_another_policy_is_refused() -> None:
     state = augmenter().state_dict()
     with pytest.raises(ValueError, match=r"bound of translate_y is 0\.1 here and 0\.4 there"):

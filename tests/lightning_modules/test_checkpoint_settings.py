@@ -42,10 +42,20 @@ def test_the_same_setting_in_another_form_is_no_difference() -> None:
         "ops": {"rotation": 90.0, "posterize": 4.0, "brightness": 0.3},
         "model": "lightning_modules.classifier.models.SmallConvNet",
         "lr_milestones": (0.5, 0.75),
+        "pixel_mean": [0.5, 0.5, 0.5],
         "learner": {"interval": 2},
         "a_setting_of_a_later_version": 1,
     }
     check_given(given, written, "fit", CHECKPOINT)
+
+
+def test_ops_have_no_order() -> None:
+    check_given({"ops": ["scale", "rotation"]}, {"ops": ["rotation", "scale"]}, "fit", CHECKPOINT)
+
+
+def test_what_is_no_checkpoint_is_left_to_its_loader(tmp_path: Path) -> None:
+    (tmp_path / "last.ckpt").write_bytes(b"no checkpoint")
+    assert settings_in(tmp_path / "last.ckpt") == {}
 
 
 def test_a_command_that_trains_nothing_compares_the_network_alone() -> None:

@@ -119,6 +119,13 @@ def test_a_policy_that_needs_the_images_is_built_when_they_are_known(tmp_path: P
     assert callback.last_update is not None
 
 
+def test_the_control_uniform_of_a_policy_for_each_image_needs_no_facts(tmp_path: Path) -> None:
+    callback = LearnedAugmentation(OPS, policy="conditional", control="uniform")
+    assert callback.augnet is not None
+    assert callback.augnet.describe()["translate_x"]["half_width"] == pytest.approx(OPS["translate_x"])
+    assert LearnedAugmentation(OPS, policy="conditional", control="plain").augnet is None
+
+
 def test_images_are_mixed_only_where_the_number_of_classes_is_known(tmp_path: Path) -> None:
     callback = LearnedAugmentation(OPS, base_policy="mixup", control="plain")
     with pytest.raises(ValueError, match=r"images are mixed .*give num_classes"):
