@@ -20,6 +20,8 @@ from augnet.ops.registry import current_names
 from augnet.ops.spatial import Interpolation
 from augnet.space_base import Space
 
+_LEAST = 1e-4  # of the default bound of an op: less is nothing that one could see
+
 
 class TransformSpace(Space):
     """A set of ops with their bounds.
@@ -60,11 +62,11 @@ class TransformSpace(Space):
         self.ops = tuple(op for name, op in OPS.items() if name in chosen)
         bounds = [chosen[op.name] for op in self.ops]
         for op, bound in zip(self.ops, bounds, strict=True):
-            if not 0 < bound <= op.limit or bound == float("inf"):
+            if not _LEAST * op.bound <= bound <= op.limit:
                 raise ValueError(
-                    f"ops: the bound of {op.name!r} is the largest absolute magnitude in {op.unit} and must be > 0"
-                    f"{'' if op.limit == float('inf') else f' and at most {op.limit:g}'}, found {bound}; {op.bound} "
-                    "is the default. Leave the op out to switch it off."
+                    f"ops: the bound of {op.name!r} is the largest absolute magnitude in {op.unit} and must be > 0 "
+                    f"and at most {op.limit:g}, found {bound}; {op.bound} "
+                    f"is the default. Leave the op out to switch it off; below {_LEAST * op.bound:g} it does nothing."
                 )
         self.names = tuple(op.name for op in self.ops)
         self.units = tuple(op.unit for op in self.ops)

@@ -88,6 +88,8 @@ class AugmentedClassifier(Classifier):
         samples = SampleSettings(**samples) if isinstance(samples, dict) else samples
         if samples.any and kwargs.get("distinctive", "none") != "none":
             raise ValueError("samples and distinctive do not go together: leave one out.")
+        if schedule == "staged" and control == "plain":
+            raise ValueError("schedule staged learns a policy, and control plain has none: set schedule to joint.")
         callback = LearnedAugmentation(
             ops,
             classifier="network",

@@ -18,13 +18,16 @@ from lightning_modules.classifier.models import build_model
 from lightning_modules.classifier.optimization import (
     LearningRateSchedule,
     check_length,
+    check_optimizer,
     check_steps,
+    is_finite,
     make_scheduler,
     parameter_groups,
 )
-from lightning_modules.learner.checks import check_choice, check_labels, validate_images
+from lightning_modules.learner.checks import check_choice, check_labels, check_numbers, validate_images
 from lightning_modules.learner.targets import as_classes
 
+_CHECKED_EVERY = 50  # batches
 MOST_CLASSES = 20  # that validation accuracy is logged for one by one
 
 
@@ -82,18 +85,21 @@ class Classifier(pl.LightningModule):
         distinctive_merge: Merge = "losses",
     ) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing must lie in [0, 1), found {label_smoothing}.")
+        if num_classes == 1:
+            raise ValueError("the data have one class: a classifier needs images of two or more, in a folder each.")
+        check_numbers("", "[0, 1)", label_smoothing=label_smoothing)
+        check_numbers("", "[0, 1000]", distinctive_weight=distinctive_weight)
         check_choice("lr_schedule", lr_schedule, LearningRateSchedule)
         check_steps(lr_milestones, lr_factor)
-        mean = _per_channel("pixel_mean", pixel_mean, in_channels)
-        std = _per_channel("pixel_std", pixel_std, in_channels)
-        if min(std) <= 0:
-            raise ValueError(f"pixel_std must be positive, found {pixel_std}.")
+        mean = _per_channel("pixel_mean", pixel_mean, in_channels, "[0, 1]")
+        std = _per_channel("pixel_std", pixel_std, in_channels, "[0.001, 10]")
+        if set(model_kwargs or {}) & {"num_classes", "in_channels"}:
+            raise ValueError("model_kwargs: num_classes and in_channels are those of the data, leave them out.")
         network = build_model(model, num_classes, in_channels, **(model_kwargs or {}))
         self.network = nn.Sequential(Normalize(torch.tensor(mean), torch.tensor(std)), network)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network.to(memory_format=self.memory_format)
+        check_optimizer(optimizer, self.network.parameters())
         self.augmentation = nn.Identity() if augmentation is None else augmentation
         self.augmentation.requires_grad_(False)
         self.num_classes = num_classes
@@ -140,6 +146,19 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """Augment and classify a batch of images, labels and parts that are not used, and return its loss."""
         return self.loss_of(*self.augment(batch[0], batch[1]))
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """At the end of an epoch, and every 50 batches before that: stop a training that has diverged."""
+        if self.trainer.is_last_batch or (batch_idx + 1) % _CHECKED_EVERY == 0:
+            loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+            whole = self.trainer.strategy.reduce_boolean_decision(is_finite(loss, self.network))  # on all ranks alike
+            if not whole:
+                rates = ", ".join(f"{group['lr']:g}" for one in self.trainer.optimizers for group in one.param_groups)
+                raise ValueError(
+                    f"the training has diverged: after step {self.trainer.global_step} the loss or the weights of the "
+                    f"classifier are not finite, at a learning rate of {rates}. Lower the lr of model.optimizer, or "
+                    "set trainer.gradient_clip_val to 1."
+                )
 
     def loss_of(self, images: Tensor, targets: Tensor) -> Tensor:
         """Classify the images of an augmented batch, log loss and accuracy, and return the loss.
@@ -208,8 +227,10 @@ class Classifier(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-def _per_channel(name: str, value: float | list[float], channels: int) -> list[float]:
-    values = [float(value)] * channels if isinstance(value, (int, float)) else list(value)
+def _per_channel(name: str, value: float | list[float], channels: int, interval: str) -> list[float]:
+    values = list(value) if isinstance(value, Sequence) else [value] * channels
+    for one in values:
+        check_numbers("", interval, **{name: one})
     if len(values) != channels:
         raise ValueError(f"{name} must be one number or {channels} (one for each channel), found {value}.")
     return values

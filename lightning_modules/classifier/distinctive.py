@@ -125,12 +125,10 @@ class DistinctiveLoss:
         weight: Factor of the penalty in the loss, >= 0.
 
     Raises:
-        ValueError: If the weight is negative, the model has no such layer, or see `TwinLinear`.
+        ValueError: If the model has no such layer, or see `TwinLinear`.
     """
 
     def __init__(self, network: nn.Module, num_classes: int, penalty: Penalty, merge: Merge, weight: float) -> None:
-        if not weight >= 0:
-            raise ValueError(f"distinctive_weight must be at least 0, found {weight}.")
         modules = [(name, part) for name, part in network.named_modules() if name and isinstance(part, nn.Linear)]
         found = [(name, layer) for name, layer in modules if layer.out_features == num_classes]
         if not found:

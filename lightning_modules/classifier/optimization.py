@@ -1,15 +1,26 @@
 """Learning rate schedules of a classifier, and its parameter groups with and without weight decay."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
+from lightning_modules.learner.checks import check_numbers
+
 LearningRateSchedule = Literal["one_cycle", "cosine", "multi_step", "constant"]
+
+_RANGES = {  # of the settings of optimizers that are not in (0, 1): those of torch, by name
+    "lr": "(0, 100]",
+    "momentum": "[0, 1)",
+    "dampening": "[0, 1]",
+    "weight_decay": "[0, 100]",
+    "eps": "[0, 1]",
+    "alpha": "[0, 1]",
+}
 
 
 def check_steps(milestones: Sequence[float], factor: float) -> None:
@@ -21,8 +32,24 @@ def check_steps(milestones: Sequence[float], factor: float) -> None:
         )
     if any(later <= earlier for earlier, later in pairwise(milestones)):
         raise ValueError(f"lr_milestones must increase, found {list(milestones)}.")
-    if not 0 < factor < 1:
-        raise ValueError(f"lr_factor must lie in (0, 1), found {factor}.")
+    check_numbers("", "(0, 1)", lr_factor=factor)
+
+
+def check_optimizer(make: Callable[[Any], torch.optim.Optimizer], parameters: Any) -> None:
+    """Raise ValueError if an optimizer cannot be made, or has settings that are no numbers or out of range."""
+    try:
+        optimizer = make(parameters)
+    except TypeError as error:
+        raise ValueError(
+            f"optimizer: a setting is null, missing, or no number ({error}): give a number, or leave it out."
+        ) from error
+    if isinstance(optimizer, torch.optim.SparseAdam):
+        raise ValueError("optimizer SparseAdam is for sparse gradients, those of images are dense: take Adam.")
+    for group in optimizer.param_groups:
+        for name, interval in _RANGES.items():
+            check_numbers("optimizer.", interval, **{name: group[name]} if name in group else {})
+        for beta in group.get("betas", ()):
+            check_numbers("optimizer.", "[0, 1)", betas=beta)
 
 
 def make_scheduler(
@@ -56,6 +83,12 @@ def check_length(scheduler: LRScheduler, steps: int) -> None:
             f"the learning rate of the checkpoint reaches zero after {planned} steps, and this run has {steps}: resume "
             "with the trainer.max_epochs and the data it began with, or begin a longer run anew."
         )
+
+
+def is_finite(loss: Tensor | None, network: nn.Module) -> bool:
+    """Return True if a loss and all weights of a network are finite; waits for them."""
+    values = [*network.parameters()] if loss is None else [loss, *network.parameters()]
+    return bool(torch.stack([value.detach().isfinite().all() for value in values]).all())
 
 
 def kernels(network: nn.Module) -> list[nn.Parameter]:

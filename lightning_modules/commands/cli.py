@@ -23,6 +23,7 @@ from lightning_modules.commands.run_setup import (
     RunSettings,
     atomic_plugins,
     check_folder,
+    check_trainer,
     in_folder,
     warn_of_emulated_precision,
 )
@@ -58,7 +59,7 @@ class AugfluenceCLI(LightningCLI):
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make a parser that accepts old names of settings in configurations."""
-        return super().init_parser(**{"parser_mode": RENAMED_MODE, **kwargs})
+        return super().init_parser(**{"parser_mode": RENAMED_MODE, "exit_on_error": False, **kwargs})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse arguments with old or new names."""
@@ -111,6 +112,7 @@ class AugfluenceCLI(LightningCLI):
         """Build the trainer; those of `fit` and `retrain` get the folder, loggers and callbacks of a run."""
         settings: RunSettings = self._get(self.config_init, "run")
         trainer = self._get(self.config_init, "trainer")
+        check_trainer(trainer)
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         if self.subcommand is None:

@@ -1,4 +1,4 @@
-"""Descriptions of faults that are not mistakes of the user: a full disk, a lost process."""
+"""Descriptions of faults of the machine: a full disk or memory, a file that cannot be written, a lost process."""
 
 import errno
 import re
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from lightning_modules.monitoring.run_files import own_rank
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR)
+_NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|paging file|bad_alloc", re.I)
 _LOST = re.compile(r"\b(gloo|nccl|c10d|tcpstore|socketimpl|process ?group)|by peer|connection was likely closed", re.I)
 
 
@@ -24,6 +26,16 @@ def describe_fault(error: BaseException) -> str | None:
     if full:
         file = next((f" to write {one.filename}" for one in full if one.filename), "")
         reason = f"There is no space left{file} ({full[0].strerror}): make some"
+    elif refused := [one for one in errors if isinstance(one, OSError) and one.errno in _REFUSED]:
+        reason = (
+            f"{refused[-1].filename} cannot be opened ({refused[-1].strerror}): mend its name or permissions, or "
+            "choose another"
+        )
+    elif any(isinstance(one, MemoryError) or _NO_MEMORY.search(str(one)) for one in errors):
+        reason = (
+            "There is not enough memory: lower data.batch_size, data.image_size, model.learner.hessian_rows or "
+            "the size of the network"
+        )
     elif any(isinstance(one, RuntimeError) and _LOST.search(str(one)) for one in errors):
         reason = (
             f"Another process of this run has ended, and process {own_rank()} cannot go on without it: see "

@@ -1,5 +1,6 @@
 """Settings of a run, and the loggers, callbacks and checkpoint plugin of its trainer; a warning of slow precisions."""
 
+import os
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,7 @@ from lightning_modules.callbacks import (
     Throughput,
 )
 from lightning_modules.commands.checkpoint_io import AtomicCheckpointIO
+from lightning_modules.learner.checks import check_numbers
 from lightning_modules.learner.policy_choice import Control
 from lightning_modules.monitoring.metrics_file import AtomicCSVLogger
 from lightning_modules.monitoring.run_files import require_writable
@@ -49,6 +51,37 @@ class RunSettings:
     compare: list[Control] = field(default_factory=list)
     test: bool = True
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers("run.", "[1, 1024] or null", threads=self.threads)
+        for name, text in (("name", self.name), ("folder", self.folder)):
+            if text in (None, "null") or not text.strip():
+                raise ValueError(f"run.{name} must be a name, found {'null' if text is None else repr(text)}.")
+        if len(set(self.compare)) < len(self.compare):
+            raise ValueError(f"run.compare: each control may be given once, found {', '.join(self.compare)}.")
+
+
+def check_trainer(trainer: Any) -> None:
+    """Raise ValueError, naming the setting, for settings of a trainer that Lightning takes and cannot train with."""
+    get = trainer.get
+    check_numbers("trainer.", "[1, 1000000] or null", accumulate_grad_batches=get("accumulate_grad_batches"))
+    check_numbers("trainer.", "[0, 1e9] or null", gradient_clip_val=get("gradient_clip_val"))
+    for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
+        value = get(name)
+        if value is not None and not value > 0:
+            remedy = "set run.test to false to leave the test out" if "test" in name else "leave it out for all batches"
+            raise ValueError(f"trainer.{name} must be > 0, found {value}: {remedy}.")
+    for name in ("max_epochs", "max_steps"):
+        if get(name) is not None and get(name) != -1:
+            check_numbers("trainer.", "[1, 1000000000]", **{name: get(name)})
+    if get("accelerator") == "tpu" and find_spec("torch_xla") is None:
+        raise ValueError("trainer.accelerator tpu needs the package torch_xla: install it, or take auto.")
+    devices, cores = str(get("devices")), os.cpu_count() or 1
+    if get("accelerator") == "cpu" and devices.isdigit() and not 1 <= int(devices) <= cores:
+        raise ValueError(
+            f"trainer.devices are processes on the cores of the CPU, of which this machine has {cores}, found "
+            f"{devices}: set it to 1 to {cores}."
+        )
 
 
 def check_folder(folder: str, name: str) -> None:

@@ -2,14 +2,25 @@
 
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from jsonargparse import ArgumentError
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from lightning_modules.commands.faults import describe_fault
+
+_TRIED = re.compile(r"Does not validate|Subtypes:|Errors:|Given value|Expected a <class 'NoneType'>")
+_IN_WORDS = {
+    r'Parser key "([^"]*)":': r"\1:",
+    r"Problem with given class_path '([\w.]*)':": r"\1:",
+    r"Expected a <class '(?:\w+\.)*(\w+)'>": r"expected a value of type \1",
+    r"Expected a typing\.Literal\[([^]]*)\]": r"expected one of \1",
+    r"\.? Got value:": ", found",
+}
 
 
 def quieten() -> None:
@@ -45,7 +56,7 @@ def mistakes_in_one_line() -> Iterator[None]:
         yield
     except Exception as error:
         fault = describe_fault(error)
-        mistake = isinstance(error, ValueError | FileNotFoundError | MisconfigurationException)
+        mistake = isinstance(error, ValueError | FileNotFoundError | MisconfigurationException | ArgumentError)
         if os.environ.get("AUGFLUENCE_TRACEBACK") or not (fault or mistake):
             raise
         message = fault or _message(error)
@@ -54,7 +65,12 @@ def mistakes_in_one_line() -> Iterator[None]:
 
 
 def _message(mistake: Exception) -> str:
-    """Return the message of an error, without the list of types that jsonargparse tried before it."""
-    lines = [line.strip().removeprefix("- ") for line in str(mistake).splitlines() if line.strip().startswith("- ")]
-    reasons = [line for line in lines if not line.startswith("Expected a <class")]
-    return " ".join(reasons) if reasons and "Union subtypes" in str(mistake) else str(mistake)
+    """Return the message of an error as one paragraph; that of the parser without the types that it tried."""
+    text = str(mistake)
+    if isinstance(mistake, ArgumentError) or "Union subtypes" in text:
+        lines = [line.strip().removeprefix("- ") for line in text.splitlines()]
+        text = " ".join(line for line in lines if line and not _TRIED.match(line))
+        for pattern, words in _IN_WORDS.items():
+            text = re.sub(pattern, words, text)
+        text += " (`--help` after the command lists all settings.)"
+    return text

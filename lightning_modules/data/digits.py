@@ -14,7 +14,7 @@ from lightning_modules.data.influence_data_module import InfluenceDataModule
 from lightning_modules.data.labelled_images import LabelledImages, Splits
 from lightning_modules.data.partition import Indices, partition, row_sources
 from lightning_modules.data.store import MemoryStore, as_bytes
-from lightning_modules.learner.checks import require_at_least
+from lightning_modules.learner.checks import check_numbers
 
 _LARGEST_VALUE = 16.0
 
@@ -47,9 +47,9 @@ class DigitsDataModule(InfluenceDataModule):
     ) -> None:
         super().__init__(**common)
         self._sizes = {"influence_size": influence_size, "val_size": val_size, "test_size": test_size}
-        require_at_least(1, **self._sizes, image_size=image_size)
-        if not 0 <= deployment_rotation <= 180:
-            raise ValueError(f"deployment_rotation must lie in 0 to 180 degrees, got {deployment_rotation}.")
+        check_numbers("data.", "[1, 1000000]", **self._sizes)
+        check_numbers("data.", "[4, 1024]", image_size=image_size)
+        check_numbers("data.", "[0, 180]", deployment_rotation=deployment_rotation)
         self._deployment_rotation = deployment_rotation
         self._side = image_size
 

@@ -11,7 +11,7 @@ from lightning_modules.data.influence_data_module import InfluenceDataModule
 from lightning_modules.data.labelled_images import LabelledImages, Splits
 from lightning_modules.data.partition import Indices, partition
 from lightning_modules.data.store import FileStore, ImageStore, check_no_overlap
-from lightning_modules.learner.checks import require_at_least
+from lightning_modules.learner.checks import check_numbers
 
 
 class ImageDataModule(InfluenceDataModule):
@@ -68,9 +68,10 @@ class ImageDataModule(InfluenceDataModule):
         **common: Any,
     ) -> None:
         super().__init__(batch_size=batch_size, **common)
-        require_at_least(1, influence_size=influence_size, val_size=val_size, test_size=test_size)
-        require_at_least(1, train_size=train_size, image_size=image_size)
-        require_at_least(0, memory_limit=memory_limit)
+        check_numbers("data.", "[1, 1000000000]", influence_size=influence_size, val_size=val_size)
+        check_numbers("data.", "[1, 1000000000] or null", train_size=train_size, test_size=test_size)
+        check_numbers("data.", "[4, 10000] or null", image_size=image_size)
+        check_numbers("data.", "[0, 1000000000]", memory_limit=memory_limit)
         self._path, self._influence_path = path, influence_path
         self._image_column, self._label_column = image_column, label_column
         self._train_size, self._influence_size = train_size, influence_size

@@ -13,7 +13,7 @@ from lightning_modules.data.folds import TrainingBatch, TrainingImages, equal_fo
 from lightning_modules.data.labelled_images import LabelledBatch, LabelledImages, Splits, join, make_loader
 from lightning_modules.data.renamed_arguments import accepts_old_names
 from lightning_modules.data.resumable import ResumableLoader
-from lightning_modules.learner.checks import check_choice, require_at_least, validate_images
+from lightning_modules.learner.checks import check_choice, check_numbers, validate_images
 
 _GOLDEN_RATIO = (5**0.5 - 1) / 2  # the fractional parts of its multiples fill (0, 1) evenly
 
@@ -64,9 +64,11 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         fold_epochs: int = 1,
     ) -> None:
         super().__init__()
-        require_at_least(1, batch_size=batch_size, fold_epochs=fold_epochs)
-        require_at_least(0, num_workers=num_workers, seed=seed)
-        require_at_least(2, folds=folds)
+        check_numbers("data.", "[1, 1000000]", batch_size=batch_size)
+        check_numbers("data.", "[1, 10000]", fold_epochs=fold_epochs)
+        check_numbers("data.", "[0, 256]", num_workers=num_workers)
+        check_numbers("data.", "[0, 4294967295]", seed=seed)
+        check_numbers("data.", "[2, 1000000]", folds=folds)
         check_choice("influence_source", influence_source, InfluenceSource)
         self.batch_size = batch_size
         self.num_workers = num_workers

@@ -1,8 +1,10 @@
 """Checks of numbers and images that raise before anything is trained on them."""
 
+import math
 import warnings
 from typing import Any, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +24,27 @@ def require_at_least(minimum: int, **values: int | None) -> None:
     for name, value in values.items():
         if value is not None and value < minimum:
             raise ValueError(f"{name} must be at least {minimum}, got {value}.")
+
+
+def check_numbers(owner: str, interval: str, /, **values: Any) -> None:
+    """Raise ValueError unless each of the named values is a number in an interval.
+
+    Args:
+        owner: What stands in front of the names in the message: `learner.` for `learner.lr`.
+        interval: Two numbers in brackets, round ones for an end that is left out, as `(0, 1]`; NaN is in none.
+            `(0, 1] or null` also takes None (not given).
+        **values: The values under the names their user knows them by.
+    """
+    ends, _, null = interval.partition(" or ")
+    low, high = (float(end) for end in ends[1:-1].split(","))
+    for name, value in values.items():
+        if value is None and null:
+            continue
+        number = float(value) if isinstance(value, int | float | np.number) and value is not True else math.nan
+        inside = low <= number <= high and not (ends[0] == "(" and number == low)
+        if not inside or (ends[-1] == ")" and number == high):
+            found = "null" if value is None else value
+            raise ValueError(f"{owner}{name} must lie in {interval}, found {found}.")
 
 
 def check_choice(name: str, value: str, choices: Any) -> None:

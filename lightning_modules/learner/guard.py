@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lightning_modules.learner.checks import check_numbers
+
 
 @dataclass(frozen=True, kw_only=True)
 class GuardSettings:
@@ -34,14 +36,9 @@ class GuardSettings:
     max_rollbacks: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("min_retention", "max_saturated"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"guard.{name} must lie in [0, 1], found {getattr(self, name)}.")
-        if not self.max_residual > 0:
-            raise ValueError(f"guard.max_residual must be positive, found {self.max_residual}.")
-        for name in ("patience", "max_rollbacks"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"guard.{name} must be at least 1, found {getattr(self, name)}.")
+        check_numbers("guard.", "[0, 1]", min_retention=self.min_retention, max_saturated=self.max_saturated)
+        check_numbers("guard.", "(0, 1e9]", max_residual=self.max_residual)
+        check_numbers("guard.", "[1, 1000000]", patience=self.patience, max_rollbacks=self.max_rollbacks)
 
 
 @dataclass(frozen=True)

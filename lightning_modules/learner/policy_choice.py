@@ -49,6 +49,11 @@ class PolicyChoice:
     def __post_init__(self) -> None:
         check_choice("control", self.control, Control)
         check_choice("policy", self.name, PolicyName)
+        if self.ops_per_image != 1 and self.file is None and self.name not in _MIXTURES:
+            raise ValueError(
+                f"ops_per_image is for the policies {' and '.join(_MIXTURES)}, found {self.ops_per_image} with policy "
+                f"{self.name}, which does all ops to every image: leave it out."
+            )
         if self.file is not None and self.control != "none":
             raise ValueError(f"policy_file fixes the policy: control must be none, found {self.control!r}.")
         if self.file is not None and not Path(self.file).is_file():

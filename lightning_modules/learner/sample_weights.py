@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from influence.last_layer import append_bias
+from lightning_modules.learner.checks import check_numbers
 from lightning_modules.learner.feature_capture import FeatureCapture, frozen
 from lightning_modules.learner.last_layer_influence import LastLayerInfluence
 from lightning_modules.learner.objective import bounded
@@ -53,15 +54,11 @@ class SampleSettings:
     smoothing: float = 0.05
 
     def __post_init__(self) -> None:
-        for name in ("lr", "label_lr", "clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"samples.{name} must be positive, found {getattr(self, name)}.")
-        if self.warmup < 0:
-            raise ValueError(f"samples.warmup must be at least 0, found {self.warmup}.")
-        if self.refresh < 1:
-            raise ValueError(f"samples.refresh must be at least 1, found {self.refresh}.")
-        if not 0 < self.smoothing < 1:
-            raise ValueError(f"samples.smoothing must lie in (0, 1), found {self.smoothing}; 0.05 is usual.")
+        check_numbers("samples.", "(0, 10]", lr=self.lr, label_lr=self.label_lr)
+        check_numbers("samples.", "(0, 1e9]", clip=self.clip)
+        check_numbers("samples.", "[0, 1000000]", warmup=self.warmup)
+        check_numbers("samples.", "[1, 1000000]", refresh=self.refresh)
+        check_numbers("samples.", "(0, 1)", smoothing=self.smoothing)
 
     @property
     def any(self) -> bool:

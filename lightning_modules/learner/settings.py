@@ -1,10 +1,11 @@
 """The settings of a `PolicyLearner`."""
 
-import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from lightning_modules.learner.checks import check_numbers
 
 InfluenceControl = Literal["none", "shuffled", "flipped", "identity_hessian", "wrong_domain"]
 
@@ -60,23 +61,18 @@ class LearnerSettings:
     freeze: float = 0.0
 
     def __post_init__(self) -> None:
-        at_least: dict[int, tuple[str, ...]] = {
-            0: ("warmup", "refresh", "kl", "sparsity", "freeze"),
-            1: ("interval", "hessian_rows", "max_iterations"),
-        }
-        for least, names in at_least.items():
-            for name in names:
-                if not least <= getattr(self, name) < math.inf:
-                    raise ValueError(f"learner.{name} must be at least {least}, found {getattr(self, name)}.")
-        for name in ("lr", "damping", "tol", "clip", "radius"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"learner.{name} must be a positive number, found {value}.")
-        if not 0 < self.until <= 1:
-            raise ValueError(f"learner.until is a share of the run in (0, 1], found {self.until}.")
-        for name in ("probe", "ema"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"learner.{name} must lie in [0, 1), found {getattr(self, name)}.")
+        check_numbers("learner.", "(0, 10]", lr=self.lr)
+        check_numbers("learner.", "(0, 1]", until=self.until)
+        check_numbers("learner.", "(0, 1)", tol=self.tol)
+        check_numbers("learner.", "[0, 1)", probe=self.probe, ema=self.ema)
+        check_numbers("learner.", "[0, 1]", freeze=self.freeze)
+        check_numbers("learner.", "[0, 1000]", kl=self.kl, sparsity=self.sparsity)
+        check_numbers("learner.", "(0, 1000]", damping=self.damping)
+        check_numbers("learner.", "(0, 1000] or null", radius=self.radius)
+        check_numbers("learner.", "(0, 1e9]", clip=self.clip)
+        check_numbers("learner.", "[0, 1000000]", warmup=self.warmup, refresh=self.refresh)
+        counts = {"interval": self.interval, "hessian_rows": self.hessian_rows, "max_iterations": self.max_iterations}
+        check_numbers("learner.", "[1, 1000000]", **counts)
 
 
 _REMOVED = {"identity": 0.0, "label": 0.0, "budget": None, "estimator": "score_function"}  # and their defaults in 0.1.0

@@ -19,6 +19,7 @@ from augnet import FieldSpace
 from augnet.network import AugNet
 from augnet.policies import FieldPolicy
 from augnet.pretraining import pretrain_field
+from lightning_modules.learner.checks import check_numbers
 from lightning_modules.learner.feature_capture import frozen
 from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
 
@@ -42,10 +43,8 @@ class StagedSettings:
     pretrain: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"staged.steps must be at least 1, found {self.steps}.")
-        if self.pretrain < 0:
-            raise ValueError(f"staged.pretrain must be at least 0, found {self.pretrain}.")
+        check_numbers("staged.", "[1, 10000000]", steps=self.steps)
+        check_numbers("staged.", "[0, 10000000]", pretrain=self.pretrain)
 
     def check(self, augnet: AugNet, has_base: bool) -> None:
         """Raise ValueError if there is nothing to pretrain, or nothing to pretrain it towards."""

@@ -55,7 +55,7 @@ def test_bounds_are_those_of_the_ops_unless_given() -> None:
         ({"hue": 10.0, "scale": 0.0}, "bound of 'scale' is .* in octaves and must be > 0 and at most 6, found 0.0"),
         ({"crop": 1.0}, "bound of 'crop' is .* in fraction of each side and .* at most 0.95, found 1.0"),
         ({"mixup": 1.5}, "bound of 'mixup' .* must be > 0 and at most 1, found 1.5"),
-        ({"translate_x": math.inf}, "bound of 'translate_x' .* must be > 0, found inf"),
+        ({"translate_x": math.inf}, "bound of 'translate_x' .* must be > 0 and at most 2, found inf"),
         ({"hue": math.nan}, "bound of 'hue' .* found nan"),
         ({"hue": math.inf}, "bound of 'hue' .* found inf"),
     ],

@@ -291,7 +291,7 @@ def test_models_without_a_linear_head(network: str, message: str) -> None:
         ({"model": "toys.NoSuchNet"}, "module toys has no class or function 'NoSuchNet'"),
         ({"label_smoothing": 2.0}, "label_smoothing must lie in"),
         ({"policy_file": "x.json", "control": "plain"}, "policy_file fixes the policy: control must be none"),
-        ({"learner": {"interval": 0}}, "learner.interval must be at least 1"),
+        ({"learner": {"interval": 0}}, r"learner\.interval must lie in"),
     ],
 )
 def test_arguments_that_make_no_sense(arguments: dict[str, Any], message: str) -> None:

@@ -183,7 +183,7 @@ class Misordered(ToyNet):
     [
         ({"distinctive": "angle"}, "distinctive must be one of none, cosine, rbf, hinge, found 'angle'"),
         ({"distinctive": "cosine", "distinctive_merge": "sum"}, "distinctive_merge must be one of losses"),
-        ({"distinctive": "cosine", "distinctive_weight": -1.0}, "distinctive_weight must be at least 0, found -1.0"),
+        ({"distinctive": "cosine", "distinctive_weight": -1.0}, r"distinctive_weight must lie in .*found -1.0"),
         ({"distinctive": "cosine", "model": "toys.ConvolutionNet"}, "no torch.nn.Linear inside it with 3 outputs"),
     ],
 )

@@ -140,8 +140,8 @@ def test_state_goes_on() -> None:
     [
         ({"min_retention": 1.5}, r"guard.min_retention must lie in \[0, 1\], found 1.5"),
         ({"max_saturated": -0.1}, "guard.max_saturated"),
-        ({"max_residual": 0.0}, "guard.max_residual must be positive"),
-        ({"patience": 0}, "guard.patience must be at least 1"),
+        ({"max_residual": 0.0}, r"guard\.max_residual must lie in"),
+        ({"patience": 0}, r"guard\.patience must lie in"),
         ({"max_rollbacks": 0}, "guard.max_rollbacks"),
     ],
 )

@@ -165,8 +165,8 @@ def test_a_fold_stays_for_its_epochs_and_release_lets_all_sit_out_alike() -> Non
             {"influence_source": "crossfit"},
             "influence_source must be one of held_out, cross_fit, train, found",
         ),
-        ({"folds": 1}, "folds must be at least 2, got 1"),
-        ({"fold_epochs": 0}, "fold_epochs must be at least 1, got 0"),
+        ({"folds": 1}, r"folds must lie in .*found 1"),
+        ({"fold_epochs": 0}, r"fold_epochs must lie in .*found 0"),
         ({"influence_source": "cross_fit", "folds": 30}, r"folds=30, but of class .* lower folds to 19"),
         (
             {"influence_source": "cross_fit", "influence_size": 10},

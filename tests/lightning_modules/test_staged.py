@@ -106,8 +106,8 @@ def test_pretraining_moves_the_decoder_alone_and_the_same_on_every_run() -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"steps": 0}, "staged.steps must be at least 1, found 0"),
-        ({"pretrain": -1}, "staged.pretrain must be at least 0, found -1"),
+        ({"steps": 0}, r"staged\.steps must lie in .*found 0"),
+        ({"pretrain": -1}, r"staged\.pretrain must lie in .*found -1"),
     ],
 )
 def test_settings_that_make_no_sense(arguments: dict[str, int], message: str) -> None:
