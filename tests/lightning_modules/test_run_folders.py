@@ -1,15 +1,18 @@
 """Paths, names and folders of runs: expanded, or refused before training."""
 
+import csv
 import os
 import sys
 from pathlib import Path
 
 import pytest
-from tiny_runs import tiny
+from image_files import write_image_folder
+from tiny_runs import ROOT, tiny
 
 from lightning_modules.commands.cli import main
 from lightning_modules.monitoring.run_files import require_writable
 
+CONFIG = ROOT / "configs" / "cifar10.yaml"
 ONE_BATCH = ("--run.test=false", "--trainer.limit_train_batches=1", "--trainer.log_every_n_steps=1")
 
 
@@ -63,3 +66,25 @@ def test_folders_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFi
         tmp_path.chmod(0o500)
         with pytest.raises(ValueError, match="Permission denied"):
             require_writable(tmp_path / "runs", "folder")
+
+
+def test_images_without_labels_are_predicted_by_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_image_folder(tmp_path / "data" / "train", {"cat": 20, "dog": 20})
+    write_image_folder(tmp_path / "data", {"test": 5}, seed=1)
+    words = {"config": CONFIG, "data.path": tmp_path / "data", "data.influence_size": 4, "data.val_size": 4}
+    words |= {"data.batch_size": 8, "run.folder": tmp_path / "runs", "run.compare": "[]", "run.wandb": "disabled"}
+    words |= {
+        "trainer.max_epochs": 1,
+        "trainer.enable_progress_bar": "false",
+        "model.model": "lightning_modules.classifier.models.SmallConvNet",
+    }
+    arguments = [f"--{name}={value}" for name, value in words.items()]
+    assert "the test images have no labels" in refusal(capsys, "fit", *arguments)
+    assert not (tmp_path / "runs").exists()
+    main(["fit", *arguments, *ONE_BATCH])
+    run = tmp_path / "runs" / "cifar10"
+    main(["predict", *arguments, f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"])
+    with (run / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["source"] for row in rows] == [str(tmp_path / "data" / "test" / f"{number}.png") for number in range(5)]
+    assert {row["predicted"] for row in rows} <= {"cat", "dog"}
