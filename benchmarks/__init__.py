@@ -1,1 +1,1 @@
-"""Cost and accuracy, each one command that prints a table and writes JSON."""
+"""Cost: time and memory, beside other libraries."""

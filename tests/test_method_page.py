@@ -1,4 +1,4 @@
-"""The page of the mathematics names files that exist, and has the sections that the code cites."""
+"""Files that the pages of the mathematics and of the architecture name, and sections that the code cites, exist."""
 
 import re
 import subprocess
@@ -16,6 +16,22 @@ def test_every_file_that_the_page_names_exists() -> None:
     )
     assert len(named) > 30
     assert {path for path in named if not (ROOT / path).exists()} == set()
+
+
+def test_every_file_and_function_of_the_walk_exists() -> None:
+    page = PAGES["docs/architecture.md"].read_text()
+    walk = page[page.index("## One training step") : page.index("## Where to add what")]
+    named = re.findall(r"`((?:learner|callbacks|lightning_modules/learner)/\w+\.py)`(?:: `(\w+)`)?", walk)
+    assert len(named) > 12
+    for path, function in named:
+        file = ROOT / (path if path.startswith("lightning_modules") else f"lightning_modules/{path}")
+        assert file.exists(), path
+        assert f"def {function}" in file.read_text() or not function, (path, function)
+    folders = "learner|callbacks|commands|augnet|analysis|studies|benchmarks|tests"
+    listed = re.findall(rf"`((?:{folders})/[\w/]+\.(?:py|yaml))`", page)
+    roots = (ROOT, ROOT / "lightning_modules")
+    missing = [path for path in listed if "NAME" not in path and not any((root / path).exists() for root in roots)]
+    assert not missing
 
 
 def test_every_section_that_the_code_cites_exists() -> None:
