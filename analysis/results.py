@@ -50,7 +50,7 @@ def write_result(
         "format": FORMAT,
         "version": VERSION,
         "name": name,
-        "versions": {**{name: version(name) for name in ("augfluence", "torch")}, "python": platform.python_version()},
+        "versions": {**{one: version(one) for one in ("augfluence", "torch")}, "python": platform.python_version()},
         "settings": dict(settings),
         "seed": seed,
         "pictures": list(pictures),
@@ -73,11 +73,9 @@ def find_result(folder: str | Path, name: str) -> Path | None:
 
 
 def read_result(folder: str | Path, name: str) -> dict[str, Any] | None:
-    """Read a result that `write_result` or a study (`python -m studies`) wrote.
+    """Read a result that `write_result` or a study (`python -m studies`) wrote; None if there is none.
 
-    Returns:
-        The content of the file: `name`, `versions`, `settings`, `seed`, `pictures` (file names) and `result`; None if
-        there is no such file.
+    It has `name`, `versions`, `settings`, `seed`, `pictures` (file names) and `result`.
 
     Raises:
         ValueError: If the file is damaged, or of another version.

@@ -20,19 +20,12 @@ from .metrics import Floats
 
 @dataclass(frozen=True)
 class Change:
-    """Change of one class under a strong augmentation.
+    """Change of one class under a strong augmentation."""
 
-    Attributes:
-        best: Index of the best strength of the class.
-        change: Value at the strongest minus value at the best, means over the seeds; at most 0.
-        p_value: Of "no weaker strength is better", corrected.
-        significant: Whether it is at most the level asked for.
-    """
-
-    best: int
-    change: float
-    p_value: float
-    significant: bool
+    best: int  # index of the best strength of the class
+    change: float  # value at the strongest minus value at the best, means over the seeds; at most 0
+    p_value: float  # of "no weaker strength is better", corrected
+    significant: bool  # the p-value is at most the level asked for
 
 
 def changes_against_best(values: Floats, resolution: ArrayLike, level: float) -> list[Change]:

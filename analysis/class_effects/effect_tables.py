@@ -13,10 +13,9 @@ _TRUTHS = {"original": "by the label of the image", "multi_label": "by all answe
 def effect_tables(result: Mapping[str, Any]) -> list[TextTable]:
     """Return the tables of classes, confusion pairs, prediction, and the class-conditional policies.
 
-    Args:
-        result: `classes`, `strengths`; `original` and, with votes, `multi_label`, both from `class_facts`; `pairs` from
-            `pair_facts`; `prediction` from `prediction_facts`; `recipes`: by name of the arm, `affected` and
-            `absorbing` (class name -> strength), `reference` (an arm) and `comparison` (truth -> `compare_recipe`).
+    A result has `classes`, `strengths`; `original` and, with votes, `multi_label`, both from `class_facts`; `pairs`
+    from `pair_facts`; `prediction` from `prediction_facts`; `recipes`: by name of the arm, `affected` and `absorbing`
+    (class name -> strength), `reference` (an arm) and `comparison` (truth -> `compare_recipe`).
     """
     names = [name for name in _TRUTHS if name in result]
     classes = [_classes(_TRUTHS[name], result[name]["classes"], result["strengths"]) for name in names]

@@ -23,27 +23,16 @@ Category = Literal["ambiguous", "co-occurring", "fine-grained", "unrelated"]
 
 @dataclass(frozen=True)
 class Pair:
-    """Images of one class that are taken for another.
-
-    Attributes:
-        label: Class of the images.
-        prediction: Class they are taken for.
-        rate: Share of the class at the strongest augmentation, errors alone.
-        growth: Against the best strength of the class.
-        reverse: Growth of the opposite confusion; negative if the bias between the two has moved.
-        co_occurrence: Share of images for which both are right answers; None without votes.
-        similarity: Of the two classes.
-        category: Of the pair; None without votes.
-    """
+    """Images of one class, `label`, that are taken for another, `prediction`."""
 
     label: int
     prediction: int
-    rate: float
-    growth: float
-    reverse: float
-    co_occurrence: float | None
+    rate: float  # share of the class at the strongest augmentation, errors alone
+    growth: float  # against the best strength of the class
+    reverse: float  # growth of the opposite confusion; negative if the bias between the two has moved
+    co_occurrence: float | None  # share of images for which both are right answers; None without votes
     similarity: float
-    category: Category | None
+    category: Category | None  # None without votes
 
 
 def co_occurrence(truth: Truth) -> Floats:
@@ -80,7 +69,7 @@ def growing_pairs(
     Args:
         rates: Error rates `[S, K, K]`, means over the seeds, the strongest augmentation last.
         best: Index of the strength at which each class is best, `[K]`.
-        similarity: `[K, K]`.
+        similarity: Of two classes, `[K, K]`.
         similar_from: Similarity from which on two classes are similar.
         together: From `co_occurrence`; None without votes.
         often_from: Share from which on two classes co-occur often.

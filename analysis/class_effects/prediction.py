@@ -55,16 +55,10 @@ def predicted_harm(
     draws: int = 2,
     seed: int = 0,
 ) -> Tensor:
-    """Predict I^(k) of a policy on a trained reference classifier.
+    """Predict I^(k) of a policy, `after`, on a reference classifier that was trained with the policy `before`.
 
-    Args:
-        reference: The classifier.
-        before: The augmentation it was trained with.
-        after: The policy whose harm is predicted.
-        damping: See `solutions_of`.
-        images: Upper bound of the training images that are augmented.
-        draws: Views of each.
-        seed: Of the choice of images and of the draws; torch's own generator is left as it was.
+    At most so many training images are augmented, by so many draws each; torch's own generator is left as it was. For
+    the damping see `solutions_of`.
 
     Returns:
         `[K]`: predicted change of the loss of each class; positive is harm.

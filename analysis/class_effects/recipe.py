@@ -22,17 +22,11 @@ Weaker = Literal["next", "fewest"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """A strength for each class, and the classes behind it.
+    """A strength for each class, and the classes behind it."""
 
-    Attributes:
-        affected: The classes that lose most accuracy at the strongest augmentation, and the strength best for each.
-        absorbing: The classes whose false positives grow most, and the weaker strength they get.
-        strengths: `[K]`: that strength for absorbing classes, the strongest for all others.
-    """
-
-    affected: dict[int, float]
-    absorbing: dict[int, float]
-    strengths: list[float]
+    affected: dict[int, float]  # classes that lose most accuracy at the strongest augmentation -> best strength
+    absorbing: dict[int, float]  # classes whose false positives grow most -> the weaker strength they get
+    strengths: list[float]  # [K]: that strength for absorbing classes, the strongest for all others
 
 
 def find_recipe(confusion: Integers, strengths: Sequence[float], count: int, weaker: Weaker = "next") -> Recipe:
@@ -57,11 +51,8 @@ def find_recipe(confusion: Integers, strengths: Sequence[float], count: int, wea
     affected = most_changed(right / confusion.sum(axis=3), count)
     absorbing = most_changed(right - confusion.sum(axis=2), count)  # minus the false positives
     weakened = {k: strengths[-2] if weaker == "next" else strengths[index] for k, index in absorbing.items()}
-    return Recipe(
-        affected={k: strengths[index] for k, index in affected.items()},
-        absorbing=weakened,
-        strengths=[weakened.get(k, strengths[-1]) for k in range(confusion.shape[2])],
-    )
+    of_classes = [weakened.get(k, strengths[-1]) for k in range(confusion.shape[2])]
+    return Recipe({k: strengths[index] for k, index in affected.items()}, weakened, of_classes)
 
 
 def most_changed(values: Floats, count: int) -> dict[int, int]:

@@ -15,9 +15,10 @@ from lightning_modules.monitoring.progress import progress_bar
 
 from ..moments.augmentations import Augmentation, Budget, Example, augmentations_of
 from ..moments.influence_estimates import FAMILIES, STRENGTHS, compare_influence
-from ..moments.measurement import TargetPrecision, measure, summarize
+from ..moments.measurement import measure, summarize
 from ..moments.moment_figures import image_picture, influence_picture, samples_picture
 from ..moments.policy_influence import capture_of, influence_function, solve_for_influence_set
+from ..moments.sample_size import TargetPrecision
 from ..results import write_result
 from ..run_folder import OpenedRun, open_run
 from ..sampling import draw_rows
@@ -58,7 +59,11 @@ def moments(
         data_path: Present place of the data, if they have moved since the run.
     """
     precision, budget = TargetPrecision(error, confidence), Budget(views, seed)
-    _check(images, influence_images, views, precision)
+    if images < 2 or influence_images < 0 or views < 2:
+        raise ValueError(
+            f"images and views must be at least 2, influence_images at least 0, found {images}, {views} and "
+            f"{influence_images}."
+        )
     opened = open_run(run, device, data_path)
     chosen = _chosen(augmentations_of(opened), augmentations)
     examples = _examples(opened, images, seed)
@@ -87,18 +92,6 @@ def moments(
     Console().print(table)
     for file in files:
         Console().print(f"Written: {file}", soft_wrap=True)
-
-
-def _check(images: int, influence_images: int, views: int, precision: TargetPrecision) -> None:
-    if images < 2 or influence_images < 0 or views < 2:
-        raise ValueError(
-            f"images and views must be at least 2, influence_images at least 0, found {images}, {views} and "
-            f"{influence_images}."
-        )
-    if not (precision.error > 0 and 0 < precision.confidence < 1):
-        raise ValueError(
-            f"error must be positive and confidence in (0, 1), found {precision.error} and {precision.confidence}."
-        )
 
 
 def _chosen(known: dict[str, Augmentation], names: Sequence[str] | None) -> dict[str, Augmentation]:

@@ -43,8 +43,7 @@ class LearningCurve:
 
     def means(self) -> Array:
         """Return the means over the seeds `[n]`."""
-        means: Array = self.values().mean(axis=1)
-        return means
+        return np.asarray(self.values().mean(axis=1))
 
     def fit(self) -> Fit:
         """Fit a power law to the means over the seeds; the residual is that of the means."""

@@ -55,17 +55,11 @@ def random_walks(
     seed: int = 0,
     report: Callable[[], None] = lambda: None,
 ) -> list[Walk]:
-    """Walk from the weights along random filter-normalized directions.
+    """Walk from weights of two or more axes, which are not changed, along random filter-normalized directions.
 
-    Args:
-        loss: The loss as a function of the weights, in evaluation mode; everything else is fixed.
-        weights: Of two or more axes, by name; not changed.
-        directions: Number of directions, >= 1.
-        threshold: The loss to reach, > 0.
-        step: Length of a step in units of the norms of the filters, > 0.
-        longest: Length of the longest walk, >= `step`.
-        seed: Of the directions.
-        report: Called after each direction.
+    The loss is a function of the weights by name, in evaluation mode; everything else is fixed. A walk ends at the
+    threshold, > 0. Lengths of a step, > 0, and of the longest walk are in units of the norms of the filters. `report`
+    is called after each direction.
 
     Raises:
         ValueError: If an argument is out of range.

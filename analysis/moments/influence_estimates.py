@@ -30,13 +30,10 @@ def compare_influence(
     budget: Budget,
     on_example: Callable[[], None] = lambda: None,
 ) -> list[dict[str, Any]]:
-    """Compute the expected influence by the views of policies, and by their moments.
+    """Compute the expected influence on one example or more by the views of policies, and by their moments.
 
-    Args:
-        influence_of: The influence as a function of the image, for the target of an example.
-        examples: At least one.
-        budget: Views and seed.
-        on_example: Called after each, for a progress bar; `len(FAMILIES) * len(STRENGTHS) * len(examples)` times.
+    `influence_of` returns the influence as a function of the image, for the target of an example. `on_example` is
+    called after each, for a progress bar: `len(FAMILIES) * len(STRENGTHS) * len(examples)` times.
 
     Returns:
         For each family and strength: the mean over examples of the influence of the image as it is, of all views, of

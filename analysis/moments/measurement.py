@@ -12,16 +12,8 @@ import torch
 from .augmentations import Augmentation, Budget, Example
 from .factored import Alignment, alignment
 from .network import Function, LossMoments, loss_gradient, loss_moments
-from .sample_size import samples_for_covariance, samples_for_image, samples_for_mean
+from .sample_size import TargetPrecision, samples_for_covariance, samples_for_image, samples_for_mean
 from .weighted_views import Distribution, distribution, losses_of, outputs_of
-
-
-@dataclass(frozen=True)
-class TargetPrecision:
-    """Required precision of an estimate: a relative error, > 0, at a confidence in (0, 1)."""
-
-    error: float = 0.01
-    confidence: float = 0.95
 
 
 @dataclass(frozen=True)
@@ -55,10 +47,10 @@ def measure(
         clean=float(losses_of(function(example.images[:1]), target)),
         estimate=loss_moments(function, moments, expected_target),
         samples={
-            "loss": samples_for_mean(loss, precision.error, precision.confidence),
-            "chebyshev": samples_for_mean(loss, precision.error, precision.confidence, "chebyshev"),
-            "image": samples_for_image(moments, precision.error),
-            "covariance": samples_for_covariance(moments, precision.error),
+            "loss": samples_for_mean(loss, precision),
+            "chebyshev": samples_for_mean(loss, precision, "chebyshev"),
+            "image": samples_for_image(moments, precision),
+            "covariance": samples_for_covariance(moments, precision),
         },
         spread=(trace / size) ** 0.5 if size > 0 else 0.0,
         rank=moments.effective_rank(),
@@ -77,7 +69,7 @@ def summarize(name: str, rows: Sequence[Measured], precision: TargetPrecision) -
         "rule": rows[0].rule,
         "images": len(rows),
         "samples": {kind: _quartiles([row.samples[kind] for row in rows]) for kind in rows[0].samples},
-        "samples_mean_loss": samples_for_mean(whole, precision.error, precision.confidence),
+        "samples_mean_loss": samples_for_mean(whole, precision),
         "spread": median(row.spread for row in rows),
         "effective_rank": median(row.rank for row in rows),
         "alignment": {"R": median(row.aligned.worst for row in rows), "A": median(row.aligned.random for row in rows)},

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .augmentations import Augmentation, Budget, Example
 from .influence_estimates import ESTIMATES
-from .measurement import TargetPrecision
+from .sample_size import TargetPrecision
 
 _ACROSS = 7  # augmentations beside each other
 _KINDS = {"loss": ("loss of one image", "o"), "image": ("mean image", "s"), "covariance": ("covariance (order)", "^")}
@@ -67,9 +67,7 @@ def image_picture(augmentations: Mapping[str, Augmentation], example: Example, b
     across = min(_ACROSS, len(augmentations))
     bands = -(-len(augmentations) // across)
     figure = Figure(figsize=(1.05 * across + 0.6, 3.6 * bands), layout="constrained")
-    axes = figure.subplots(3 * bands, across, squeeze=False)
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[], frame_on=False)
+    axes = figure.subplots(3 * bands, across, squeeze=False, subplot_kw={"xticks": [], "yticks": [], "frame_on": False})
     for place, (name, augmentation) in enumerate(augmentations.items()):
         band, column = divmod(place, across)
         own = axes[3 * band : 3 * band + 3, column]

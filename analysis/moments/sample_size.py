@@ -11,6 +11,7 @@ Balestriero, Misra and LeCun (2022) report tens of thousands; their formula is n
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
 
@@ -20,52 +21,52 @@ from .weighted_views import Distribution
 Bound = Literal["clt", "chebyshev"]
 
 
-def samples_for_mean(
-    number: Distribution, error: float = 0.01, confidence: float = 0.95, bound: Bound = "clt"
-) -> int | None:
-    """Return how many draws have a mean within a relative error, > 0, of the expectation, with a confidence in (0, 1).
+@dataclass(frozen=True)
+class TargetPrecision:
+    """Required precision of an estimate: a relative error, > 0, at a confidence in (0, 1)."""
+
+    error: float = 0.01
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        if not (self.error > 0 and 0 < self.confidence < 1):
+            raise ValueError(
+                f"error must be positive and confidence in (0, 1), found {self.error} and {self.confidence}."
+            )
+
+
+def samples_for_mean(number: Distribution, precision: TargetPrecision, bound: Bound = "clt") -> int | None:
+    """Return how many draws have a mean of a required precision.
 
     The bound `chebyshev` needs no normal distribution, and more draws.
 
     Returns:
         At least 1; None if the expectation is 0 and the number varies: no count is enough.
 
-    Raises:
-        ValueError: If an argument is out of range.
-
     Example:
-        >>> samples_for_mean(Distribution(1.0, 0.25), error=0.01)
+        >>> samples_for_mean(Distribution(1.0, 0.25), TargetPrecision(error=0.01))
         9604
     """
-    _check(error)
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie in (0, 1), found {confidence}; 0.95 is usual.")
+    confidence = precision.confidence
     square = NormalDist().inv_cdf((1 + confidence) / 2) ** 2 if bound == "clt" else 1 / (1 - confidence)
-    return _count(square * number.variance, (error * number.mean) ** 2)
+    return _count(square * number.variance, (precision.error * number.mean) ** 2)
 
 
-def samples_for_image(moments: Moments, error: float = 0.01) -> int | None:
+def samples_for_image(moments: Moments, precision: TargetPrecision) -> int | None:
     """Return how many draws have a mean image within a relative error `||mean - mu|| / ||mu||`, root mean square.
 
     Returns:
         At least 1; None if the mean image is black and the image varies.
     """
-    _check(error)
-    return _count(float(moments.trace), error**2 * float(moments.mean.square().sum()))
+    return _count(float(moments.trace), precision.error**2 * float(moments.mean.square().sum()))
 
 
-def samples_for_covariance(moments: Moments, error: float = 0.01) -> int:
+def samples_for_covariance(moments: Moments, precision: TargetPrecision) -> int:
     """Return the order of the draws whose covariance has this relative error in spectral norm.
 
     The constant is taken as 1, so it is an order of magnitude, not a bound.
     """
-    _check(error)
-    return max(1, math.ceil(moments.effective_rank() * math.log(moments.mean.numel()) / error**2))
-
-
-def _check(error: float) -> None:
-    if not error > 0:
-        raise ValueError(f"error must be positive, found {error}; 0.01 is one percent.")
+    return max(1, math.ceil(moments.effective_rank() * math.log(moments.mean.numel()) / precision.error**2))
 
 
 def _count(above: float, below: float) -> int | None:

@@ -40,9 +40,8 @@ def _ranges(facts: Facts) -> list[str]:
         f"({100 * shares[op]:.0f} % of its bound)"
         for op in notable
     ]
-    first = f"Learned: {listed(said)}." if said else ""
     off = [spoken(op) for op in order if shares[op] < _OFF]
-    words = [first or "No op was learned beyond a tenth of its bound."]
+    words = [f"Learned: {listed(said)}." if said else "No op was learned beyond a tenth of its bound."]
     if off:
         verb = "is" if len(off) == 1 else "are"
         words.append(f"Nearly switched off (under {100 * _OFF:.0f} % of the bound) {verb} {listed(off)}.")

@@ -30,7 +30,7 @@ def provenance(run: OpenedRun, seconds: float | None) -> Section:
         ["Epochs asked for", str(trainer.get("max_epochs", DASH))],
         ["Accelerator, devices, precision", ", ".join(str(trainer.get(name, DASH)) for name in _HARDWARE)],
         ["Training time of the run and its controls", DASH if seconds is None else f"{number(seconds)} s"],
-        ["Checkpoint written", _when(checkpoint.stat().st_mtime)],
+        ["Checkpoint written", _in_words(datetime.fromtimestamp(checkpoint.stat().st_mtime, UTC))],
     ]
     hashes = [[name, _sha256(run.folder / name)] for name in _FILES if (run.folder / name).is_file()]
     words = frozenset({0, 1})
@@ -47,14 +47,13 @@ def page_origin() -> str:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     versions = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     return (
-        f"This page was made on {_when(None)} with {versions}, Python {platform.python_version()}, on "
+        f"This page was made on {_in_words(datetime.now(UTC))} with {versions}, Python {platform.python_version()}, on "
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {device}. What it computed itself was "
         "computed there; a run does not record the machine that trained it."
     )
 
 
-def _when(timestamp: float | None) -> str:
-    moment = datetime.now(UTC) if timestamp is None else datetime.fromtimestamp(timestamp, UTC)
+def _in_words(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M UTC")
 
 

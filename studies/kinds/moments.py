@@ -6,8 +6,8 @@ from typing import Any
 
 from analysis.commands.moments import moments
 from analysis.moments.influence_estimates import ESTIMATES
-from analysis.moments.measurement import TargetPrecision
 from analysis.moments.moment_figures import influence_picture, samples_picture
+from analysis.moments.sample_size import TargetPrecision
 from analysis.results import read_result
 from analysis.text_table import TextTable
 from studies.data_location import data_path

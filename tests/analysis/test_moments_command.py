@@ -11,7 +11,8 @@ import yaml
 from analysis.__main__ import main
 from analysis.moments.augmentations import Budget, Example, augmentations_of, common_augmentations, ranges
 from analysis.moments.influence_estimates import ESTIMATES, FAMILIES, STRENGTHS
-from analysis.moments.measurement import TargetPrecision, measure, summarize
+from analysis.moments.measurement import measure, summarize
+from analysis.moments.sample_size import TargetPrecision
 from analysis.results import read_result
 from analysis.run_folder import open_run
 

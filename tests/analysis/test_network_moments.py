@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from analysis.moments.factored import Moments, alignment, moments_of
 from analysis.moments.network import curvature, loss_gradient, loss_moments, output_moments
 from analysis.moments.regularizer import RegularizedLoss, explicit_regularizer
-from analysis.moments.sample_size import samples_for_covariance, samples_for_image, samples_for_mean
+from analysis.moments.sample_size import TargetPrecision, samples_for_covariance, samples_for_image, samples_for_mean
 from analysis.moments.weighted_views import Distribution, WeightedViews, distribution, losses_of, outputs_of
 
 torch.manual_seed(0)
@@ -206,30 +206,31 @@ def test_the_counts_of_section_9() -> None:
     """1 % at 95 % took 29,899 samples in the toy case, 5 % took 1,196."""
     z = 1.959963984540054
     variance = 29_898.5 * 0.01**2 / z**2  # of a loss of mean 1
-    assert samples_for_mean(Distribution(1.0, variance), 0.01) == 29_899
-    assert samples_for_mean(Distribution(1.0, variance), 0.05) == 1_196
-    assert samples_for_mean(Distribution(3.0, 9 * variance), 0.05) == 1_196  # relative
-    assert samples_for_mean(Distribution(1.0, variance), 0.05, bound="chebyshev") == math.ceil(variance / 0.05**3)
+    assert samples_for_mean(Distribution(1.0, variance), TargetPrecision(0.01)) == 29_899
+    five = TargetPrecision(0.05)
+    assert samples_for_mean(Distribution(1.0, variance), five) == 1_196
+    assert samples_for_mean(Distribution(3.0, 9 * variance), five) == 1_196  # relative
+    assert samples_for_mean(Distribution(1.0, variance), five, bound="chebyshev") == math.ceil(variance / 0.05**3)
 
 
 def test_the_count_holds_the_error_that_it_promises() -> None:
     values = torch.tensor([0.1, 0.2, 4.0], dtype=torch.float64)
     shares = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
     exact = distribution(values, shares)
-    needed = samples_for_mean(exact, error=0.1, confidence=0.9)
+    needed = samples_for_mean(exact, TargetPrecision(error=0.1, confidence=0.9))
     assert needed is not None
     generator = torch.Generator().manual_seed(0)
     trials = 2000
     drawn = torch.multinomial(shares, trials * needed, replacement=True, generator=generator).view(trials, needed)
     missed = float(((values[drawn].mean(dim=1) / exact.mean - 1).abs() > 0.1).double().mean())
     assert missed == pytest.approx(0.1, abs=4 * math.sqrt(0.09 / trials))
-    safe = samples_for_mean(exact, error=0.1, confidence=0.9, bound="chebyshev")
+    safe = samples_for_mean(exact, TargetPrecision(error=0.1, confidence=0.9), bound="chebyshev")
     assert safe is not None
     assert safe > needed
 
 
 def test_the_count_of_a_mean_image_holds_its_error() -> None:
-    needed = samples_for_image(MOMENTS, error=0.05)
+    needed = samples_for_image(MOMENTS, TargetPrecision(0.05))
     assert needed is not None
     generator = torch.Generator().manual_seed(0)
     drawn = torch.multinomial(WEIGHTS, 1000 * needed, replacement=True, generator=generator).view(1000, needed)
@@ -241,12 +242,13 @@ def test_the_count_of_a_mean_image_holds_its_error() -> None:
 
 
 def test_counts_at_the_edges() -> None:
-    assert samples_for_mean(Distribution(0.0, 1.0)) is None
-    assert samples_for_mean(Distribution(0.0, 0.0)) == 1
-    assert samples_for_covariance(Moments(MOMENTS.mean, MOMENTS.factor[:1]), 0.1) == math.ceil(100 * math.log(12))
+    assert samples_for_mean(Distribution(0.0, 1.0), TargetPrecision()) is None
+    assert samples_for_mean(Distribution(0.0, 0.0), TargetPrecision()) == 1
+    one_column = Moments(MOMENTS.mean, MOMENTS.factor[:1])
+    assert samples_for_covariance(one_column, TargetPrecision(0.1)) == math.ceil(100 * math.log(12))
     for error, confidence in ((0.0, 0.95), (0.01, 1.0)):
         with pytest.raises(ValueError, match="found"):
-            samples_for_mean(Distribution(1.0, 1.0), error, confidence)
+            TargetPrecision(error, confidence)
 
 
 def test_alignment_is_one_along_the_leading_direction_and_zero_in_the_null_space() -> None:
