@@ -1,6 +1,7 @@
 """The `training_step` of a LightningModule, with the policy in front of it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation
 
 
+@dataclass(eq=False)
 class AugmentedStep:
     """Hands augmented batches to the `training_step` of one module, whose attribute is replaced until `remove`.
 
@@ -23,19 +25,17 @@ class AugmentedStep:
     the learner. `capture` is the classifier that something is learned from, None where nothing is.
     """
 
-    def __init__(
-        self,
-        augmentation: "LearnedAugmentation",
-        trainer: pl.Trainer,
-        module: pl.LightningModule,
-        capture: FeatureCapture | None,
-        checked_steps: int,
-    ) -> None:
-        self.augmentation, self.trainer, self.module, self.capture = augmentation, trainer, module, capture
-        self.unchecked = 0 if is_compiled(module) else checked_steps
-        self.original, self.loss = module.training_step, LossAgreement(augmentation.label_smoothing)
-        self.of_instance = vars(module).get("training_step")  # as torch.compile and spies set it
-        module.training_step = self.run  # type: ignore[method-assign]
+    augmentation: "LearnedAugmentation"
+    trainer: pl.Trainer
+    module: pl.LightningModule
+    capture: FeatureCapture | None
+    checked_steps: int
+
+    def __post_init__(self) -> None:
+        self.unchecked = 0 if is_compiled(self.module) else self.checked_steps
+        self.original, self.loss = self.module.training_step, LossAgreement(self.augmentation.label_smoothing)
+        self.of_instance = vars(self.module).get("training_step")  # as torch.compile and spies set it
+        self.module.training_step = self.run  # type: ignore[method-assign]
 
     def run(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """Augment the batch and run the module's own step."""

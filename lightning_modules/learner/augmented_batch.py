@@ -56,6 +56,7 @@ class AugmentedBatch:
         return AugmentedBatch(**joined)
 
 
+@dataclass(eq=False)
 class BatchAugmenter:
     """Augments training batches for the learner, by base policy and policy, and passes them through the classifier.
 
@@ -63,27 +64,21 @@ class BatchAugmenter:
     `radius`.
     """
 
-    def __init__(
-        self,
-        augnet: AugNet[Any, Any],
-        base: Baseline | MixingBaseline | None,
-        influence: LastLayerInfluence,
-        settings: LearnerSettings,
-        ranks: Ranks,
-        generator: torch.Generator,
-    ) -> None:
-        self.augnet, self.base, self.influence, self.settings = augnet, base, influence, settings
-        self.ranks, self.generator = ranks, generator
-        self.num_classes = influence.capture.head.out_features
-        self.probe = settings.probe if augnet.policy.can_widen else 0.0
+    augnet: AugNet[Any, Any]
+    base: Baseline | MixingBaseline | None
+    influence: LastLayerInfluence
+    settings: LearnerSettings
+    ranks: Ranks
+    generator: torch.Generator
+
+    def __post_init__(self) -> None:
+        self.num_classes = self.influence.capture.head.out_features
+        self.probe = self.settings.probe if self.augnet.policy.can_widen else 0.0
 
     def augment_and_classify(self, images: Tensor, labels: Tensor, checks: bool) -> tuple[AugmentedBatch, list[Tensor]]:
-        """Augment this rank's part of a batch and run the classifier on it; on the originals only where needed.
+        """Augment this rank's part of a batch, images in [0, 1], and run the classifier on it.
 
-        Args:
-            images: `[B, C, H, W]` in [0, 1], not augmented.
-            labels: `[B]`.
-            checks: Whether the guard needs the accuracies on the originals and on the images trained on.
+        With `checks` the guard needs the accuracies on the originals and on the images trained on.
 
         Returns:
             The batch of all ranks; this rank's tensors that carry gradient to the policy (images, mixed targets).

@@ -9,6 +9,7 @@ the newest rows that were added.
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ _CHUNK = 128  # images of the influence set in one pass of the network: no more 
 _UNSOLVED = Solution(torch.zeros(0), math.nan, 0, "none", False)
 
 
+@dataclass(eq=False)
 class LastLayerInfluence:
     """The solution S with the rows of the Hessian and the influence set that it is solved from.
 
@@ -31,18 +33,15 @@ class LastLayerInfluence:
     the identity takes the place of the Hessian.
     """
 
-    def __init__(
-        self,
-        capture: FeatureCapture,
-        influence_set: tuple[Tensor, Tensor],
-        settings: LearnerSettings,
-        curvature: bool,
-        ranks: Ranks,
-        forward_context: Callable[[], AbstractContextManager[Any]],
-    ) -> None:
-        self.capture, self.influence_set, self.settings = capture, influence_set, settings
-        self.curvature, self.ranks, self.forward_context = curvature, ranks, forward_context
-        self.bank = FeatureBank(settings.hessian_rows)
+    capture: FeatureCapture
+    influence_set: tuple[Tensor, Tensor]
+    settings: LearnerSettings
+    curvature: bool
+    ranks: Ranks
+    forward_context: Callable[[], AbstractContextManager[Any]]
+
+    def __post_init__(self) -> None:
+        self.bank = FeatureBank(self.settings.hessian_rows)
         self.solution = _UNSOLVED  # the one in use; of no iterations before the first
         self.loss = math.nan
 
