@@ -13,16 +13,9 @@ from lightning_modules.classifier.old_checkpoints import modernize
 def load_checkpoint(
     model: Classifier, data_classes: int, path: Path, weights_only: bool | None = None
 ) -> dict[str, Any]:
-    """Load the weights of a checkpoint into a classifier.
+    """Load the weights of a run's checkpoint into a classifier for data of so many classes; return all of it.
 
-    Args:
-        model: The classifier; changed in place.
-        data_classes: Number of classes of the data it is used with.
-        path: The checkpoint of a run.
-        weights_only: False unpickles arbitrary objects: only for checkpoints that you trust.
-
-    Returns:
-        The whole checkpoint.
+    With `weights_only` False it unpickles arbitrary objects: only for checkpoints that you trust.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -115,7 +115,14 @@ class Augmenter:
             self.influence_set = self.prepared(influence)
             self.capture = classifier_of(model, self.normalization, self.influence_set)
             num_classes, size = self.capture.head.out_features, tuple(self.influence_set[0].shape[1:])
-        augnet = self._policy(policy, ops, initial_range, ops_per_image, num_classes, size)
+        chosen: PolicyChoice | AugNet[Any, Any] | None = (
+            policy
+            if not isinstance(policy, str)
+            else PolicyChoice(
+                name=policy, ops=ops, ops_per_image=ops_per_image, initial_range=initial_range, control=control
+            )
+        )
+        augnet = self._built(chosen, num_classes, size)
         base = base_policy_of(base_policy)
         self.augmentation = TrainingAugmentation(
             base, augnet, policy_probability, num_classes, ranks or Ranks.everyone(), self.normalization
@@ -145,24 +152,15 @@ class Augmenter:
             seed=seed,
         )
 
-    def _policy(
-        self,
-        policy: PolicyName | AugNet[Any, Any] | None,
-        ops: Sequence[str] | Mapping[str, float],
-        initial_range: float,
-        ops_per_image: int,
-        num_classes: int | None,
-        size: tuple[int, ...],
+    def _built(
+        self, policy: PolicyChoice | AugNet[Any, Any] | None, num_classes: int | None, size: tuple[int, ...]
     ) -> AugNet[Any, Any] | None:
-        """Build the policy on the model's device, or take the given one, if it fits."""
+        """Build the policy on the model's device, or take the given one, if it fits images of size (C, H, W)."""
         channels = size[0] if size else None
-        if isinstance(policy, str):
-            choice = PolicyChoice(
-                name=policy, ops=ops, ops_per_image=ops_per_image, initial_range=initial_range, control=self.control
-            )
-            if choice.needs_images and not size:
-                raise ValueError(f"policy {policy} depends on the images: give an influence set, or the policy.")
-            policy = choice.build(channels, num_classes, (size[1], size[2]) if size else None)
+        if isinstance(policy, PolicyChoice):
+            if policy.needs_images and not size:
+                raise ValueError(f"policy {policy.name} depends on the images: give an influence set, or the policy.")
+            policy = policy.build(channels, num_classes, (size[1], size[2]) if size else None)
         elif policy is not None:
             check_fit(policy, channels, num_classes, (size[1], size[2]) if size else None)
         return None if policy is None else policy.requires_grad_(False).to(_device(self.model))

@@ -13,15 +13,8 @@ from lightning_modules.learner.feature_capture import input_of, logits_of, uncom
 def find_last_linear(model: nn.Module, example_images: Tensor) -> nn.Linear:
     """Find the linear layer whose output is the model's output.
 
-    The model is run once, in evaluation mode and without gradients. Its buffers, the mode of every
-    submodule and the random state are afterwards as they were, bit for bit.
-
-    Args:
-        model: The classifier; it returns logits `[B, K]`, or a dictionary or an object with `logits`.
-        example_images: A few images `[B, C, H, W]` on the model's device.
-
-    Returns:
-        The layer; its input are the features.
+    The model is run once on a few images, in evaluation mode and without gradients, and is afterwards as it was, bit
+    for bit. It returns logits `[B, K]`, or a dictionary or an object with `logits`; the layer's input are the features.
 
     Raises:
         ValueError: When the model does not end in a linear layer on flat features, with what to do.

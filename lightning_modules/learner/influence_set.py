@@ -60,10 +60,7 @@ def classifier_of(
 ) -> FeatureCapture:
     """Find the head of a classifier, and check that the influence set has its classes.
 
-    Args:
-        model: Maps normalized images to logits.
-        normalization: In front of it.
-        influence_set: Pixels `[M, C, H, W]` and labels `[M]`, on the model's device.
+    The model maps normalized images to logits; pixels `[M, C, H, W]` and labels `[M]` are on its device.
 
     Raises:
         ValueError: If the model does not end in a linear layer, or labels are no class numbers of it.

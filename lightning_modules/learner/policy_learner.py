@@ -145,14 +145,11 @@ class PolicyLearner:
         self.finished = True
 
     def update(self, images: Tensor, labels: Tensor) -> PolicyUpdate:
-        """Move the policy once.
+        """Move the policy once; its numbers are the same on all ranks, and detached.
 
         Args:
             images: A training batch `[B, C, H, W]` in [0, 1], not augmented; this rank's part of it.
             labels: `[B]`.
-
-        Returns:
-            The numbers of the update, the same on all ranks; detached.
         """
         checks = self.updates % (self.settings.refresh or _CHECKS) == 0
         solves = not self.influence.solved or (self.settings.refresh > 0 and checks)
@@ -177,11 +174,7 @@ class PolicyLearner:
         )
 
     def _measure_influence(self, batch: AugmentedBatch, gradient: Tensor | None, solves: bool) -> Tensor | None:
-        """Solve for S if it is time, and return the influence of each augmented image `[B]`.
-
-        Returns:
-            The influence, for a control the spoiled one; None if the classifier has diverged.
-        """
+        """Solve for S if it is time, and return the influence `[B]` of augmented images; None if it is not finite."""
         if not batch.finite:
             return None
         if self.settings.refresh or not self.influence.solved:
@@ -219,8 +212,7 @@ class PolicyLearner:
     def _step(self, influence: Tensor, costs: Tensor, batch: AugmentedBatch, inputs: list[Tensor]) -> str | None:
         """Move the policy against the gradient of the costs, through the images or from a mixture's choices.
 
-        Returns:
-            Why the policy was left as it is, or that it has settled, for people; None after an ordinary step.
+        Returns why the policy was left as it is, or that it has settled, for people; None after an ordinary step.
         """
         residual = 0.0 if self.control == "identity_hessian" else self.influence.solution.relative_residual
         if not (residual < 1 and influence.any()):
@@ -246,8 +238,7 @@ class PolicyLearner:
     def _check(self, batch: AugmentedBatch, finite: bool, checks: bool) -> str | None:
         """Let the guard check the policy, if it is time or the classifier has diverged.
 
-        Returns:
-            The roll-back, for people; None if there was none. After it Adam and the average start anew.
+        Returns the roll-back, for people, after which Adam and the average start anew; None if there was none.
         """
         if finite and checks:
             self._measure_retention(batch)
@@ -284,9 +275,7 @@ class PolicyLearner:
     def solve_once(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Solution:
         """Solve for S from unaugmented training images: for a classifier that stays as it is.
 
-        Args:
-            batches: Training batches, images `[B, C, H, W]` in [0, 1] and labels `[B]`; this rank's part of each. The
-                newest `hessian_rows` rows of them count.
+        Of this rank's part of the batches, images in [0, 1] and labels, the newest `hessian_rows` rows count.
 
         Raises:
             ValueError: If the classifier's features or loss are not finite.
