@@ -115,13 +115,13 @@ class Augmenter:
             self.influence_set = self.prepared(influence)
             self.capture = classifier_of(model, self.normalization, self.influence_set)
             num_classes, size = self.capture.head.out_features, tuple(self.influence_set[0].shape[1:])
-        chosen: PolicyChoice | AugNet[Any, Any] | None = (
-            policy
-            if not isinstance(policy, str)
-            else PolicyChoice(
+        chosen: PolicyChoice | AugNet[Any, Any] | None
+        if isinstance(policy, str):
+            chosen = PolicyChoice(
                 name=policy, ops=ops, ops_per_image=ops_per_image, initial_range=initial_range, control=control
             )
-        )
+        else:
+            chosen = policy
         augnet = self._built(chosen, num_classes, size)
         base = base_policy_of(base_policy)
         self.augmentation = TrainingAugmentation(
