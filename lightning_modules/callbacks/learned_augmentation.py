@@ -47,29 +47,24 @@ class LearnedAugmentation(pl.Callback):
     or the part of it that `classifier` names, must map images to logits and end in a linear layer.
 
     Args:
-        ops: The ops of the learned policy: a list of op names, or a mapping from op name to its bound, the largest
-            magnitude in the op's unit; see docs/policies.md.
+        ops: A list of op names, or a mapping from op name to its bound in the op's unit; see docs/policies.md.
         influence: The influence set: images that look like deployment with their labels, as a DataLoader or as two
             tensors, prepared in the same way as the training batches. By default that of the trainer's data module.
-        classifier: Name of the attribute of the module that maps images to logits, for instance `"model"`; by default
-            the module itself.
+        classifier: The attribute of the module that maps images to logits, as `"model"`; by default the module itself.
         initial_range: Ranges at the start, as a fraction of the bounds, in (0, 1].
         learner: Settings of the learning of the policy.
         guard: When the policy is rolled back to its last healthy state.
         pixel_mean: Subtracted by the data loader from images in [0, 1]: a number, or one for each channel.
         pixel_std: The data loader's divisor after that.
-        policy_path: File that the policy is written to after every epoch, relative to the trainer's folder; None writes
-            none.
+        policy_path: File for the policy after every epoch, relative to the trainer's folder; None writes none.
         policy: The kind of policy, see `AugmentedClassifier`.
         ops_per_image: Ops that a mixture does to each image, 1 or 2.
         base_policy: A fixed policy in front of the learned one, see `AugmentedClassifier`.
         policy_file: A saved policy to train with, frozen, instead of learning one; its ops replace `ops`.
         policy_probability: Share of the training images that pass the learned policy, in [0, 1].
-        schedule: `joint` learns policy and classifier together. `staged` trains the classifier behind the base policy
-            alone and learns the policy against it at the end of the training.
+        schedule: `joint`, or `staged`: train behind the base policy alone, and learn the policy at the end.
         staged: The policy stage of `staged`.
-        samples: Weights and soft labels of the training images; they need a data module derived from
-            `InfluenceDataModule`.
+        samples: Weights and soft labels of the training images; they need an `InfluenceDataModule`.
         control: See `AugmentedClassifier`.
         label_smoothing: That of the module's cross-entropy, in [0, 1).
         label_key: Place or key of the labels in a batch; by default the second part, or the usual keys.
@@ -186,12 +181,7 @@ class LearnedAugmentation(pl.Callback):
             self._restore_policy(augnet)
 
     def check(self, module: pl.LightningModule, data: Any) -> None:
-        """Check that a policy can be learned for a module, from its influence set or that of the data module.
-
-        Raises:
-            ValueError: If the module has no such classifier, it does not end in a linear layer, or the influence set
-                is empty, or not made of images and class numbers.
-        """
+        """Raise ValueError unless a policy can be learned for a module, from the influence set given or of its data."""
         network = part_of(module, self.classifier)
         pixels, labels = read(gathered(self._source(data), self.label_key), self.normalization)
         capture = classifier_of(network, self.normalization, moved_to(network, (pixels, labels)))
@@ -272,11 +262,7 @@ class LearnedAugmentation(pl.Callback):
             self.samples.load_state_dict(state)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Count the steps of a resumed run from where it goes on.
-
-        Raises:
-            ValueError: If learning is to end at a share of a run whose length is not known.
-        """
+        """Count the steps from where a run goes on; ValueError if learning ends at a share of an unknown length."""
         self._latest_step = trainer.global_step
         if self.augmenter is not None and self.choice.learns and self.settings.until < 1:
             self.augmenter.last_step = self.settings.until * trainer.estimated_stepping_batches
@@ -375,11 +361,7 @@ class LearnedAugmentation(pl.Callback):
         return states if self.augnet is None else {**states, "identity": identity_of(self.augnet)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the policy, and keep the rest of the state until the learner is built.
-
-        Raises:
-            ValueError: If the state is that of a policy of another kind, or with other ops or bounds.
-        """
+        """Restore the policy, ValueError if it is another one; keep the other states until the learner is built."""
         self._resumed = {name: state for name, state in state_dict.items() if state is not None}
         if self.augnet is not None:
             self._restore_policy(self.augnet)

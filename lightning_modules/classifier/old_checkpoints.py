@@ -17,10 +17,8 @@ def modernize(checkpoint: dict[str, Any]) -> None:
     """Bring a checkpoint of an `AugmentedClassifier` into the present form, in place; a present one stays as it is.
 
     Version 0.1.0 kept the state of the learner at the top level of the checkpoint, which belongs to the state of the
-    callback `LearnedAugmentation` now, a second copy of the policy's weights, and settings that were removed.
-
-    Raises:
-        ValueError: If a setting that was removed had an effect.
+    callback `LearnedAugmentation` now, a second copy of the policy's weights, and settings that were removed, for which
+    see `without_removed`.
     """
     weights, hparams = checkpoint["state_dict"], checkpoint.get("hyper_parameters", {})
     if "learner" in hparams:

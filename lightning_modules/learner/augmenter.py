@@ -266,11 +266,7 @@ class Augmenter:
             )
 
     def save(self, path: str | Path) -> None:
-        """Write the learned policy, for `load_policy`.
-
-        Raises:
-            ValueError: If there is no policy.
-        """
+        """Write the learned policy, for `load_policy`; ValueError if there is none."""
         if self.policy is None:
             raise ValueError("there is no policy to save: control is plain.")
         save_policy(self.policy, path)
@@ -283,11 +279,7 @@ class Augmenter:
         return {"steps": self.steps, "identity": None if augnet is None else identity_of(augnet), **states}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the state that `state_dict` returned.
-
-        Raises:
-            ValueError: If it is that of a policy of another kind, or with other ops or bounds.
-        """
+        """Restore what `state_dict` returned; ValueError if it is of a policy of another kind, ops or bounds."""
         self.steps = state.get("steps", 0)
         if self.augmentation.augnet is not None and state.get("identity") is not None:
             check_identity(self.augmentation.augnet, state["identity"])

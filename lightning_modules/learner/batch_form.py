@@ -11,11 +11,7 @@ _LABEL_KEYS = ("label", "labels", "target", "y")
 
 
 def images_and_labels(batch: Any, label_key: int | str | None = None) -> tuple[Tensor, Tensor]:
-    """Images and labels of a batch; `label_key` is the place or key of the labels, by default the usual ones.
-
-    Raises:
-        ValueError: If it is neither `(images, labels, ...)` nor a dictionary with both.
-    """
+    """Images and labels of a batch, ValueError if it has none; by default with the usual place or key of labels."""
     if isinstance(batch, Mapping):
         image, label = _key(batch, _IMAGE_KEYS), _key(batch, _LABEL_KEYS) if label_key is None else label_key
         if image is not None and label in batch:
@@ -34,11 +30,7 @@ def images_and_labels(batch: Any, label_key: int | str | None = None) -> tuple[T
 
 
 def row_numbers(batch: Any) -> Tensor:
-    """The number of each image among all training images, the third part of a batch of `InfluenceDataModule`.
-
-    Raises:
-        ValueError: If the batch has none.
-    """
+    """The third part of a batch of `InfluenceDataModule`: the number of each image among all training images."""
     if isinstance(batch, Sequence) and len(batch) >= 3 and isinstance(batch[2], Tensor):
         return batch[2]
     raise ValueError(f"expected batches (images, labels, rows), found a {type(batch).__name__} of {len(batch)} parts.")

@@ -12,15 +12,7 @@ _TOLERANCE = 1e-4  # interpolation may leave [0, 1] by a rounding error
 
 
 def require_at_least(minimum: int, **values: int | None) -> None:
-    """Raise when one of the named numbers is below the minimum; `None` (not given) passes.
-
-    Args:
-        minimum: Smallest accepted value.
-        **values: The numbers under the names their user knows them by.
-
-    Raises:
-        ValueError: Naming the field, what was found and the smallest accepted value.
-    """
+    """Raise ValueError when one of the named numbers is below the minimum; `None` (not given) passes."""
     for name, value in values.items():
         if value is not None and value < minimum:
             raise ValueError(f"{name} must be at least {minimum}, got {value}.")

@@ -88,11 +88,7 @@ class LastLayerInfluence:
         return self.solution is not _UNSOLVED
 
     def of(self, features: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
-        """Influence `[B]` of samples on the loss of the influence set; negative helps. See `upweight_influence`.
-
-        Raises:
-            RuntimeError: Before the first solve.
-        """
+        """Influence `[B]` of samples on the loss of the influence set, see `upweight_influence`; negative helps."""
         if not self.solved:
             raise RuntimeError("no solution yet: call solve first")
         return upweight_influence(self.solution, features, logits, targets)

@@ -273,12 +273,9 @@ class PolicyLearner:
         return [parameter.grad for parameter in self.augnet.parameters() if parameter.grad is not None]
 
     def solve_once(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Solution:
-        """Solve for S from unaugmented training images: for a classifier that stays as it is.
+        """Solve for S from unaugmented training images, for a fixed classifier; ValueError if it has diverged.
 
         Of this rank's part of the batches, images in [0, 1] and labels, the newest `hessian_rows` rows count.
-
-        Raises:
-            ValueError: If the classifier's features or loss are not finite.
         """
         with frozen(self.capture.model), torch.no_grad():
             for images, labels in batches:

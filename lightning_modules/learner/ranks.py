@@ -32,11 +32,7 @@ class Ranks:
 
     @torch.no_grad()
     def gather(self, rows: Tensor) -> Tensor:
-        """The rows of all ranks `[count * B, ...]` in the order of the ranks; without gradient.
-
-        Raises:
-            ValueError: If the ranks have different numbers of rows.
-        """
+        """The rows `[count * B, ...]` of all ranks in order, without gradient; ValueError if their numbers differ."""
         if self.group is None:
             return rows.detach()
         own = torch.tensor([len(rows)], device=rows.device)  # NCCL gathers tensors of the accelerator only

@@ -169,11 +169,7 @@ class SampleWeights:
         return {**tables, "influence": self.influence.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned.
-
-        Raises:
-            ValueError: If it is of another number of images or classes.
-        """
+        """Restore what `state_dict` returned; ValueError if it is of another number of images or classes."""
         for name in ("log_weights", "label_shifts"):
             own, given = getattr(self, name), state[name]
             if own.shape != given.shape:

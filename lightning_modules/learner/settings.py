@@ -79,11 +79,7 @@ _REMOVED = {"identity": 0.0, "label": 0.0, "budget": None, "estimator": "score_f
 
 
 def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings without those that were removed after 0.1.0.
-
-    Raises:
-        ValueError: If one of them is set to another value than its default.
-    """
+    """The settings without those removed after 0.1.0; ValueError if one of those is not at its default."""
     removed = {name: value for name, value in values.items() if name in _REMOVED}
     for name, value in removed.items():
         if value != _REMOVED[name]:

@@ -21,9 +21,6 @@ class ShakeDrop(nn.Module):
 
     Args:
         keep: Probability that a branch is not changed in training, in [0, 1].
-
-    Raises:
-        ValueError: If it lies outside.
     """
 
     def __init__(self, keep: float) -> None:
@@ -66,9 +63,6 @@ def pyramidnet_shakedrop(
         in_channels: Channels of the images: 1 for gray, 3 for RGB.
         base: A PyramidNet of pytorchcv for CIFAR; by default 272 layers with bottlenecks, widened by 200 channels.
         final_keep: `p_L`, in [0, 1].
-
-    Returns:
-        The model: images `[B, C, 32, 32]` to logits `[B, K]`.
 
     Raises:
         ValueError: If there is no such PyramidNet, or an argument is out of range.
