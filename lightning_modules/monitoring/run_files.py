@@ -23,15 +23,16 @@ def require_writable(folder: Path, field: str) -> None:
     """
     nearest = next(one for one in (folder, *folder.parents) if one.exists())
     try:
-        with TemporaryFile(dir=nearest):
-            pass
+        TemporaryFile(dir=nearest).close()
+        return
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise ValueError(
-            f"{field}: nothing can be written into {nearest} ({error.strerror}), where {folder} is to be: give a "
-            "folder that you may write to."
-        ) from error
+        reason = error.strerror
+    raise ValueError(  # a mistake with the setting, so that the error of the system is not its cause
+        f"{field}: nothing can be written into {nearest} ({reason}), where {folder} is to be: give a folder that you "
+        "may write to."
+    )
 
 
 def next_free_folder(wanted: Path) -> Path:

@@ -237,3 +237,11 @@ def test_a_state_is_that_of_one_policy(arguments: dict[str, Any], message: str, 
     resumed = toy_trainer(callbacks=[learned(**arguments)], default_root_dir=tmp_path, max_epochs=2)
     with pytest.raises(ValueError, match=message):
         resumed.fit(Plain(), ToyData(), ckpt_path=tmp_path / "end.ckpt")
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    module, callback = Plain(), learned(classifier="network", policy_path=str(tmp_path / "file" / "policy.json"))
+    with pytest.raises(ValueError, match=r"policy_path: nothing can be written into .*file"):
+        toy_trainer(callbacks=[callback]).fit(module, datamodule=ToyData())
+    assert not module.seen

@@ -36,7 +36,9 @@ def test_names_that_are_no_folder_are_refused(name: str, tmp_path: Path, capsys:
     assert not list(tmp_path.iterdir())
 
 
-def test_home_and_variables_in_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_and_variables_in_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("RUNS", str(tmp_path / "runs"))
     name = "ü *?: [a] {b}"
@@ -51,6 +53,11 @@ def test_home_and_variables_in_settings(tmp_path: Path, monkeypatch: pytest.Monk
     assert main(resumed).trainer.global_step == 1
     main(["predict", *resumed[1:]])
     assert (tmp_path / "runs" / "frozen" / "predictions.csv").is_file()
+    unwritable = f"--folder=~/runs/{name}/policy.json/new"
+    for command in (["attribute"], ["adapt", "--change.weight_decay=1e-3"]):
+        said = refusal(capsys, *command, *resumed[1:], unwritable)
+        assert "folder: nothing can be written into" in said
+        assert "(Not a directory)" in said
 
 
 def test_folders_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
