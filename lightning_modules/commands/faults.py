@@ -26,11 +26,8 @@ def describe_fault(error: BaseException) -> str | None:
     if full:
         file = next((f" to write {one.filename}" for one in full if one.filename), "")
         reason = f"There is no space left{file} ({full[0].strerror}): make some"
-    elif refused := [one for one in errors if isinstance(one, OSError) and one.errno in _REFUSED]:
-        reason = (
-            f"{refused[-1].filename} cannot be opened ({refused[-1].strerror}): mend its name or permissions, or "
-            "choose another"
-        )
+    elif isinstance(error, OSError) and error.errno in _REFUSED:
+        reason = f"{error.filename} cannot be opened ({error.strerror}): mend its name or permissions, or take another"
     elif any(isinstance(one, MemoryError) or _NO_MEMORY.search(str(one)) for one in errors):
         reason = (
             "There is not enough memory: lower data.batch_size, data.image_size, model.learner.hessian_rows or "

@@ -27,6 +27,7 @@ from lightning_modules.learner.policy_choice import Control
 from lightning_modules.monitoring.metrics_file import AtomicCSVLogger
 from lightning_modules.monitoring.run_files import require_writable
 
+_MOST_BATCHES = 1_000_000_000
 _LONGEST_NAME = 200  # bytes; file systems allow 255, of which `-2` and temporary files take some
 
 
@@ -68,19 +69,21 @@ def check_trainer(trainer: Any) -> None:
     check_numbers("trainer.", "[0, 1e9] or null", gradient_clip_val=get("gradient_clip_val"))
     for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
         value = get(name)
-        if value is not None and not value > 0:
+        if value is not None and not 0 < value <= _MOST_BATCHES:
             remedy = "set run.test to false to leave the test out" if "test" in name else "leave it out for all batches"
-            raise ValueError(f"trainer.{name} must be > 0, found {value}: {remedy}.")
+            raise ValueError(f"trainer.{name} must be > 0 and finite, found {value}: {remedy}.")
     for name in ("max_epochs", "max_steps"):
         if get(name) is not None and get(name) != -1:
             check_numbers("trainer.", "[1, 1000000000]", **{name: get(name)})
     if get("accelerator") == "tpu" and find_spec("torch_xla") is None:
         raise ValueError("trainer.accelerator tpu needs the package torch_xla: install it, or take auto.")
-    devices, cores = str(get("devices")), os.cpu_count() or 1
-    if get("accelerator") == "cpu" and devices.isdigit() and not 1 <= int(devices) <= cores:
+    devices, most = str(get("devices")), max(os.cpu_count() or 1, 4)
+    accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
+    on_cpu = get("accelerator") == "cpu" or (get("accelerator") == "auto" and not accelerated)
+    if on_cpu and devices not in ("auto", "None", "-1") and not (devices.isdigit() and 1 <= int(devices) <= most):
         raise ValueError(
-            f"trainer.devices are processes on the cores of the CPU, of which this machine has {cores}, found "
-            f"{devices}: set it to 1 to {cores}."
+            f"trainer.devices are processes on the cores of the CPU, found {devices}: set it to 1, or to {most} at "
+            "most on this machine."
         )
 
 

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,8 @@ def test_wrong_batches_raise_before_a_step_is_taken(spoil: Any, message: str) ->
         ({"lr_factor": 0.0}, "lr_factor must lie in"),
         ({"pixel_mean": [0.5, 0.5]}, "pixel_mean must be one number or 1"),
         ({"pixel_std": [0.5, 0.5, 0.5], "in_channels": 2}, "pixel_std must be one number or 2"),
+        ({"num_classes": 1}, "the data have one class: a classifier needs images of two or more"),
+        ({"pixel_mean": math.nan}, r"pixel_mean must lie in \[0, 1\], found nan"),
         ({"pixel_std": 0.0}, r"pixel_std must lie in .*found 0.0"),
         ({"model": "toys.NoSuchNet"}, "module toys has no class or function 'NoSuchNet'"),
         ({"model_kwargs": {"widht": 3}}, "cannot be built with .*widht"),
