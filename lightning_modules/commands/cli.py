@@ -104,7 +104,7 @@ class AugfluenceCLI(LightningCLI):
             retrain_from(self.config.retrain)
         if self.subcommand in ("fit", "retrain"):
             run = self.config[self.subcommand].run
-            check_folder(run.folder, run.name)
+            check_folder(RunSettings(name=run.name, folder=run.folder))
         elif self.subcommand == "predict" and self.config.predict.ckpt_path:
             require_writable(Path(self.config.predict.ckpt_path).parent.parent, "ckpt_path")
 

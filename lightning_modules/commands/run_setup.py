@@ -87,8 +87,9 @@ def check_trainer(trainer: Any) -> None:
         )
 
 
-def check_folder(folder: str, name: str) -> None:
-    """Raise ValueError if a run of this name cannot write into a folder of this name."""
+def check_folder(settings: RunSettings) -> None:
+    """Raise ValueError if the run cannot have a folder of its name, or not write into it."""
+    name = settings.name
     parts = name.split("/")
     longest = max(len(part.encode()) for part in parts)
     if not name.isprintable() or any(part.startswith(".") or not part for part in parts) or longest > _LONGEST_NAME:
@@ -96,7 +97,7 @@ def check_folder(folder: str, name: str) -> None:
             f"run.name={name!r} cannot be the name of a folder in run.folder: give at most {_LONGEST_NAME} printable "
             "characters that do not begin with a dot or a slash."
         )
-    require_writable(Path(folder) / name, "run.folder")
+    require_writable(Path(settings.folder) / name, "run.folder")
 
 
 def in_folder(trainer: Any, settings: RunSettings, folder: Path) -> dict[str, Any]:

@@ -29,11 +29,20 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["", ".hidden", "../up", "/absolute", "a/", "x" * 300, "é" * 120, "two\nlines"])
+@pytest.mark.parametrize("name", [".hidden", "../up", "/absolute", "a/", "x" * 300, "é" * 120, "two\nlines"])
 def test_names_that_are_no_folder_are_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = refusal(capsys, *tiny(tmp_path / "runs", f"--run.name={name}"))
     assert f"run.name={name!r} cannot be the name of a folder" in said
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("setting", ["name", "folder"])
+def test_a_name_or_folder_of_nothing_is_refused(
+    setting: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "nothing.yaml"
+    config.write_text(f"run: {{{setting}: null}}")
+    assert f"run.{setting} must be a name" in refusal(capsys, *tiny(tmp_path)[:2], f"--config={config}")
 
 
 def test_home_and_variables_in_settings(
