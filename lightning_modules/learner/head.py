@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.learner.feature_capture import input_of, logits_of, uncompiled
+from lightning_modules.learner.feature_capture import frozen, input_of, logits_of, uncompiled
 
 
 def find_last_linear(model: nn.Module, example_images: Tensor) -> nn.Linear:
@@ -89,21 +89,16 @@ def _why_none(logits: Tensor, calls: list[tuple[nn.Linear, Tensor, Tensor]]) -> 
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards buffers, modes and the random state are what they were."""
-    modules = list(model.modules())
-    modes = [module.training for module in modules]
+    """`frozen` inside; afterwards buffers and the random state are what they were, too."""
     buffers = [
         (module, name, buffer, buffer.clone())
-        for module in modules
+        for module in model.modules()
         for name, buffer in module.named_buffers(recurse=False)
     ]
     gpus = {tensor.device for tensor in model.parameters() if tensor.is_cuda}
     try:
-        with torch.random.fork_rng(devices=list(gpus)):
-            model.eval()
+        with torch.random.fork_rng(devices=list(gpus)), frozen(model):
             yield
     finally:
         for module, name, buffer, value in buffers:
             setattr(module, name, buffer.copy_(value))
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
