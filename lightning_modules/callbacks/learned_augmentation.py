@@ -20,8 +20,14 @@ from lightning_modules.learner.augmenter import Augmenter
 from lightning_modules.learner.batch_form import images_and_labels, row_numbers
 from lightning_modules.learner.checks import check_choice, check_labels
 from lightning_modules.learner.guard import GuardSettings
-from lightning_modules.learner.influence_set import Source, check_rereadable, classifier_of, gathered, moved_to
-from lightning_modules.learner.influence_set import read_influence_set as read
+from lightning_modules.learner.influence_set import (
+    Source,
+    check_rereadable,
+    checked_pixels,
+    classifier_of,
+    gathered,
+    moved_to,
+)
 from lightning_modules.learner.normalization import Normalization
 from lightning_modules.learner.paths import expanded
 from lightning_modules.learner.policy_choice import Control, PolicyChoice, PolicyName, check_fit
@@ -183,9 +189,14 @@ class LearnedAugmentation(pl.Callback):
     def check(self, module: pl.LightningModule, data: Any) -> None:
         """Raise ValueError unless a policy can be learned for a module, from the influence set given or of its data."""
         network = part_of(module, self.classifier)
-        pixels, labels = read(gathered(self._source(data), self.label_key), self.normalization)
+        images, labels = gathered(self._source(data), self.label_key)
+        pixels = checked_pixels(images, self.normalization)
         capture = classifier_of(network, self.normalization, moved_to(network, (pixels, labels)))
-        self._know_images(pixels, capture.head.out_features)
+        channels, num_classes = images.shape[1], capture.head.out_features
+        if self.augnet is None and self.choice.needs_images:
+            self._build_policy(channels, num_classes, (images.shape[2], images.shape[3]))
+        if self.augnet is not None:
+            check_fit(self.augnet, channels, num_classes)
 
     def _source(self, data: Any) -> Source:
         """The influence set as it is given, or that of the data module."""
@@ -198,13 +209,6 @@ class LearnedAugmentation(pl.Callback):
             )
         images_and_labels: tuple[Tensor, Tensor] = data.influence_set()
         return images_and_labels
-
-    def _know_images(self, images: Tensor, num_classes: int) -> None:
-        """Build a policy that depends on the images, and check that any fits them."""
-        if self.augnet is None and self.choice.needs_images:
-            self._build_policy(images.shape[1], num_classes, (images.shape[2], images.shape[3]))
-        if self.augnet is not None:
-            check_fit(self.augnet, images.shape[1], num_classes)
 
     def _influence_set(self, trainer: pl.Trainer) -> Source:
         """The influence set in the precision of the training."""

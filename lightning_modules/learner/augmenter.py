@@ -16,7 +16,7 @@ from lightning_modules.learner.agreement import FirstInputs, is_compiled
 from lightning_modules.learner.checks import check_batch, check_labels, check_pairs, validate_images
 from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.guard import GuardSettings
-from lightning_modules.learner.influence_set import Source, classifier_of, gathered, moved_to, read_influence_set
+from lightning_modules.learner.influence_set import Source, checked_pixels, classifier_of, gathered, moved_to
 from lightning_modules.learner.normalization import Normalization
 from lightning_modules.learner.policy_choice import Control, PolicyChoice, PolicyName, check_fit
 from lightning_modules.learner.policy_identity import check_identity, identity_of
@@ -171,10 +171,10 @@ class Augmenter:
         For the control `wrong_domain` the pixels are other ones than given.
         """
         self.normalization.to(_device(self.model))
-        given = gathered(influence, self.label_key)
-        images, labels = moved_to(self.model, read_influence_set(given, self.normalization))
-        self._influence_range = float(given[0].min()), float(given[0].max())
-        return (wrong_domain(images) if self.control == "wrong_domain" else images), labels
+        images, labels = gathered(influence, self.label_key)
+        self._influence_range = float(images.min()), float(images.max())
+        pixels, labels = moved_to(self.model, (checked_pixels(images, self.normalization), labels))
+        return (wrong_domain(pixels) if self.control == "wrong_domain" else pixels), labels
 
     @property
     def policy(self) -> AugNet[Any, Any] | None:

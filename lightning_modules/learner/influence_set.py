@@ -17,24 +17,12 @@ Source = DataLoader[Any] | Dataset[Any] | tuple[Tensor, Tensor] | Iterable[Any]
 _BATCH = 256  # images of a data set at a time
 
 
-def read_influence_set(source: Source, normalization: Normalization) -> tuple[Tensor, Tensor]:
-    """Read and check the influence set: pixels `[M, C, H, W]` in [0, 1] and labels `[M]`.
-
-    Args:
-        source: Two tensors (images and labels), a dictionary of them, a data set of such pairs or dictionaries, or a
-            loader: anything that yields batches of them.
-        normalization: Of the images.
-
-    Raises:
-        ValueError: If it is empty, or the images are not what they should be.
-    """
-    images, labels = gathered(source)
-    validate_images(normalization.undone(images))
-    return normalization.pixels(images), labels
-
-
 def gathered(source: Source, label_key: int | str | None = None) -> tuple[Tensor, Tensor]:
-    """All images and labels of a source, as they are; ValueError if there are none. See `images_and_labels`."""
+    """All images and labels of a source, as they are; ValueError if there are none. See `images_and_labels`.
+
+    A source is two tensors (images and labels), a dictionary of them, a data set of such pairs or dictionaries, or a
+    loader: anything that yields batches of them.
+    """
     if isinstance(source, Mapping) or (isinstance(source, Sequence) and source and hasattr(source[0], "shape")):
         batches = [images_and_labels(source)]
     else:
@@ -47,6 +35,12 @@ def gathered(source: Source, label_key: int | str | None = None) -> tuple[Tensor
         check_pairs(*pair)
     images, labels = (torch.cat(column) for column in zip(*batches, strict=True))
     return images, labels
+
+
+def checked_pixels(images: Tensor, normalization: Normalization) -> Tensor:
+    """Pixels in [0, 1] of the images of an influence set; ValueError if they are not what they should be."""
+    validate_images(normalization.undone(images))
+    return normalization.pixels(images)
 
 
 def check_rereadable(source: Source | None) -> None:
