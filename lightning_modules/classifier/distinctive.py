@@ -150,14 +150,7 @@ class DistinctiveLoss:
             )
 
     def of(self, model: nn.Module, loss: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss with the penalty, a scalar, and the logits `[B, K]`.
-
-        Args:
-            model: Calls the network.
-            loss: Cross-entropy of logits and targets.
-            images: `[B, C, H, W]`.
-            targets: `[B]` or `[B, K]`.
-        """
+        """The loss with the penalty, a scalar, and the logits `[B, K]`, of a model that calls the network."""
         with self.capture.recording() as seen:
             logits: Tensor = model(images)
         value = twin_loss(loss, logits, self.twin.copy(seen.features), targets, self.twin.merge)

@@ -133,11 +133,7 @@ def _cause(factor: Tensor, offset: Tensor) -> str:
 
 
 class LossAgreement:
-    """Compares the loss of the first training steps with the cross-entropy that the influence follows.
-
-    Args:
-        smoothing: The label smoothing that was stated.
-    """
+    """Compares the loss of the first steps with the cross-entropy of this smoothing, which the influence follows."""
 
     def __init__(self, smoothing: float) -> None:
         self.smoothing = smoothing

@@ -14,12 +14,7 @@ def identity_of(augnet: AugNet[Any, Any]) -> dict[str, Any]:
 
 
 def check_identity(augnet: AugNet[Any, Any], saved: Mapping[str, Any]) -> None:
-    """Raise ValueError, with both values, if a saved state is that of another policy.
-
-    Args:
-        augnet: The policy that is to take the state.
-        saved: See `identity_of`.
-    """
+    """Raise ValueError, with both values, if the `identity_of` a saved state is not that of the policy to take it."""
     own = identity_of(augnet)
     found = [
         f"{name} is {own.get(name, 'missing')} here and {saved.get(name, 'missing')} there"

@@ -67,16 +67,10 @@ class SampleSettings:
 
 
 class SampleWeights:
-    """The weight and the label of each training image.
+    """The weight and the label of each training image, from the labels `[N]` given for all of them.
 
-    Args:
-        settings: What is learned.
-        labels: Given labels of all training images `[N]`.
-        capture: The classifier with its head.
-        influence_set: Images `[M, C, H, W]` in [0, 1] and labels `[M]`: clean, and balanced as deployment is.
-        curvature: Rows, damping and tolerance of the solve.
-        ranks: Among which the batches are divided.
-        forward_context: Context of every classifier pass, for instance autocast.
+    The influence set, images `[M, C, H, W]` in [0, 1] and labels `[M]`, is clean, and balanced as deployment is;
+    `curvature` has rows, damping and tolerance of the solve.
     """
 
     def __init__(
@@ -120,14 +114,9 @@ class SampleWeights:
     def learn(self, step: int, rows: Tensor, features: Tensor, logits: Tensor, targets: Tensor) -> None:
         """Move what is learned about the images of a training batch; a batch with values that are not finite is left.
 
-        An image that is in an epoch several times takes that many shorter steps.
-
-        Args:
-            step: The classifier's step, from 1.
-            rows: Numbers of the images `[B]`; this rank's part.
-            features: Of the training pass `[B, D]`.
-            logits: `[B, K]`.
-            targets: `[B]` or `[B, K]`, as the loss took them.
+        An image that is in an epoch several times takes that many shorter steps. The classifier's step counts from 1;
+        row numbers `[B]`, features `[B, D]` and logits `[B, K]` of the training pass, and targets as the loss took
+        them are this rank's part.
         """
         rows, features, logits, targets = (self.ranks.gather(part) for part in (rows, features, logits, targets))
         if step <= self.settings.warmup or not bool(features.isfinite().all() & logits.isfinite().all()):
@@ -186,11 +175,6 @@ def class_ratios(labels: Tensor, influence_labels: Tensor, num_classes: int) -> 
 
     The influence set counts as if K more images of the training frequencies were in it: without a shift all ratios are
     1, and a class that it lacks keeps one above 0.
-
-    Args:
-        labels: Of the training images `[N]`.
-        influence_labels: Of the influence set `[M]`.
-        num_classes: K.
     """
     trained = labels.bincount(minlength=num_classes) / len(labels)
     shown = influence_labels.bincount(minlength=num_classes) + num_classes * trained

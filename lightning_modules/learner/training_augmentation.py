@@ -51,7 +51,7 @@ class TrainingAugmentation:
 
     @torch.no_grad()
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Augment a batch.
+        """Augment a batch; ValueError if images are to be mixed and the number of classes is not known.
 
         Args:
             images: `[B, C, H, W]`, normalized as the data loader does.
@@ -59,9 +59,6 @@ class TrainingAugmentation:
 
         Returns:
             Images like these; the labels, as probabilities `[B, K]` if images were mixed.
-
-        Raises:
-            ValueError: If images are to be mixed and the number of classes is not known.
         """
         if self.mixes and self.num_classes is None:
             raise ValueError("images are mixed and their labels become probabilities [B, K]: give num_classes.")
