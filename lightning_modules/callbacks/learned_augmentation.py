@@ -170,7 +170,7 @@ class LearnedAugmentation(pl.Callback):
 
     @property
     def uses_influence(self) -> bool:
-        """Whether anything is learned from an influence set: the policy, or weights and labels of images."""
+        """True if anything is learned from an influence set: the policy, or weights and labels of images."""
         return self.choice.learns or self.sample_settings.any
 
     def _build_policy(

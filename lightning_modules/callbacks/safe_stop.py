@@ -70,7 +70,7 @@ class SafeStop(Checkpoint):
 
 
 def how_to_go_on(trainer: pl.Trainer) -> str:
-    """What was saved last, and the command that goes on from there, for people."""
+    """Return a message: the latest checkpoint, and the command that goes on from it."""
     names = [_last(trainer), *(one.best_model_path for one in _kept(trainer))]
     saved = next((name for name in names if name and _exists(name)), None)
     if saved is None:

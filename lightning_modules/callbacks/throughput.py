@@ -1,4 +1,4 @@
-"""How fast a run trains."""
+"""Images per second of a training."""
 
 import time
 from typing import Any

@@ -23,7 +23,7 @@ def influence_data(trainer: pl.Trainer) -> "InfluenceDataModule | None":
 
 
 def measures_batch_statistics(trainer: pl.Trainer) -> bool:
-    """Whether steps leave the classifier as it is: in the pass in which SWA measures its batch statistics."""
+    """Return True if steps leave the classifier as it is: in the pass in which SWA measures its batch statistics."""
     return bool(getattr(trainer.fit_loop, "_skip_backward", False))
 
 

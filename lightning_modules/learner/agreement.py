@@ -44,7 +44,7 @@ def _record(layer: nn.Module, record: Callable[[nn.Module, Tensor], None]) -> Re
 
 
 def is_compiled(model: nn.Module) -> bool:
-    """Whether `torch.compile` has compiled a model or a part of it: hooks in compiled code are not run."""
+    """Return True if `torch.compile` has compiled a model or a part of it: its hooks may not be run."""
     of_lightning = getattr(model, "_compiler_ctx", None) is not None
     return of_lightning or any(hasattr(part, "_orig_mod") or part._compiled_call_impl for part in model.modules())
 

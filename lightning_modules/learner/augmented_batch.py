@@ -46,7 +46,7 @@ class AugmentedBatch:
 
     @property
     def finite(self) -> bool:
-        """Whether the classifier's outputs are numbers."""
+        """True if the classifier's outputs are finite."""
         return bool(self.features.isfinite().all() & self.logits.isfinite().all())
 
     def joined(self, ranks: Ranks) -> "AugmentedBatch":

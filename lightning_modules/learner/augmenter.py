@@ -228,7 +228,7 @@ class Augmenter:
         return self.update(self.steps, images, labels)
 
     def due(self, step: int) -> bool:
-        """Whether an update follows step number `step` (the first is 1)."""
+        """Return True if an update follows step number `step` (the first is 1)."""
         return self.learner is not None and self.learner.due(step)
 
     def update(self, step: int, images: Tensor, labels: Tensor) -> PolicyUpdate | None:

@@ -16,7 +16,7 @@ from lightning_modules.learner.checks import check_numbers
 
 @dataclass(frozen=True, kw_only=True)
 class GuardSettings:
-    """When a policy counts as unhealthy, and what follows.
+    """Limits of a healthy policy, and the number of roll-backs.
 
     Args:
         min_retention: Smallest accuracy on augmented images / accuracy on originals, in [0, 1]; 0 switches it off. A
@@ -43,7 +43,7 @@ class GuardSettings:
 
 @dataclass(frozen=True)
 class Health:
-    """What one update showed.
+    """Signs of health in one update.
 
     Attributes:
         retention: Accuracy on augmented images / accuracy on originals, or the highest that noise allows.
@@ -58,7 +58,7 @@ class Health:
     finite: bool = True
 
     def symptoms(self, settings: GuardSettings) -> list[str]:
-        """What is wrong, in words; empty if the policy is healthy."""
+        """Return the signs that are out of their limits, in words; empty if the policy is healthy."""
         found = []
         if not self.finite:
             found.append("the loss or the influence is not finite")
@@ -89,7 +89,7 @@ class Guard:
 
     @property
     def gave_up(self) -> bool:
-        """Whether the policy is to stay as it is."""
+        """True if the policy is not to be learned any more."""
         return self.rollbacks >= self.settings.max_rollbacks
 
     def check(self, health: Health) -> str | None:
@@ -130,5 +130,5 @@ def _copy(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _finite(module: nn.Module) -> bool:
-    """Whether every parameter is a finite number."""
+    """Return True if every parameter is finite."""
     return all(bool(parameter.isfinite().all()) for parameter in module.parameters())

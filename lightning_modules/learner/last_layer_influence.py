@@ -84,7 +84,7 @@ class LastLayerInfluence:
 
     @property
     def solved(self) -> bool:
-        """Whether there is a solution yet."""
+        """True once there is a solution."""
         return self.solution is not _UNSOLVED
 
     def of(self, features: Tensor, logits: Tensor, targets: Tensor) -> Tensor:

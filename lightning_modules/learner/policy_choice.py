@@ -61,12 +61,12 @@ class PolicyChoice:
 
     @property
     def learns(self) -> bool:
-        """Whether the policy is learned."""
+        """True if the policy is learned."""
         return self.file is None and self.control not in ("plain", "uniform")
 
     @property
     def needs_images(self) -> bool:
-        """Whether the channels, the size or the classes of the images must be known to build it."""
+        """True if the channels, the size or the classes of the images must be known to build it."""
         return self.learns and self.name in _NEED_IMAGES
 
     def build(
@@ -156,7 +156,7 @@ def build_policy(
 
 
 def has_uniform(name: PolicyName) -> bool:
-    """Whether a policy can be compared with a uniform one over the same space."""
+    """Return True if a policy can be compared with a uniform one over the same space."""
     return name != "field"
 
 

@@ -1,4 +1,4 @@
-"""What a saved state of a policy belongs to: its kind, ops and bounds, and everything else that it is built from."""
+"""Identity of the policy that a saved state belongs to: its kind, ops, bounds and all else that it is built from."""
 
 from collections.abc import Mapping
 from typing import Any

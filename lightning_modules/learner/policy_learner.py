@@ -131,7 +131,7 @@ class PolicyLearner:
         self.saturated_at_start = augnet.policy.saturated(augnet.space)
 
     def due(self, step: int) -> bool:
-        """Whether an update follows the classifier's step number `step` (the first is 1)."""
+        """Return True if an update follows the classifier's step number `step` (the first is 1)."""
         return not self.finished and step > self.settings.warmup and step % self.settings.interval == 0
 
     @property

@@ -29,7 +29,7 @@ from lightning_modules.learner.settings import LearnerSettings
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSettings:
-    """What is learned about each training image.
+    """Settings of the weights and soft labels of training images.
 
     Args:
         weights: Learn how often each image is drawn; the weights of all have a mean of 1.
@@ -62,7 +62,7 @@ class SampleSettings:
 
     @property
     def any(self) -> bool:
-        """Whether anything is learned."""
+        """True if anything is learned."""
         return self.weights or self.soft_labels
 
 
@@ -171,7 +171,7 @@ class SampleWeights:
 
 
 def class_ratios(labels: Tensor, influence_labels: Tensor, num_classes: int) -> Tensor:
-    """How much more frequent each class is in the influence set than in the training images, `[K]`.
+    """Return the ratio of the frequencies of each class in the influence set and in the training images, `[K]`.
 
     The influence set counts as if K more images of the training frequencies were in it: without a shift all ratios are
     1, and a class that it lacks keeps one above 0.

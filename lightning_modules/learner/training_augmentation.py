@@ -46,7 +46,7 @@ class TrainingAugmentation:
 
     @property
     def mixes(self) -> bool:
-        """Whether images are mixed with each other, and labels become probabilities."""
+        """True if images are mixed with each other, and labels become probabilities."""
         return isinstance(self.base, MixingBaseline) or (self.augnet is not None and self.augnet.space.mixes)
 
     @torch.no_grad()
