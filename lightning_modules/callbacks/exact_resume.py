@@ -11,7 +11,7 @@ import torch
 class ExactResume(pl.Callback):
     """Saves the state of every random generator a training step may use, and restores it before the next step.
 
-    With the optimiser, the schedule and the place in the data, which Lightning and the data module keep, a run that
+    With the optimizer, the schedule and the place in the data, which Lightning and the data module keep, a run that
     was killed and resumed on the same machine ends bit for bit like one that was not.
     """
 

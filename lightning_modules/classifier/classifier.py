@@ -45,14 +45,14 @@ class Classifier(pl.LightningModule):
         model: The network: `timm/NAME`, `pytorchcv/NAME`, or the import path of an `nn.Module` class. It must end in
             a linear layer.
         model_kwargs: Further arguments of the network, for instance `{width: 8}` or `{pretrained: true}`.
-        optimizer: The classifier's optimiser; its `lr` is the highest of the schedule.
+        optimizer: The classifier's optimizer; its `lr` is the highest of the schedule.
         lr_schedule: Learning rate over the run, step by step: `one_cycle` (warm-up, then cosine to zero), `cosine`
             (to zero), `multi_step` (lower after each milestone) or `constant`.
         lr_milestones: Of `multi_step`: shares of the run, in (0, 1) and increasing, after which the learning rate
             falls, so that a shorter run keeps its shape; `[0.5, 0.75]` are epochs 150 and 225 of 300.
         lr_factor: Of `multi_step`: what the learning rate is multiplied by at each milestone, in (0, 1).
-        decay_kernels_only: Whether the optimiser's weight decay is for the weights of convolutions and linear layers
-            only, not for biases and normalisation layers.
+        decay_kernels_only: Whether the optimizer's weight decay is for the weights of convolutions and linear layers
+            only, not for biases and normalization layers.
         label_smoothing: Share of the target spread over all classes, in [0, 1).
         pixel_mean: Subtracted from every pixel in front of the network: one number, or one for each channel.
         pixel_std: Every pixel is divided by it after that, > 0: one number, or one for each channel.
@@ -104,7 +104,7 @@ class Classifier(pl.LightningModule):
         self.augmentation.requires_grad_(False)
         self.num_classes = num_classes
         self.make_optimizer, self.lr_schedule = optimizer, lr_schedule
-        self._planned_steps = 0  # of the optimiser in the whole run; callbacks may change the length of a run later
+        self._planned_steps = 0  # of the optimizer in the whole run; callbacks may change the length of a run later
         self.lr_milestones, self.lr_factor = list(lr_milestones), lr_factor
         self.decay_kernels_only = decay_kernels_only
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
@@ -212,7 +212,7 @@ class Classifier(pl.LightningModule):
         self.log_dict(values, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))
 
     def configure_optimizers(self) -> Any:
-        """The classifier's optimiser and its schedule; the policy has an optimiser of its own."""
+        """The classifier's optimizer and its schedule; the policy has an optimizer of its own."""
         parameters = parameter_groups(self.network) if self.decay_kernels_only else self.network.parameters()
         optimizer = self.make_optimizer(parameters)
         if self.lr_schedule == "constant":

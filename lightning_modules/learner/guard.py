@@ -1,6 +1,6 @@
 """Watches the health of a policy while it is learned, and rolls it back to its last healthy state.
 
-The influence has no lower bound (it is linear in the features of a confidently wrong image), so minimising it can
+The influence has no lower bound (it is linear in the features of a confidently wrong image), so minimizing it can
 reward augmentations that destroy labels: the policy then collapses while its objective improves. What shows it early
 is retention, the accuracy on augmented images relative to the originals, and ranges pressed against their bounds.
 """
