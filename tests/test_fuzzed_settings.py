@@ -18,7 +18,7 @@ from lightning_modules.commands.terminal import mistakes_in_one_line, quieten
 
 DIGITS = Path(__file__).parents[1] / "configs" / "digits.yaml"
 LONGEST = 1200  # characters of a paragraph
-CASES = 520
+CASES = 1000
 SEED = 20
 
 NOT_A_NUMBER = (".nan", ".inf", "-.inf", "1e30", "-1e30", "null", "many", "[]", "{}", "''", "[1, 2]")
@@ -37,6 +37,7 @@ NUMBERS = {  # and what else means nothing for each; a setting that may be null 
     "model.optimizer.init_args.lr": "-1 0 1e9",
     "model.optimizer.init_args.momentum": "-1 1 2",
     "model.optimizer.init_args.weight_decay": "-1 1e9",
+    "model.optimizer.init_args.dampening": "-1 2",
     "model.learner.lr": "0 -1 100",
     "model.learner.until": "0 -1 2",
     "model.learner.damping": "0 -1",
@@ -57,6 +58,7 @@ NUMBERS = {  # and what else means nothing for each; a setting that may be null 
     "model.samples.smoothing": "0 1",
     "data.deployment_rotation": "-1 181",
     "trainer.gradient_clip_val": "-1",
+    "trainer.overfit_batches": "-1",
 }
 COUNTS = {
     "model.ops_per_image": "0 2 3",
@@ -84,6 +86,9 @@ COUNTS = {
     "trainer.accumulate_grad_batches": "0",
     "trainer.devices": "0 1000",
     "trainer.max_epochs": "0",
+    "trainer.check_val_every_n_epoch": "0",
+    "trainer.log_every_n_steps": "-5",
+    "trainer.num_sanity_val_steps": "-5",
     "trainer.limit_test_batches": "0",
     "trainer.limit_train_batches": "0",
     "trainer.limit_val_batches": "0",
@@ -104,16 +109,30 @@ NAMES = (
     "trainer.accelerator",
     "trainer.precision",
 )
-SWITCHES = ("model.decay_kernels_only", "model.channels_last", "model.samples.weights", "run.test", "run.tensorboard")
+SWITCHES = (
+    "model.decay_kernels_only",
+    "model.channels_last",
+    "model.samples.weights",
+    "model.samples.soft_labels",
+    "model.optimizer.init_args.nesterov",
+    "run.test",
+    "run.tensorboard",
+)
+OF_IMAGES = {"data.train_size": "0", "data.image_size": "0 1", "data.memory_limit": "", "data.val_size": "0"}
 NULLABLE = {  # of the values above: those that mean something there
     *(f"{name}=null" for name in ("model.learner.radius", "run.threads", "model.base_policy")),
     *(f"trainer.{name}=null" for name in ("accumulate_grad_batches", "devices", "max_epochs", "gradient_clip_val")),
     *(f"trainer.limit_{name}_batches={value}" for name in ("train", "val", "test") for value in ("null", "0.5")),
     *(f"{name}=0.5" for name in ("trainer.accumulate_grad_batches",)),
     "run.compare=[]",
+    "model.optimizer.init_args.nesterov=null",
     "run.compare=null",
     "trainer.max_epochs=-1",
     "trainer.devices=-1",
+    "trainer.num_sanity_val_steps=-1",
+    *(f"trainer.{name}=null" for name in ("log_every_n_steps", "check_val_every_n_epoch", "num_sanity_val_steps")),
+    "trainer.overfit_batches=null",
+    "trainer.overfit_batches=0.5",
     "trainer.precision=null",
 }
 WHOLE = (  # those that single values do not reach
@@ -128,6 +147,7 @@ WHOLE = (  # those that single values do not reach
     ["--model.ops=[]"],
     ["--model.ops=null"],
     ["--model.schedule=staged", "--model.control=plain"],
+    ["--trainer.val_check_interval=0"],
     ["--model.policy=ranges", "--model.ops_per_image=2"],
     ["--model.policy=field", "--model.control=uniform"],
     ["--model.lr_schedule=multi_step", "--model.lr_milestones=[0.5, 0.2]"],
@@ -166,6 +186,7 @@ RUNS = (  # the whole command, in a folder of its own, and a part of its message
     (["--trainer.devices=1000"], "cores"),
     (["--run.compare=[plain, plain]"], "each control may be given once"),
     (["--model.nothing=3"], "nothing"),
+    (["--seed_everything=-1"], "from 0 to 4294967295"),
 )
 
 
@@ -180,6 +201,14 @@ def single_cases() -> list[list[str]]:
     cases = [[f"--{one}"] for one in dict.fromkeys(arguments) if one not in NULLABLE]
     random.Random(SEED).shuffle(cases)
     return cases
+
+
+def of_image_folders() -> list[list[str]]:
+    """The settings of the other data module, which come before its missing path."""
+    module = ["--data=ImageDataModule", "--data.path=nowhere"]
+    pairs = [(name, value) for name, more in OF_IMAGES.items() for value in (*NOT_A_COUNT, *more.split())]
+    nullable = ("data.train_size=null", "data.image_size=null")
+    return [[*module, f"--{name}={value}"] for name, value in pairs if f"{name}={value}" not in nullable]
 
 
 @pytest.fixture(scope="module")
@@ -229,24 +258,43 @@ def fault_of(message: str | None) -> str | None:
     return None
 
 
+def unnamed(case: list[str], message: str) -> str | None:
+    """What is wrong with a message that does not name the setting that the last argument sets; None if it does."""
+    name = case[-1].removeprefix("--").partition("=")[0]
+    if "cannot be built with" in message:  # a setting of a network
+        return None
+    named = ("optimizer",) if "optimizer" in name else (name, name.rpartition(".")[2])
+    return None if any(one in message for one in named) else f"does not name the setting: {message}"
+
+
 @pytest.mark.slow
 def test_settings_that_mean_nothing(
     cli: AugfluenceCLI, small: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    cases = [*WHOLE, *single_cases()]
+    cases = [*WHOLE, *of_image_folders(), *single_cases()]
     assert len(cases) >= CASES
     wrong = []
     for case in cases:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                fault = fault_of(complaint(cli, [small, *case], capsys))
+                message = complaint(cli, [small, *case], capsys)
+            fault = fault_of(message) or unnamed(case, str(message))
         except Exception as error:
             fault = f"{type(error).__name__}: {error}"
         if fault is not None:
             wrong.append(f"python train.py fit --config configs/digits.yaml {shlex.join(case)}\n    {fault}")
     assert not wrong, f"{len(wrong)} of {len(cases)}:\n" + "\n".join(wrong)
+
+
+def test_every_setting_is_fuzzed(cli: AugfluenceCLI) -> None:
+    """A new setting of the model, the data or the run needs a place in the tables."""
+    elsewhere = ("class_path", "model.optimizer.init_args.", "model.augmentation", "model.policy_file")
+    fuzzed = {*NUMBERS, *COUNTS, *NAMES, *SWITCHES} | {case[-1].partition("=")[0].removeprefix("--") for case in WHOLE}
+    names = {name.replace("data.init_args.", "data.") for name in cli.config.keys()}  # noqa: SIM118 - a Namespace
+    own = {name for name in names if name.split(".")[0] in ("model", "data", "run")}
+    assert {name for name in own - fuzzed if not any(part in name for part in elsewhere)} == set()
 
 
 def test_settings_that_mean_something(cli: AugfluenceCLI, small: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,8 +39,8 @@ class AdaptationSettings:
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1:
             raise ValueError(f"memory must lie in (0, 1], found {self.fraction}; 0.1 is a tenth of the past images.")
-        if self.lr is not None and not self.lr > 0:
-            raise ValueError(f"lr must be positive, found {self.lr}; 0.02 is usual.")
+        if self.lr is not None and not 0 < self.lr <= 100:
+            raise ValueError(f"lr must lie in (0, 100], found {self.lr}; 0.02 is usual.")
 
 
 def adapt_classifier(

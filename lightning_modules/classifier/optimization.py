@@ -39,6 +39,8 @@ def check_optimizer(make: Callable[[Any], torch.optim.Optimizer], parameters: An
     """Raise ValueError if an optimizer cannot be made, or has settings that are no numbers or out of range."""
     try:
         optimizer = make(parameters)
+    except ValueError as error:
+        raise ValueError(f"optimizer: {error}") from error
     except TypeError as error:
         raise ValueError(
             f"optimizer: a setting is null, missing, or no number ({error}): give a number, or leave it out."

@@ -27,6 +27,15 @@ from lightning_modules.learner.policy_choice import Control
 from lightning_modules.monitoring.metrics_file import AtomicCSVLogger
 from lightning_modules.monitoring.run_files import require_writable
 
+_TRAINER_RANGES = {
+    "accumulate_grad_batches": "[1, 1000000] or null",
+    "check_val_every_n_epoch": "[1, 1000000] or null",
+    "gradient_clip_val": "[0, 1e9] or null",
+    "log_every_n_steps": "[0, 1000000000] or null",
+    "num_sanity_val_steps": "[-1, 1000000] or null",
+    "overfit_batches": "[0, 1000000000] or null",
+    "val_check_interval": "(0, 1000000000] or null",
+}
 _MOST_BATCHES = 1_000_000_000
 _LONGEST_NAME = 200  # bytes; file systems allow 255, of which `-2` and temporary files take some
 
@@ -65,8 +74,8 @@ class RunSettings:
 def check_trainer(trainer: Any) -> None:
     """Raise ValueError, naming the setting, for settings of a trainer that Lightning takes and cannot train with."""
     get = trainer.get
-    check_numbers("trainer.", "[1, 1000000] or null", accumulate_grad_batches=get("accumulate_grad_batches"))
-    check_numbers("trainer.", "[0, 1e9] or null", gradient_clip_val=get("gradient_clip_val"))
+    for name, interval in _TRAINER_RANGES.items():
+        check_numbers("trainer.", interval, **{name: get(name)})
     for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
         value = get(name)
         if value is not None and not 0 < value <= _MOST_BATCHES:

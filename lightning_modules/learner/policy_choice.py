@@ -18,7 +18,7 @@ from augnet import (
 )
 from augnet.classic import classic_space
 from augnet.policies import Policy
-from lightning_modules.learner.checks import check_choice
+from lightning_modules.learner.checks import check_choice, check_numbers
 
 PolicyName = Literal[
     "ranges", "intervals", "mixture", "trivial_augment_mixture", "conditional", "class_conditional", "field"
@@ -49,6 +49,7 @@ class PolicyChoice:
     def __post_init__(self) -> None:
         check_choice("control", self.control, Control)
         check_choice("policy", self.name, PolicyName)
+        check_numbers("", "(0, 1]", initial_range=self.initial_range)
         if self.ops_per_image != 1 and self.file is None and self.name not in _MIXTURES:
             raise ValueError(
                 f"ops_per_image is for the policies {' and '.join(_MIXTURES)}, found {self.ops_per_image} with policy "

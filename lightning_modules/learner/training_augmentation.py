@@ -17,7 +17,10 @@ def base_policy_of(base: str | Baseline | MixingBaseline | None) -> Baseline | M
     """The base policy of a name, None for `none`; a policy as it is."""
     if base == "none" or not isinstance(base, str):
         return None if isinstance(base, str) else base
-    return make_baseline(base)
+    try:
+        return make_baseline(base)
+    except ValueError as error:
+        raise ValueError(f"base_policy: {error}") from error
 
 
 @dataclass

@@ -166,7 +166,7 @@ def test_labels_reach_the_policy() -> None:
         ),
         ({"policy": "mixture", "ops_per_image": 3}, "ops_per_image: expected 1 or 2, found 3"),
         ({"policy": "trivial_augment_mixture"}, r"saturation need images with 3 channels .*, found 1"),
-        ({"policy": "class_conditional", "initial_range": 0.0}, "initial: expected a fraction of the bounds"),
+        ({"policy": "class_conditional", "initial_range": 0.0}, r"initial_range must lie in \(0, 1\], found 0.0"),
         ({"policy": "field"}, "policy field is for images of one size: give image_size"),
     ],
 )
