@@ -131,7 +131,7 @@ def test_boxes_of_any_format_are_the_same_boxes(box_format: str) -> None:
 
 
 def test_whole_number_boxes_stay_where_nothing_moves() -> None:
-    transform = to_torchvision(AugNet.from_ops({"rotation": 1e-6}))
+    transform = to_torchvision(AugNet.from_ops({"rotation": 0.01}, initial=1e-4))
     boxes = torch.tensor([[left, top, left + 5, top + 7] for left in range(12) for top in range(9)])
     wrapped = tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=(17, 19))
     moved = transform(tv_tensors.Image(noise(3, 17, 19)), wrapped)[1]
@@ -146,7 +146,11 @@ def test_two_images_of_a_sample_move_together() -> None:
 
 def test_inside_compose() -> None:
     transform = v2.Compose(
-        [v2.RandomHorizontalFlip(1.0), to_torchvision(AugNet.from_ops({"translate_x": 1e-6})), v2.ToImage()]
+        [
+            v2.RandomHorizontalFlip(1.0),
+            to_torchvision(AugNet.from_ops({"translate_x": 1e-4}, initial=1e-2)),
+            v2.ToImage(),
+        ]
     )
     levels = (noise(3, 6, 7) * 255).round().to(torch.uint8)
     assert torch.equal(transform(F.to_pil_image(levels)).as_subclass(Tensor), levels.flip(-1))
