@@ -1,15 +1,17 @@
-"""Commands of version 0.1 that train, and so moved to `python -m studies`: they write a study and run it there.
+"""Commands of `python -m analysis` in version 0.1.0 that train: each writes a study and runs it.
 
-Their options are the fields of that study, which `docs/analysis.md` and the studies in the repository explain.
+Their options are the fields of that study, which `docs/analysis.md` and the studies beside this file explain.
 """
 
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import auto_cli
+
+from lightning_modules.commands.terminal import mistakes_in_one_line, quieten
 
 _CROPS = {"scale": 1.0, "aspect": 0.5, "translate_x": 0.25, "translate_y": 0.25}
 
@@ -99,14 +101,7 @@ def class_effects(
 
 
 def _run(name: str, study: dict[str, Any], folder: Path, workers: int, threads: int, progress: bool) -> None:
-    """Write a study and run it in a process of its own.
-
-    Raises:
-        ValueError: If the studies are not there: they are part of the repository, not of the installed package.
-        SystemExit: If the study fails.
-    """
-    if find_spec("studies") is None:
-        raise ValueError(f"{name} trains classifiers: run `python -m studies {name}` in a clone of the repository.")
+    """Write a study and run it in a process of its own; end with its exit code if it fails."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.yaml"
     file.write_text(yaml.safe_dump(study, sort_keys=False))
@@ -124,3 +119,14 @@ def _run(name: str, study: dict[str, Any], folder: Path, workers: int, threads: 
 def _absolute(path: str | Path) -> str:
     """Return the absolute path of a file or folder; a hub name as it is."""
     return str(Path(path).resolve()) if Path(path).exists() else str(path)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run one of the commands; a user's mistake becomes one paragraph."""
+    quieten()
+    with mistakes_in_one_line():
+        auto_cli({"class_effects": class_effects, "exchange_rate": exchange_rate}, args=args, prog="python -m analysis")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-import analysis.commands.moved as moved
-from analysis.__main__ import main
+import analysis.__main__ as analyses
 from studies.engine import Study, read_study
+from studies.former_commands import main
 
 
 @pytest.fixture
@@ -79,11 +79,18 @@ def test_a_failure_is_passed_on(started: list[list[str]], tmp_path: Path) -> Non
     assert stopped.value.code == 3
 
 
+def test_the_old_spelling_runs_them_in_a_process(started: list[list[str]]) -> None:
+    analyses.main(["exchange_rate", "owner/name", "--seeds=2"])
+    assert started == [[sys.executable, "-m", "studies.former_commands", "exchange_rate", "owner/name", "--seeds=2"]]
+    with pytest.raises(SystemExit) as stopped:
+        analyses.main(["class_effects", "owner/name", "--workers=7"])
+    assert stopped.value.code == 3
+
+
 def test_without_the_repository_it_says_where_to_go(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(moved, "find_spec", lambda name: None)
+    monkeypatch.setattr(analyses, "find_spec", lambda name: None)
     with pytest.raises(SystemExit):
-        main(["class_effects", "owner/name", f"--folder={tmp_path / 'out'}"])
+        analyses.main(["class_effects", "owner/name"])
     assert "run `python -m studies class_effects` in a clone of the repository" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
