@@ -91,7 +91,7 @@ COUNTS = {
     "trainer.num_sanity_val_steps": "-5",
     "trainer.limit_test_batches": "0",
     "trainer.limit_train_batches": "0",
-    "trainer.limit_val_batches": "0",
+    "trainer.limit_val_batches": "",
 }
 NAMES = (
     "model.model",

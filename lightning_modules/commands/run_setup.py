@@ -31,6 +31,7 @@ _TRAINER_RANGES = {
     "accumulate_grad_batches": "[1, 1000000] or null",
     "check_val_every_n_epoch": "[1, 1000000] or null",
     "gradient_clip_val": "[0, 1e9] or null",
+    "limit_val_batches": "[0, 1000000000] or null",
     "log_every_n_steps": "[0, 1000000000] or null",
     "num_sanity_val_steps": "[-1, 1000000] or null",
     "overfit_batches": "[0, 1000000000] or null",
@@ -76,7 +77,7 @@ def check_trainer(trainer: Any) -> None:
     get = trainer.get
     for name, interval in _TRAINER_RANGES.items():
         check_numbers("trainer.", interval, **{name: get(name)})
-    for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
+    for name in ("limit_train_batches", "limit_test_batches"):
         value = get(name)
         if value is not None and not 0 < value <= _MOST_BATCHES:
             remedy = "set run.test to false to leave the test out" if "test" in name else "leave it out for all batches"
