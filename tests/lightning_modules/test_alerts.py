@@ -120,7 +120,7 @@ def test_a_policy_stage_announces_its_events_too() -> None:
     assert len(warned) == 1
 
 
-def test_values_that_are_not_finite_are_an_alert() -> None:
+def test_values_that_are_not_finite_are_an_alert(monkeypatch: pytest.MonkeyPatch) -> None:
     run = FakeRun()
     model = toy_classifier()
 
@@ -130,10 +130,26 @@ def test_values_that_are_not_finite_are_an_alert() -> None:
             next(model.network.parameters()).fill_(float("nan"))
 
     trainer = toy_trainer(logger=logger_of_fit(run), callbacks=[Diverge()], log_every_n_steps=1)
+    monkeypatch.setattr("lightning_modules.classifier.classifier.is_finite", lambda loss, network: True)
     with pytest.warns(UserWarning, match="not finite"):
         trainer.fit(model, datamodule=ToyData())
     assert "not finite" in run.sent[0]["text"]
     assert [one["level"] for one in run.sent] == ["WARN", "WARN", "ERROR"]
+
+
+def test_a_classifier_that_diverges_stops_the_run() -> None:
+    class Diverge(pl.Callback):
+        @torch.no_grad()
+        def on_train_batch_end(
+            self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        ) -> None:
+            next(model.network.parameters()).fill_(float("inf"))
+
+    model = toy_classifier(control="plain")
+    trainer = toy_trainer(callbacks=[Diverge()], max_epochs=3)
+    with pytest.raises(ValueError, match=r"diverged: after step \d+ .*Lower the lr of model.optimizer"):
+        trainer.fit(model, datamodule=ToyData())
+    assert trainer.current_epoch == 0
 
 
 def test_a_healthy_run_sends_none() -> None:
