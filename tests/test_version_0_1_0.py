@@ -102,9 +102,10 @@ def test_modules_of_a_moved_package_are_the_same() -> None:
 
 
 def test_weights_of_the_augmentation_of_other_classifiers_stay() -> None:
-    checkpoint = {"state_dict": {"augmentation.weight": torch.ones(1)}, "hyper_parameters": {"num_classes": 3}}
+    weights = {"augmentation.weight": torch.ones(1)}
+    checkpoint = {"state_dict": weights, "hyper_parameters": {"num_classes": 3}}
     modernize(checkpoint)
-    assert "augmentation.weight" in checkpoint["state_dict"]
+    assert "augmentation.weight" in weights
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor
 
 from lightning_modules.learner.agreement import FirstInputs, LossAgreement, is_compiled
@@ -35,10 +36,13 @@ class AugmentedStep:
         self.unchecked = 0 if is_compiled(self.module) else self.checked_steps
         self.original, self.loss = self.module.training_step, LossAgreement(self.augmentation.label_smoothing)
         self.of_instance = vars(self.module).get("training_step")  # as torch.compile and spies set it
+        self.takes_index = is_param_in_hook_signature(self.original, "batch_idx", min_args=2)
         self.module.training_step = self.run  # type: ignore[method-assign]
 
     def run(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """Augment the batch and run the module's own step."""
+        if not self.takes_index:  # Lightning asks the signature of this method, which takes all
+            args, kwargs = (), {name: value for name, value in kwargs.items() if name != "batch_idx"}
         key, samples, given = self.augmentation.label_key, self.augmentation.samples, batch
         images, labels = images_and_labels(batch, key)
         if samples is not None:

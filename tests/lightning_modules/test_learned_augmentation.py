@@ -245,3 +245,14 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(tmp_path: Pa
     with pytest.raises(ValueError, match=r"policy_path: nothing can be written into .*file"):
         toy_trainer(callbacks=[callback]).fit(module, datamodule=ToyData())
     assert not module.seen
+
+
+def test_a_training_step_may_leave_the_number_of_the_batch_out(tmp_path: Path) -> None:
+    class Short(Plain):
+        def training_step(self, batch: Any) -> Tensor:  # type: ignore[override]
+            return super().training_step(batch, 0)
+
+    callback = learned()
+    fit(Short(), callback, tmp_path)
+    assert callback.learner is not None
+    assert callback.learner.updates == 4
