@@ -12,6 +12,8 @@ import wandb
 from augnet import load_policy
 from lightning_modules.commands.cli import AugfluenceCLI, main
 
+pytestmark = pytest.mark.slow  # whole runs and commands
+
 ROOT = Path(__file__).parents[1]
 CONFIG = str(ROOT / "configs" / "digits.yaml")
 

@@ -13,6 +13,8 @@ import pytest
 from lightning_modules.commands import run_setup
 from lightning_modules.commands.cli import main
 
+pytestmark = pytest.mark.slow  # whole runs and commands
+
 ROOT = Path(__file__).parents[1]
 
 

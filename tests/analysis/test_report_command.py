@@ -13,6 +13,8 @@ from report_runs import EVIL, NAMES, evaluated_run, odd_run, write_findings
 
 from analysis.__main__ import main
 
+pytestmark = pytest.mark.slow  # whole runs and commands
+
 SECTIONS = (
     "accuracy", "run0-learned", "run0-pictures", "run0-ops", "run0-influence", "run0-harmful", "run0-moments",
     "run0-landscape", "run0-exchange_rate", "run0-class_effects", "run0-provenance",

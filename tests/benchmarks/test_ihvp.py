@@ -19,6 +19,8 @@ from benchmarks.ihvp import solve_tables as tables
 from benchmarks.ihvp.cases import MODES, QUICK, TARGET, load
 from benchmarks.ihvp.rows import measure
 
+pytestmark = pytest.mark.slow  # whole runs and commands
+
 ROOT = Path(__file__).parents[2]
 OURS = ("auto", "cg", "kronecker_cg", "cholesky", "woodbury", "neumann", "kfac", "ekfac")
 PACKAGES = {"curvlinops": "curvlinops", "pyDVL": "pydvl", "captum": "captum", "dattri": "dattri"}

@@ -17,6 +17,8 @@ from lightning_modules.commands.cli import AugfluenceCLI, main
 from lightning_modules.commands.trainer import AugfluenceTrainer
 from lightning_modules.data import DigitsDataModule
 
+pytestmark = pytest.mark.slow  # whole runs and commands
+
 ROOT = Path(__file__).parents[2]
 ADAPT = str(ROOT / "configs" / "adapt.yaml")
 

@@ -19,6 +19,8 @@ from lightning_modules.commands.trainer import AugfluenceTrainer
 from lightning_modules.data import DigitsDataModule, ImageDataModule
 from studies.label_noise import FlippedImages, ranking_quality
 
+pytestmark = pytest.mark.slow  # whole runs and commands
+
 ROOT = Path(__file__).parents[2]
 NAMES = ["index", "source", "label", "label_name", "predicted", "suggested"]
 SCORES = ["loss", "margin", "influence", "self_influence", "mislabel"]

@@ -15,6 +15,8 @@ from two_ways import WAYS
 from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.head import find_last_linear
 
+pytestmark = pytest.mark.slow  # whole runs and commands
+
 
 @pytest.fixture(autouse=True)
 def afresh() -> Any:
