@@ -128,8 +128,9 @@ def test_names_of_classes_are_words_and_run_nothing(opened: Any) -> None:
     for name in NAMES:
         assert name in words
     in_drawings = opened.execute_script("return [...document.querySelectorAll('svg')].map(one => one.textContent) + ''")
-    for name in NAMES:
-        assert name in in_drawings
+    for name in NAMES:  # a drawing leaves out the middle of a long name, the tables show it whole
+        assert name[:12] in in_drawings
+        assert name[-12:] in in_drawings
 
 
 @pytest.mark.parametrize("width", [320, 360, 768, 1280])
