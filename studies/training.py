@@ -83,20 +83,27 @@ def classifier_of(training: Training, data: InfluenceDataModule, **arguments: An
     )
 
 
-def trainer_of(training: Training) -> AugfluenceTrainer:
-    """Return a trainer that trains and leaves nothing on disk."""
+def silent_trainer(**options: Any) -> AugfluenceTrainer:
+    """Return a trainer that validates nothing, prints nothing and leaves nothing on disk; options as `pl.Trainer`."""
     quieten()
     return AugfluenceTrainer(
-        accelerator=training.accelerator,
-        devices=1,
-        precision=training.precision,
-        max_epochs=-1,
-        max_steps=training.steps,
         limit_val_batches=0,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        **options,
+    )
+
+
+def trainer_of(training: Training) -> AugfluenceTrainer:
+    """Return a silent trainer for the steps of a training."""
+    return silent_trainer(
+        accelerator=training.accelerator,
+        devices=1,
+        precision=training.precision,
+        max_epochs=-1,
+        max_steps=training.steps,
     )
 
 

@@ -9,10 +9,10 @@ import torch
 from augnet.baselines import FlipCrop
 from lightning_modules.classifier.classifier import Classifier
 from lightning_modules.classifier.distinctive import merge_copy
-from lightning_modules.commands.terminal import quieten
 from lightning_modules.data import ImageDataModule
 from studies.data_location import data_path
 from studies.engine import Cache, Kind, Result, Setting, TableReport
+from studies.training import silent_trainer
 
 _TEST_SIZE = 5000
 
@@ -60,7 +60,8 @@ class LargeBatchRun(Setting):
             batch_size=self.batch,
             seed=self.seed,
         )
-        model, trainer = self._classifier(data), self._trainer()
+        model = self._classifier(data)
+        trainer = silent_trainer(accelerator="cpu", precision="bf16-mixed", max_epochs=self.epochs)
         trainer.fit(model, datamodule=data)
         data.batch_size = 1000
         result: Result = {
@@ -89,19 +90,6 @@ class LargeBatchRun(Setting):
             pixel_std=self.pixel_std,
             augmentation=FlipCrop(),
             **self.model,
-        )
-
-    def _trainer(self) -> pl.Trainer:
-        quieten()
-        return pl.Trainer(
-            accelerator="cpu",
-            precision="bf16-mixed",
-            max_epochs=self.epochs,
-            limit_val_batches=0,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
         )
 
 
