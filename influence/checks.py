@@ -16,8 +16,7 @@ def check_rows(features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
     """Check `[N, D]` features against `[N, K]` logits and upcast both.
 
     Raises:
-        ValueError: If a tensor is not a matrix, the numbers of rows differ or there are fewer than two
-            classes.
+        ValueError: If a tensor is not a matrix, the numbers of rows differ, or there is no output.
         TypeError: If a tensor is not floating point.
     """
     if features.ndim != 2 or logits.ndim != 2:
@@ -30,8 +29,8 @@ def check_rows(features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
             f"expected one logit row per feature row, found {len(logits)} and {len(features)}; "
             "take both from the same forward pass"
         )
-    if logits.shape[1] < 2:
-        raise ValueError(f"expected at least 2 classes, found {logits.shape[1]}; write a binary output as 2 logits")
+    if logits.shape[1] < 1:
+        raise ValueError(f"expected at least one output, found logits {list(logits.shape)}")
     features, logits = upcast(features, logits)
     return features, logits
 
@@ -72,6 +71,11 @@ def check_targets(targets: Tensor, logits: Tensor) -> Tensor:
         TypeError: If class indices are not int64.
         ValueError: If a shape does not match `logits`, a label is outside [0, K) or a row is no distribution.
     """
+    if logits.shape[1] < 2:
+        raise ValueError(
+            f"expected at least 2 classes for cross-entropy, found {logits.shape[1]}; write a binary output as 2 "
+            "logits, or train it with binary cross-entropy (BCEWithLogitsLoss)"
+        )
     if targets.ndim == 1:
         return _one_hot(targets, logits)
     if targets.shape != logits.shape:

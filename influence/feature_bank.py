@@ -9,11 +9,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from influence.checks import check_finite, check_rows, check_targets
+from influence.checks import check_finite, check_rows
+from influence.losses import CrossEntropy, Loss
 
 
 class Rows(NamedTuple):
-    """Rows of the last layer: `features [N, D]`, `logits [N, K]`, `targets [N, K]` probabilities."""
+    """Rows of the last layer: `features [N, D]`, `logits [N, K]`, `targets [N, ...]` as the loss keeps them."""
 
     features: Tensor
     logits: Tensor
@@ -23,11 +24,13 @@ class Rows(NamedTuple):
 class FeatureBank:
     """Ring buffer of the newest rows, on the device of the newest batch.
 
-    Memory is allocated once, at the first batch: `capacity (D + 2 K) b` bytes for features, logits and targets, with
-    `b` = 4 in float32 and 8 in float64 (4096 rows, D = 512, K = 100: 12 MB). `rows()` and `state_dict()` return copies.
+    Memory is allocated once, at the first batch: `capacity (D + 2 K) b` bytes for features, logits and probabilities as
+    targets, with `b` = 4 in float32 and 8 in float64 (4096 rows, D = 512, K = 100: 12 MB). `rows()` and `state_dict()`
+    return copies.
 
     Args:
         capacity: Most rows to keep, >= 1.
+        loss: Whose targets are kept, see `influence.losses.Loss.expand`.
 
     Raises:
         ValueError: If `capacity` is below 1.
@@ -39,10 +42,10 @@ class FeatureBank:
         (3, [1.0, 1.0, 1.0])
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, loss: Loss = CrossEntropy()) -> None:  # noqa: B008 - frozen
         if capacity < 1:
             raise ValueError(f"expected capacity >= 1, found {capacity}; 1,000 to 4,000 rows are usual")
-        self.capacity = capacity
+        self.capacity, self.loss = capacity, loss
         self._storage: Rows | None = None
         self._next = 0  # where the next row goes
         self._count = 0
@@ -57,7 +60,7 @@ class FeatureBank:
         Args:
             features: `[B, D]`; detached.
             logits: `[B, K]`; detached.
-            targets: `[B]` int64 or `[B, K]` probabilities; kept as probabilities.
+            targets: As the loss takes them, for cross-entropy `[B]` int64 or `[B, K]` probabilities.
 
         Raises:
             TypeError: If labels are not int64 or features and logits are not floating point.
@@ -65,7 +68,7 @@ class FeatureBank:
         """
         features, logits = check_rows(features, logits)
         check_finite("features and logits", features, logits)
-        batch = Rows(features, logits, check_targets(targets, logits))
+        batch = Rows(features, logits, self.loss.expand(targets, logits))
         storage = self._prepared(batch)
         rows = min(len(features), self.capacity)
         slots = (self._next + torch.arange(rows, device=features.device)) % self.capacity
@@ -105,11 +108,12 @@ class FeatureBank:
     def _prepared(self, batch: Rows) -> Rows:
         """Return the storage, allocated with the widths of `batch` at first and moved to its device."""
         if self._storage is None:
-            self._storage = Rows(*(part.new_zeros(self.capacity, part.shape[1]) for part in batch))
+            self._storage = Rows(*(part.new_zeros(self.capacity, *part.shape[1:]) for part in batch))
         for name, kept, new in zip(Rows._fields, self._storage, batch, strict=True):
-            if kept.shape[1] != new.shape[1]:
+            if kept.shape[1:] != new.shape[1:]:
                 raise ValueError(
-                    f"expected {name} of width {kept.shape[1]}, found {new.shape[1]}; use a new bank for another layer"
+                    f"expected {name} of shape {list(kept.shape[1:])}, found {list(new.shape[1:])}; use a new bank for "
+                    "another layer or another form of targets"
                 )
         self._storage = Rows(*(kept.to(batch.features.device) for kept in self._storage))
         return self._storage

@@ -1,30 +1,34 @@
-r"""Gradient and Hessian of the mean softmax cross-entropy in the last linear layer.
+r"""Gradient and Hessian of the mean loss in the last linear layer.
 
-With features `h_i`, `a_i = [h_i; 1]`, logits `z_i = W a_i` (`W` is `[K, D+1]`, the last column is the bias),
-`p_i = softmax(z_i)`, targets `q_i` and weights `w_i` of sum 1:
+With features `h_i`, `a_i = [h_i; 1]`, logits `z_i = W a_i` (`W` is `[K, D+1]`, the last column is the bias), weights
+`w_i` of sum 1, and the derivatives `r_i` and `C_i` of sample i's loss in its logits:
 
-    gradient   g   = sum_i w_i (p_i - q_i) a_i^T
-    Hessian    H V = sum_i w_i (diag p_i - p_i p_i^T) V a_i a_i^T  +  V diag(decay + damping)
+    gradient   g   = sum_i w_i r_i a_i^T
+    Hessian    H V = sum_i w_i C_i V a_i a_i^T  +  V diag(decay + damping)
 
-As matrices: `U = A V^T`, `T = P*U - P*rowsum(P*U)`, `H V = (w T)^T A`: two products, no autograd. `H` does not depend
-on the targets. Without damping and decay it is singular: adding one vector to the weights of all classes changes no
-probability.
+For softmax cross-entropy with `p_i = softmax(z_i)` and targets `q_i`, `r_i = p_i - q_i` and
+`C_i = diag p_i - p_i p_i^T`. As matrices: `U = A V^T`, `T = P*U - P*rowsum(P*U)`, `H V = (w T)^T A`: two products, no
+autograd. `C_i` does not depend on the targets; without damping and decay `H` is singular: adding one vector to the
+weights of all classes changes no probability. Other losses: `influence.losses`.
 
 Axes: N rows, D features, K classes. Source: docs/method.md, "Influence"; Lee, Park, Pham, Yoo, CVPR 2020, Eq. 7-14;
 Koh and Liang, ICML 2017.
 """
 
 import math
+from copy import copy
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from influence.checks import check_finite, check_matrix, check_rows, check_targets, decay_per_column, normalized_weights
-from influence.precision import full_precision, upcast
-from influence.softmax import complement, dense_curvature, deviation
+from influence.checks import check_finite, check_matrix, check_rows, decay_per_column, normalized_weights
+from influence.curvature import BlockCurvature
+from influence.losses import CrossEntropy, Loss
+from influence.precision import full_precision
 
 DampingMode = Literal["relative", "absolute"]
+CROSS_ENTROPY = CrossEntropy()
 
 
 def append_bias(features: Tensor) -> Tensor:
@@ -51,23 +55,29 @@ def residual(logits: Tensor, targets: Tensor) -> Tensor:
         TypeError: If labels are not int64 or logits are not floating point.
         ValueError: If targets do not match the logits, are out of range or no distribution.
     """
-    (logits,) = upcast(logits)
-    with full_precision(logits):
-        return logits.softmax(dim=1) - check_targets(targets, logits)
+    return CROSS_ENTROPY.gradient(logits, targets)
 
 
 @torch.no_grad()
-def loss_gradient(features: Tensor, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Return the gradient of the weighted mean loss in the last layer, `sum_i w_i (p_i - q_i) a_i^T / sum_i w_i`.
+def loss_gradient(
+    features: Tensor,
+    logits: Tensor,
+    targets: Tensor,
+    weights: Tensor | None = None,
+    loss: Loss = CROSS_ENTROPY,
+) -> Tensor:
+    """Return the gradient of the weighted mean loss in the last layer, `sum_i w_i r_i a_i^T / sum_i w_i`.
 
     Args:
         features: `[N, D]`.
         logits: `[N, K]`.
-        targets: `[N]` int64 or `[N, K]` probabilities.
+        targets: As the loss takes them, for cross-entropy `[N]` int64 or `[N, K]` probabilities.
         weights: `[N]`, >= 0, divided by their sum; `None` gives the plain mean.
+        loss: Of one sample.
 
     Returns:
-        `[K, D+1]`, bias in the last column; each column sums to 0. Detached: no input carries gradient.
+        `[K, D+1]`, bias in the last column; of cross-entropy each column sums to 0. Detached: no input carries
+        gradient.
 
     Raises:
         TypeError: If labels are not int64 or features and logits are not floating point.
@@ -77,13 +87,14 @@ def loss_gradient(features: Tensor, logits: Tensor, targets: Tensor, weights: Te
     check_finite("features and logits", features, logits)
     with full_precision(features):
         share = normalized_weights(weights, features)
-        return (residual(logits, targets) * share[:, None]).T @ append_bias(features)
+        return (loss.gradient(logits, targets) * share[:, None]).T @ append_bias(features)
 
 
 class LastLayerHessian:
-    """Damped Hessian of the mean cross-entropy in the last layer, a linear operator on `[K, D+1]` matrices.
+    """Damped Hessian of the mean loss in the last layer, a linear operator on `[K, D+1]` matrices.
 
-    The operator is symmetric, and positive definite if every column has damping or decay. All inputs are detached.
+    The operator is symmetric, and for a loss that is convex in the logits positive definite if every column has damping
+    or decay. All inputs are detached.
 
     Args:
         features: `[N, D]` input of the last layer.
@@ -94,12 +105,16 @@ class LastLayerHessian:
         weight_decay: Decay of the objective's `(decay/2) ||W||^2`, as in `SGD(weight_decay=...)`. A number applies to
             the weight columns and not to the bias; a tensor `[D+1]` has one value per column.
         sample_weights: `[N]`, >= 0, divided by their sum.
+        targets: Of the rows, as the loss takes them; needed where its curvature depends on them.
+        loss: Of one sample.
 
     Attributes:
         shape: `(K, D+1)`.
         num_rows: N.
+        row_weights: `[N]`, of sum 1.
+        curvature: The weighted second derivatives of all losses in the logits.
         mean_eigenvalue: Mean eigenvalue of the Hessian without damping and decay; it falls by orders of magnitude as
-            the classifier fits its training rows.
+            the classifier fits its training rows. Rows of negative trace count as 0.
         damping: Absolute damping in force.
         diagonal: `[D+1]`, damping plus decay of every column.
 
@@ -117,6 +132,8 @@ class LastLayerHessian:
         damping_mode: DampingMode = "relative",
         weight_decay: float | Tensor = 0.0,
         sample_weights: Tensor | None = None,
+        targets: Tensor | None = None,
+        loss: Loss = CROSS_ENTROPY,
     ) -> None:
         if not (math.isfinite(damping) and damping >= 0):
             raise ValueError(f"expected damping >= 0, found {damping}; 1e-2 is a usual relative value")
@@ -127,15 +144,12 @@ class LastLayerHessian:
         self.rows = append_bias(features)  # [N, D+1]
         self.shape = (logits.shape[1], self.rows.shape[1])
         with full_precision(features):
-            self.probs = logits.softmax(dim=1)  # [N, K]
-            self.top = self.probs.argmax(dim=1, keepdim=True)  # [N, 1]
             self.row_weights = normalized_weights(sample_weights, features)  # [N]
-            self.weighted_probs = self.probs * self.row_weights[:, None]
-            self._class_probs, self._class_weights = self.probs.T.contiguous(), self.weighted_probs.T.contiguous()
-            self.spread = self.weighted_probs * complement(self.probs, self.top)  # w p (1 - p)
+            self.curvature = loss.curvature(logits, targets, self.row_weights)
             decay = decay_per_column(weight_decay, self.rows)
             self.num_rows = len(features)
-            trace = self.spread.sum(1) @ torch.linalg.vector_norm(self.rows, dim=1).square()
+            traces = self.curvature.traces.clamp(min=0)  # below 0 where a loss is not convex
+            trace = traces @ torch.linalg.vector_norm(self.rows, dim=1).square()
             self.mean_eigenvalue = float(trace) / (self.shape[0] * self.shape[1])
         self.damping = damping * (self.mean_eigenvalue if damping_mode == "relative" else 1.0)
         self.diagonal = decay + self.damping  # [D+1]
@@ -145,16 +159,20 @@ class LastLayerHessian:
         check_matrix("a matrix", matrix, self.shape)
         with full_precision(self.rows):
             matrix = matrix.to(self.rows)
-            return (self.curve(matrix @ self.rows.T) @ self.rows).addcmul_(matrix, self.diagonal)
-
-    def curve(self, scores: Tensor) -> Tensor:
-        """Return `w_i C_i u_i`, `[K, N]`, for the scores `u` `[K, N]` of all rows, which are overwritten."""
-        return deviation(scores, self._class_probs, self.top.T).mul_(self._class_weights)
+            return (self.curvature.apply(matrix @ self.rows.T) @ self.rows).addcmul_(matrix, self.diagonal)
 
     @torch.no_grad()
     def dense(self) -> Tensor:
         """Return the operator as a matrix `[K(D+1), K(D+1)]` on class-major (row by row) flattened matrices."""
         with full_precision(self.rows):
-            matrix = dense_curvature(self.rows, self.probs, self.row_weights, self.spread)
+            matrix = self.curvature.dense(self.rows)
             matrix.diagonal().add_(self.diagonal.repeat(self.shape[0]))
             return matrix
+
+    def convex(self) -> "LastLayerHessian | None":
+        """Return the operator without the negative eigenvalues of the losses; None if there are none."""
+        if self.curvature.definite or not isinstance(self.curvature, BlockCurvature):
+            return None
+        other = copy(self)
+        other.curvature = self.curvature.positive_part()
+        return other

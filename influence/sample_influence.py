@@ -1,6 +1,6 @@
 """Influence of training samples on the validation loss, given the solution `S = H^-1 g_val`.
 
-    up-weighting   I_up(z)     = -<S, (p - q) a^T> = -(p - q)^T S a          (Lee et al. 2020, Eq. 14)
+    up-weighting   I_up(z)     = -<S, r a^T> = -r^T S a,  r = p - q          (Lee et al. 2020, Eq. 14)
     replacement    I_aug(z, y) = I_up(y) - I_up(z)                           (Eq. 15-16)
     removal        change of the validation loss = -I_up(z) / N              (Eq. 9, Koh & Liang 2017)
 
@@ -15,13 +15,16 @@ import torch
 from torch import Tensor
 
 from influence.checks import check_finite, check_matrix, check_rows, check_targets
-from influence.last_layer import append_bias, residual
+from influence.last_layer import CROSS_ENTROPY, append_bias
+from influence.losses import Loss
 from influence.precision import full_precision, project
 from influence.solvers.solution import Solution
 
 
-def upweight_influence(solution: Solution | Tensor, features: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the derivative of the validation loss in the weight of each sample, `-(p - q)^T S [h; 1]`.
+def upweight_influence(
+    solution: Solution | Tensor, features: Tensor, logits: Tensor, targets: Tensor, loss: Loss = CROSS_ENTROPY
+) -> Tensor:
+    """Return the derivative of the validation loss in the weight of each sample, `-r^T S [h; 1]`.
 
     It equals minus the derivative of the sample's own loss as the last layer moves along `S`.
 
@@ -29,7 +32,8 @@ def upweight_influence(solution: Solution | Tensor, features: Tensor, logits: Te
         solution: `S`, the result of `solve` or a matrix `[K, D+1]`; detached.
         features: `[B, D]`; carries gradient.
         logits: `[B, K]`; carries gradient.
-        targets: `[B]` int64 or `[B, K]` probabilities.
+        targets: As the loss takes them, for cross-entropy `[B]` int64 or `[B, K]` probabilities.
+        loss: Of one sample; `r` is its derivative in the logits, `p - q` for cross-entropy.
 
     Returns:
         `[B]`; negative is good.
@@ -42,11 +46,7 @@ def upweight_influence(solution: Solution | Tensor, features: Tensor, logits: Te
     features, logits = check_rows(features, logits)
     check_matrix("a solution", matrix, (logits.shape[1], features.shape[1] + 1))
     with full_precision(features):
-        shares = check_targets(targets, logits)  # [B, K]
-        directions = project(append_bias(features), matrix.to(features))  # [B, K]
-        # rows of p - q sum to 0, so directions may be taken relative to the target's class: no cancellation
-        directions = directions - directions.gather(1, shares.argmax(dim=1, keepdim=True))
-        return -(residual(logits, shares) * directions).sum(dim=1)
+        return -loss.slope(logits, targets, project(append_bias(features), matrix.to(features)))
 
 
 def replacement_influence(

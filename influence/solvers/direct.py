@@ -1,7 +1,7 @@
 r"""Dense solves, exact up to rounding: Cholesky in weight space and Woodbury in sample space.
 
-With `R_i = sqrt(w_i) B_i (x) a_i^T`, `B_i = diag(sqrt p_i) (I - 1 p_i^T)`, so that `B_i^T B_i = diag p_i -
-p_i p_i^T`, the Hessian is `H = R^T R + L`, `L = diag(damping + decay)`, and
+With roots `B_i^T B_i = w_i C_i` of the curvature and `R_i = B_i (x) a_i^T`, the Hessian is `H = R^T R + L`,
+`L = diag(damping + decay)`, and
 
     H^-1 = L^-1 - L^-1 R^T (I + R L^-1 R^T)^-1 R L^-1.
 
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from influence.last_layer import LastLayerHessian
-from influence.softmax import complement, deviation
 from influence.solvers.solution import Iterate, check_damped, refined
 
 MAX_DENSE = 20_000  # unknowns of a dense matrix: 1.6 GB in float32
@@ -22,8 +21,9 @@ _REFINEMENTS = 4
 def cholesky(hessian: LastLayerHessian, gradient: Tensor, tol: float, max_iterations: int) -> Iterate:
     """Factorize the `[K(D+1), K(D+1)]` matrix, solve and refine.
 
-    A column without damping or decay is singular in one direction, the same number for all classes. Adding a multiple
-    of `1 1^T` there does not change the solution of a gradient with column sums 0, so an undecayed bias is allowed.
+    Where a loss does not change with a shift of all logits, as cross-entropy, a column without damping or decay is
+    singular in one direction, the same number for all classes. Adding a multiple of `1 1^T` there does not change the
+    solution of a gradient with column sums 0, so an undecayed bias is allowed.
     The value is NaN, which `finish` reports as a failed solution, if the matrix is not numerically positive definite.
 
     Raises:
@@ -34,7 +34,8 @@ def cholesky(hessian: LastLayerHessian, gradient: Tensor, tol: float, max_iterat
     matrix = hessian.dense()
     classes, columns = hessian.shape
     blocks = matrix.view(classes, columns, classes, columns)
-    for column in (hessian.diagonal == 0).nonzero().flatten().tolist():
+    open_columns = (hessian.diagonal == 0).nonzero().flatten().tolist() if hessian.curvature.shift_invariant else []
+    for column in open_columns:
         blocks[:, column, :, column] += hessian.mean_eigenvalue
     factor, failed = torch.linalg.cholesky_ex(matrix)
     if bool(failed):
@@ -55,16 +56,14 @@ def woodbury(hessian: LastLayerHessian, gradient: Tensor, tol: float, max_iterat
         ValueError: If `N K` exceeds 20,000, or a column has neither damping nor decay.
     """
     check_damped(hessian, "woodbury")
-    rows, probs, diagonal = hessian.rows.double(), hessian.probs.double(), hessian.diagonal.double()
-    probs = probs / probs.sum(dim=1, keepdim=True)  # a sum that is 1e-7 off would act on the null space
-    samples = probs.numel()
+    rows, diagonal = hessian.rows.double(), hessian.diagonal.double()
+    shape = (hessian.num_rows, hessian.shape[0])  # [N, K]
+    samples = shape[0] * shape[1]
     _check_size(samples, "woodbury")
-    root = (hessian.row_weights.double()[:, None] * probs).sqrt()  # [N, K]
-    halves = -root[:, :, None] * probs[:, None, :]  # [N, K, K], sqrt(w_i) B_i
-    halves.diagonal(dim1=1, dim2=2).copy_(root * complement(probs, hessian.top))
+    halves = hessian.curvature.roots()  # [N, K, K], B_i
     kernel = (rows / diagonal) @ rows.T  # [N, N]
     flat = halves.flatten(0, 1)
-    inner = (flat @ flat.T).view(*probs.shape, *probs.shape) * kernel[:, None, :, None]
+    inner = (flat @ flat.T).view(*shape, *shape) * kernel[:, None, :, None]
     inner = inner.view(samples, samples)
     inner.diagonal().add_(1)
     factor, failed = torch.linalg.cholesky_ex(inner)
@@ -73,8 +72,8 @@ def woodbury(hessian: LastLayerHessian, gradient: Tensor, tol: float, max_iterat
 
     def inverse(matrix: Tensor) -> Tensor:
         scaled = matrix.double() / diagonal
-        scores = root * deviation(scaled @ rows.T, probs.T, hessian.top.T).T  # R L^-1 g
-        inside = torch.cholesky_solve(scores.reshape(samples, 1), factor).view_as(root)
+        scores = hessian.curvature.root_scores(halves, scaled @ rows.T)  # R L^-1 g, [N, K]
+        inside = torch.cholesky_solve(scores.reshape(samples, 1), factor).view(shape)
         inside = torch.einsum("nkl,nk->nl", halves, inside)  # B^T
         correction: Tensor = (inside.T @ rows) / diagonal
         return (scaled - correction).to(matrix)

@@ -49,6 +49,10 @@ def solve(
         ValueError: If a shape, the method, `tol` or `max_iterations` is invalid, a value is not finite, or
             the method cannot treat this Hessian.
 
+    Where the loss is not convex in the logits (focal loss) and damping and decay do not outweigh that, the Hessian has
+    no minimum to move to: what is solved then leaves out the negative eigenvalues of each sample's second derivatives,
+    and the residual is that of this convex part.
+
     Warns:
         ConvergenceWarning: If the residual is above `tol`, except for the controls.
     """
@@ -62,8 +66,10 @@ def solve(
     if not bool(gradient.any()):
         return Solution(torch.zeros_like(gradient), 0.0, 0, name, True)
     with full_precision(gradient):
-        iterate = _iterate(hessian, gradient, name, tol, max_iterations, initial)
-        solution = finish(iterate, hessian, gradient, name, tol)
+        solution = finish(_iterate(hessian, gradient, name, tol, max_iterations, initial), hessian, gradient, name, tol)
+        if not solution.converged and name not in CONTROLS and (convex := hessian.convex()) is not None:
+            iterate = _iterate(convex, gradient, name, tol, max_iterations, initial)
+            solution = finish(iterate, convex, gradient, name, tol)
     return solution if name in CONTROLS else warn_if_unconverged(solution, hessian, tol)
 
 
@@ -80,7 +86,7 @@ def choose(hessian: LastLayerHessian) -> Method:
         return "cholesky"
     if not bool(damped.all()):
         return "cg"
-    if hessian.num_rows * classes <= _DENSE:
+    if hessian.num_rows * classes <= _DENSE and hessian.curvature.definite:
         return "woodbury"
     described = min(1.0, hessian.num_rows / (2 * columns)) ** 3
     break_even = _BREAK_EVEN * described * hessian.mean_eigenvalue

@@ -28,7 +28,7 @@ class HalfHessian:
         exact = self.hessian
         with full_precision(self.rows):
             scores = (matrix.to(_HALF) @ self.rows.T).float()
-            product = (exact.curve(scores).to(_HALF) @ self.rows).float()
+            product = (exact.curvature.apply(scores).to(_HALF) @ self.rows).float()
             return product.addcmul_(matrix, exact.diagonal)
 
     def gram(self, weights: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 r"""Kronecker approximation of the last-layer Hessian, with damping and decay inside its eigenbasis.
 
-`H = sum_i w_i C_i (x) a_i a_i^T + I (x) L` with `C_i = diag p_i - p_i p_i^T` and `L = diag(damping + decay)`.
+`H = sum_i w_i C_i (x) a_i a_i^T + I (x) L` with the curvature `C_i` of a loss and `L = diag(damping + decay)`.
 With `b_i = L^-1/2 a_i`, `H = L^1/2 [sum_i w_i C_i (x) b_i b_i^T + I] L^1/2`, so a different decay for every
 column stays exact. The bracket is replaced by `(Qc (x) Qb) (d + 1) (Qc (x) Qb)^T`, `Qc` the eigenbasis of
 `sum_i w_i C_i` and `Qb` that of a mean of `b_i b_i^T`, in three ways:
@@ -21,7 +21,6 @@ from torch import Tensor
 
 from influence.last_layer import LastLayerHessian
 from influence.precision import full_precision
-from influence.softmax import class_curvature
 from influence.solvers.half import HalfHessian
 from influence.solvers.solution import check_damped
 
@@ -32,7 +31,7 @@ Response = Callable[[Tensor, Tensor], Tensor]  # [B, K], [B, D+1] -> [B, K]
 def kronecker_preconditioner(hessian: LastLayerHessian, half: HalfHessian | None = None) -> Inverse:
     """Return the inverse of the approximation that keeps the trace; `half` computes it with bfloat16 products."""
     check_damped(hessian, "kronecker_cg")
-    traces = hessian.spread.sum(dim=1)  # [N], w_i trace(C_i)
+    traces = hessian.curvature.traces.clamp(min=0)
     total = traces.sum().clamp(min=torch.finfo(traces.dtype).tiny)
     basis = _Eigenbasis(hessian, traces / total, half)
     return basis.inverse(basis.kronecker_spectrum(), None if half is None else half.rows.dtype)
@@ -72,7 +71,7 @@ class _Eigenbasis:
     def __init__(self, hessian: LastLayerHessian, column_weights: Tensor, half: HalfHessian | None = None) -> None:
         with full_precision(hessian.rows):
             scale = hessian.diagonal.rsqrt()  # [D+1]
-            classes = class_curvature(hessian.weighted_probs, hessian.probs, hessian.spread)
+            classes = hessian.curvature.total()
             columns = _gram(hessian.rows, column_weights) if half is None else half.gram(column_weights)
             columns = columns * scale * scale[:, None]
             self.class_values, self.Qc = torch.linalg.eigh(classes)
@@ -87,9 +86,7 @@ class _Eigenbasis:
     def exact_spectrum(self, hessian: LastLayerHessian) -> Tensor:
         """Return the diagonal of the Hessian in this basis, `[K, D+1]`."""
         with full_precision(hessian.rows):
-            mean = hessian.probs @ self.Qc
-            spread = hessian.weighted_probs @ self.Qc.square() - hessian.row_weights[:, None] * mean.square()
-            exact: Tensor = spread.T @ (hessian.rows @ self.Qb).square()
+            exact: Tensor = hessian.curvature.diagonal(self.Qc).T @ (hessian.rows @ self.Qb).square()
             return exact.clamp(min=0)
 
     def inverse(self, spectrum: Tensor, dtype: torch.dtype | None = None) -> Inverse:

@@ -17,10 +17,10 @@ _CHECK_EVERY = 10
 def largest_eigenvalue_bound(hessian: LastLayerHessian) -> float:
     """Return an upper bound of the spectrum.
 
-    The bound is the largest eigenvalue of `sum_i w_i c_i a_i a_i^T`, plus damping and decay;
-    `c_i = 2 max_k p_ik (1 - p_ik)` bounds the spectrum of `diag p_i - p_i p_i^T` (Gershgorin 1931).
+    The bound is the largest eigenvalue of `sum_i b_i a_i a_i^T`, plus damping and decay; `b_i` bounds the spectrum of
+    the curvature `w_i C_i`.
     """
-    scaled = hessian.rows * (2 * hessian.spread.amax(dim=1, keepdim=True))
+    scaled = hessian.rows * hessian.curvature.bound()[:, None]
     columns = scaled.T @ hessian.rows
     return float(torch.linalg.eigvalsh(columns)[-1] + hessian.diagonal.max())
 

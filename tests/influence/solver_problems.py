@@ -7,6 +7,7 @@ from influence_cases import Case, case, clusters
 from torch import Tensor
 
 from influence import LastLayerHessian, append_bias, loss_gradient
+from influence.curvature import SoftmaxCurvature
 
 
 def problem(layer: Case, **options: Any) -> tuple[LastLayerHessian, Tensor]:
@@ -31,3 +32,9 @@ def ill_conditioned(damping: float = 1e-3, rows: int = 400) -> tuple[LastLayerHe
     logits = append_bias(features) @ head.T
     gradient = loss_gradient(features[:50], logits[:50], labels[:50].roll(1))
     return LastLayerHessian(features, logits, damping=damping), gradient
+
+
+def in_single_precision(hessian: LastLayerHessian, damping: float) -> LastLayerHessian:
+    """The same rows in float32."""
+    assert isinstance(hessian.curvature, SoftmaxCurvature)
+    return LastLayerHessian(hessian.rows[:, :-1].float(), hessian.curvature.probs.float().log(), damping=damping)

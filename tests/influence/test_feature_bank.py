@@ -95,7 +95,7 @@ def test_bad_batches_leave_the_bank_as_it_was() -> None:
     bank = FeatureBank(5)
     features, logits, targets = batches([3])[0]
     bank.add(features, logits, targets)
-    with pytest.raises(ValueError, match="expected features of width 2, found 4; use a new bank"):
+    with pytest.raises(ValueError, match=r"expected features of shape \[2\], found \[4\]; use a new bank"):
         bank.add(torch.ones(3, 4), logits, targets)
     with pytest.raises(ValueError, match="finite features and logits"):
         bank.add(features * float("nan"), logits, targets)

@@ -3,7 +3,7 @@ import warnings
 import pytest
 import torch
 from influence_cases import case, close
-from solver_problems import exact, ill_conditioned, problem
+from solver_problems import exact, ill_conditioned, in_single_precision, problem
 from torch import Tensor
 
 from influence import ConvergenceWarning, LastLayerHessian, solve
@@ -50,7 +50,7 @@ def test_cut_short_the_iterate_is_the_best_of_its_space() -> None:
 
 def test_restarts_end_where_rounding_forbids_progress() -> None:
     hessian, gradient = ill_conditioned()
-    single = LastLayerHessian(hessian.rows[:, :-1].float(), hessian.probs.float().log(), damping=1e-3)
+    single = in_single_precision(hessian, damping=1e-3)
     with pytest.warns(ConvergenceWarning):
         solution = solve(single, gradient.float(), "cg", tol=1e-12, max_iterations=100_000)
     assert solution.relative_residual < 1e-3

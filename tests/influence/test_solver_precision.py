@@ -1,7 +1,7 @@
 import pytest
 import torch
 from influence_cases import case, clusters
-from solver_problems import ill_conditioned
+from solver_problems import ill_conditioned, in_single_precision
 from torch import Tensor
 
 from influence import LastLayerHessian, loss_gradient, solve
@@ -14,7 +14,7 @@ def test_float32_reaches_a_tolerance_near_its_precision(method: Method, tol: flo
     """Conjugate gradients get there by restarts: their own residual drifts from the true one before."""
     for damping in (1e-2, 1e-3, 1e-4):
         hessian, gradient = ill_conditioned()
-        single = LastLayerHessian(hessian.rows[:, :-1].float(), hessian.probs.float().log(), damping=damping)
+        single = in_single_precision(hessian, damping)
         solution = solve(single, gradient.float(), method, tol=tol, max_iterations=2000)
         assert solution.converged
         assert solution.value.dtype == torch.float32
