@@ -48,7 +48,10 @@ class AutogradLoss(Loss):
         with torch.enable_grad(), full_precision(logits):
             attached = logits.requires_grad
             variable = logits if attached else logits.detach().requires_grad_(True)
-            (found,) = torch.autograd.grad(self._call(variable, targets), variable, create_graph=attached)
+            try:
+                (found,) = torch.autograd.grad(self._call(variable, targets), variable, create_graph=attached)
+            except RuntimeError as error:
+                raise ValueError(f"{self.name} cannot be differentiated in the logits: {error}") from error
         return factor * found
 
     def curvature(self, logits: Tensor, targets: Tensor | None, weights: Tensor) -> BlockCurvature:

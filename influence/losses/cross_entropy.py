@@ -58,7 +58,7 @@ class CrossEntropy(Loss):
             kept = targets.masked_fill(left_out, 0)
         else:
             left_out = ~(targets != 0).any(dim=1)
-            kept = targets + left_out[:, None] / targets.shape[1]
+            kept = targets + left_out[:, None].to(targets) / targets.shape[1]
         return check_targets(kept, logits) * ~left_out[:, None]
 
     def mean(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class CrossEntropy(Loss):
         """Return `t` for probabilities `[B, K]`."""
         classes = shares.shape[1]
         if self.label_smoothing:
-            kept = shares.detach().any(dim=1, keepdim=True)
+            kept = shares.detach().any(dim=1, keepdim=True).to(shares)
             shares = (1 - self.label_smoothing) * shares + self.label_smoothing / classes * kept
         if self.class_weights is None:
             return shares

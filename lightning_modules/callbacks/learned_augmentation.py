@@ -13,6 +13,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from augnet import AugNet, save_policy
+from influence.losses import LossLike, loss_from
 from lightning_modules.callbacks.augmented_step import AugmentedStep
 from lightning_modules.callbacks.policy_stage import learn_after_training
 from lightning_modules.callbacks.trainer_facts import influence_data, measures_batch_statistics, part_of
@@ -72,7 +73,8 @@ class LearnedAugmentation(pl.Callback):
         staged: The policy stage of `staged`.
         samples: Weights and soft labels of the training images; they need an `InfluenceDataModule`.
         control: See `AugmentedClassifier`.
-        label_smoothing: That of the module's cross-entropy, in [0, 1).
+        loss: The module's loss of logits and labels, see `Augmenter`; by default cross-entropy.
+        label_smoothing: That of the default cross-entropy, in [0, 1).
         label_key: Place or key of the labels in a batch; by default the second part, or the usual keys.
         checked_steps: First training steps in which the images and the loss of the module are compared with those that
             the learner uses; a difference is an error that says its cause, or a warning.
@@ -106,6 +108,7 @@ class LearnedAugmentation(pl.Callback):
         staged: StagedSettings = StagedSettings(),  # noqa: B008 - frozen
         samples: SampleSettings = SampleSettings(),  # noqa: B008 - frozen
         control: Control = "none",
+        loss: LossLike | None = None,
         label_smoothing: float = 0.0,
         label_key: int | str | None = None,
         checked_steps: int = 2,
@@ -126,7 +129,7 @@ class LearnedAugmentation(pl.Callback):
         self.influence, self.classifier, self.policy_path = influence, classifier, policy_path
         self.staged = staged if self.choice.learns and schedule == "staged" else None
         self.settings = learner if self.staged is None else replace(learner, refresh=0)
-        self.guard, self.label_smoothing, self.sample_settings = guard, label_smoothing, samples
+        self.guard, self.loss, self.sample_settings = guard, loss_from(loss, label_smoothing), samples
         self.normalization = Normalization(pixel_mean, pixel_std)
         self.augmentation = TrainingAugmentation(
             base_policy_of(base_policy), None, policy_probability, num_classes, normalization=self.normalization
@@ -191,7 +194,7 @@ class LearnedAugmentation(pl.Callback):
         network = part_of(module, self.classifier)
         images, labels = gathered(self._source(data), self.label_key)
         pixels = checked_pixels(images, self.normalization)
-        capture = classifier_of(network, self.normalization, moved_to(network, (pixels, labels)))
+        capture = classifier_of(network, self.normalization, moved_to(network, (pixels, labels)), self.loss)
         channels, num_classes = images.shape[1], capture.head.out_features
         if self.augnet is None and self.choice.needs_images:
             self._build_policy(channels, num_classes, (images.shape[2], images.shape[3]))
@@ -232,7 +235,7 @@ class LearnedAugmentation(pl.Callback):
             base_policy=self.augmentation.base,
             policy_probability=self.augmentation.probability,
             control=self.choice.control,
-            label_smoothing=self.label_smoothing,
+            loss=self.loss,
             learner=replace(self.settings, until=1.0),  # see `on_train_start`
             guard=self.guard,
             num_classes=self.augmentation.num_classes,
@@ -255,12 +258,12 @@ class LearnedAugmentation(pl.Callback):
                 f"from InfluenceDataModule, found {type(trainer.datamodule).__name__}."  # type: ignore[attr-defined]
             )
         influence_set = augmenter.prepared(self._influence_set(trainer))
-        capture = augmenter.capture or classifier_of(network, self.normalization, influence_set)
+        capture = augmenter.capture or classifier_of(network, self.normalization, influence_set, self.loss)
         labels = data.training_images.labels
         check_labels(labels, capture.head.out_features)
         ranks, context = augmenter.augmentation.ranks, trainer.precision_plugin.forward_context
         self.samples = SampleWeights(
-            self.sample_settings, labels, capture, influence_set, self.settings, ranks, context
+            self.sample_settings, labels, capture, influence_set, self.settings, ranks, context, self.loss
         )
         if (state := self._resumed.pop("samples", None)) is not None:
             self.samples.load_state_dict(state)
@@ -314,6 +317,8 @@ class LearnedAugmentation(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """If one is due, update the policy on the batch that was just trained on, and log the numbers of the update."""
+        if self._step is not None:
+            self._step.check_loss()
         stepped, self._latest_step = trainer.global_step != self._latest_step, trainer.global_step
         augmenter, learner = self.augmenter, self.learner
         unchanged = not stepped or measures_batch_statistics(trainer)

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from lightning_modules.learner.feature_capture import input_of, uncompiled
+from influence.losses import Loss
+from lightning_modules.learner.feature_capture import FeatureCapture, input_of, uncompiled
 from lightning_modules.learner.head import untouched
+from lightning_modules.learner.loss_agreement import HeadPasses, check_loss
 
 _CLOSE = 2e-2  # relative to the largest value: a pass in bfloat16 rounds to 2^-8
 _EXPLAINED = 1e-3  # share of the variance that an affine relation may leave
@@ -49,28 +51,39 @@ def is_compiled(model: nn.Module) -> bool:
     return of_lightning or any(hasattr(part, "_orig_mod") or part._compiled_call_impl for part in model.modules())
 
 
-class FirstInputs:
-    """Watches one pass of a training loop, from the augmentation of its batch to the optimizer's step.
+class WatchedStep:
+    """Watches one step of a training loop, from the augmentation of its batch to the end of the backward pass.
 
     Args:
-        model: The classifier, as the learner calls it.
+        capture: The classifier, as the learner calls it.
         pixels: The augmented batch, `[B, C, H, W]` in [0, 1].
+        targets: Its labels, `[B]` or `[B, K]`.
+        parts: The parts of the batch, by their place or key.
     """
 
-    def __init__(self, model: nn.Module, pixels: Tensor) -> None:
-        self.first = first_input(model, pixels)
+    def __init__(
+        self, capture: FeatureCapture, pixels: Tensor, targets: Tensor, parts: Mapping[int | str, Any] | None = None
+    ) -> None:
+        self.targets, self.parts = targets, parts
+        self.first = first_input(capture.model, pixels)
         self.seen: list[Tensor] = []
         self._handle = self.first and _record(self.first[0], lambda _, value: self.seen.append(value))
+        self.head = HeadPasses(capture.head)
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Watch no further pass."""
+        self.head.stop()
         if self._handle:
             self._handle.remove()
 
-    def check(self) -> str | None:
-        """Stop, and compare; see `check_images`."""
+    def check_images(self) -> str | None:
+        """Stop, and compare the images, see `check_images`."""
         self.stop()
         return None if self.first is None else check_images(self.first[1], self.seen)
+
+    def check_loss(self, loss: Loss, module: nn.Module | None = None) -> None:
+        """Compare the loss, after the backward pass, see `check_loss`; `module` may hold it."""
+        check_loss(self.head, loss, self.targets, self.parts, module)
 
 
 def check_images(expected: Tensor, seen: Sequence[Tensor]) -> str | None:
@@ -130,75 +143,3 @@ def _cause(factor: Tensor, offset: Tensor) -> str:
         "this, as the LightningModule itself if its forward does; or normalize inside of the classifier; or in the "
         "data loader, and give mean and std (pixel_mean, pixel_std)."
     )
-
-
-class LossAgreement:
-    """Compares the loss of the first steps with the cross-entropy of this smoothing, which the influence follows."""
-
-    def __init__(self, smoothing: float) -> None:
-        self.smoothing = smoothing
-        self._share: float | None = None
-
-    def check(self, loss: Tensor, logits: Tensor, targets: Tensor, parts: Mapping[int | str, Any]) -> str | None:
-        """Compare one step.
-
-        Args:
-            loss: Returned by the step, a scalar.
-            logits: `[B, K]` of its pass.
-            targets: Labels `[B]` or probabilities `[B, K]` that it was given.
-            parts: The parts of the batch, by their place or key.
-
-        Returns:
-            A warning: the loss is another one. None if they agree, or if the next step has to decide.
-
-        Raises:
-            ValueError: If the labels are another part of the batch, are smoothed otherwise (in two steps alike), or the
-                head is none of a classifier.
-        """
-        close = _CLOSE if logits.dtype.itemsize < 4 else 1e-3
-        logits, value = logits.detach().float(), float(loss.detach())
-        expected = _entropy(logits, targets, self.smoothing)
-        if abs(value - expected) <= close * max(abs(value), 0.1):
-            return None
-        for place, part in parts.items():
-            other = _are_labels(part, logits) and not torch.equal(part, targets)
-            if other and abs(value - _entropy(logits, part, self.smoothing)) <= 1e-3 * max(abs(value), 0.1):
-                raise ValueError(f"the labels are part {place!r} of the batch: give label_key={place!r}.")
-        if (share := self._smoothing_share(value, logits, targets)) is not None:
-            before, self._share = self._share, share
-            if before is None:
-                return None
-            if before == share:
-                raise ValueError(
-                    f"the training step smooths its labels by {share:.2f}, and {self.smoothing:g} was stated: give "
-                    f"label_smoothing={share:.2f}."
-                )
-        classes = len(targets.unique()) if targets.ndim == 1 else logits.shape[1]
-        if logits.shape[1] > 2 * classes and len(logits) >= 4 * classes:
-            raise ValueError(
-                f"the last layer has {logits.shape[1]} outputs, the labels have {classes} classes, and the loss is no "
-                "cross-entropy of the two: it is not the head of a classifier (checked_steps=0 if it is)."
-            )
-        return (
-            f"the loss of the training step is {value:.4g}, the cross-entropy of its logits and labels {expected:.4g}: "
-            "the influence follows the cross-entropy."
-        )
-
-    def _smoothing_share(self, value: float, logits: Tensor, targets: Tensor) -> float | None:
-        """The label smoothing that explains a loss, in hundredths; None if none does."""
-        hard, uniform = _entropy(logits, targets, 0.0), float(-logits.log_softmax(dim=1).mean())
-        if abs(uniform - hard) < 1e-3:
-            return None
-        share = (value - hard) / (uniform - hard)
-        near = abs(share - round(share, 2)) < 2e-3 and abs(share - self.smoothing) > 5e-3
-        return abs(round(share, 2)) if -2e-3 < share < 0.995 and near else None
-
-
-def _entropy(logits: Tensor, targets: Tensor, smoothing: float) -> float:
-    return float(nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing))
-
-
-def _are_labels(part: Any, logits: Tensor) -> bool:
-    if not isinstance(part, Tensor) or part.dtype != torch.int64 or part.shape != logits.shape[:1]:
-        return False
-    return bool((part >= 0).all() & (part < logits.shape[1]).all())

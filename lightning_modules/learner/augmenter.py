@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from augnet import AugNet, save_policy
 from augnet.baselines import Baseline, MixingBaseline
-from lightning_modules.learner.agreement import FirstInputs, is_compiled
-from lightning_modules.learner.checks import check_batch, check_labels, check_pairs, validate_images
+from influence.losses import LossLike, loss_from
+from lightning_modules.learner.agreement import WatchedStep, is_compiled
+from lightning_modules.learner.checks import check_batch, check_pairs, validate_images
 from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.guard import GuardSettings
 from lightning_modules.learner.influence_set import Source, checked_pixels, classifier_of, gathered, moved_to
@@ -23,11 +24,11 @@ from lightning_modules.learner.policy_identity import check_identity, identity_o
 from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
 from lightning_modules.learner.ranks import Ranks
 from lightning_modules.learner.settings import InfluenceControl, LearnerSettings
+from lightning_modules.learner.targets import check_for_loss, check_for_policy
 from lightning_modules.learner.training_augmentation import TrainingAugmentation, base_policy_of
 from lightning_modules.learner.wrong_domain import wrong_domain
 
 _LOOKS = 10  # batches whose pixels are read: that waits for an accelerator
-_WATCHED = 2  # of them whose way through the classifier is compared with the learner's
 _RAW = 0.05  # below zero: a rounding error no more
 _FIXED = ("plain", "uniform")  # controls whose policy is not learned
 
@@ -50,10 +51,14 @@ class Augmenter:
         base_policy: A fixed policy in front of the learned one, by name; see `AugmentedClassifier`.
         policy_probability: Share of the images that pass the learned policy, in [0, 1].
         control: See `AugmentedClassifier`.
-        label_smoothing: That of the loop's cross-entropy, in [0, 1).
+        loss: The loop's loss, called as `loss(logits, labels)`: a module of torch, or any function that is a mean or a
+            sum over the images and can be differentiated twice; see docs/own_module.md. By default cross-entropy.
+        label_smoothing: That of the default cross-entropy, in [0, 1).
         learner: Settings of the learning of the policy.
         guard: When the policy is rolled back to its last healthy state.
         label_key: Place or key of the labels in batches of `influence`; by default the second part, or the usual keys.
+        checked_steps: First steps in which the images at the classifier's first layer and the gradient at its logits
+            are compared with those of the learner.
         num_classes: K; by default the outputs of the head. Images that are mixed need it without an influence set.
         total_steps: Steps of the loop, which `LearnerSettings.until` below 1 needs.
         ranks: Among which the batches are divided; by default all of torch's process group.
@@ -92,10 +97,12 @@ class Augmenter:
         base_policy: str | Baseline | MixingBaseline | None = None,
         policy_probability: float = 1.0,
         control: Control = "none",
+        loss: LossLike | None = None,
         label_smoothing: float = 0.0,
         learner: LearnerSettings = LearnerSettings(),  # noqa: B008 - frozen
         guard: GuardSettings = GuardSettings(),  # noqa: B008 - frozen
         label_key: int | str | None = None,
+        checked_steps: int = 2,
         num_classes: int | None = None,
         total_steps: int | None = None,
         ranks: Ranks | None = None,
@@ -104,16 +111,16 @@ class Augmenter:
     ) -> None:
         self.normalization, self.label_key = Normalization(mean, std), label_key
         self.control, self.steps, self.last_step, self._looked_at = control, 0, math.inf, 0
-        self.model = model
+        self.model, self.checked_steps, self.loss = model, checked_steps, loss_from(loss, label_smoothing)
         self.learner: PolicyLearner | None = None
         self.capture: FeatureCapture | None = None
         self._influence_range = (0.0, 0.0)
-        self._watched: FirstInputs | None = None
+        self._watched: WatchedStep | None = None
         self.influence_set: tuple[Tensor, Tensor] | None = None
         size: tuple[int, ...] = ()
         if influence is not None:
             self.influence_set = self.prepared(influence)
-            self.capture = classifier_of(model, self.normalization, self.influence_set)
+            self.capture = classifier_of(model, self.normalization, self.influence_set, self.loss)
             num_classes, size = self.capture.head.out_features, tuple(self.influence_set[0].shape[1:])
         chosen: PolicyChoice | AugNet[Any, Any] | None
         if isinstance(policy, str):
@@ -145,7 +152,7 @@ class Augmenter:
             learner,
             base=base,
             control=cast(InfluenceControl, control),
-            label_smoothing=label_smoothing,
+            loss=self.loss,
             guard=guard,
             ranks=self.augmentation.ranks,
             forward_context=forward_context,
@@ -194,6 +201,7 @@ class Augmenter:
         Raises:
             ValueError: If the batch is not what it should be.
         """
+        labeled = labels is not None
         if labels is None:
             if self.augmentation.mixes:
                 raise ValueError("images are mixed, and their labels with them: call with images and labels.")
@@ -203,8 +211,9 @@ class Augmenter:
         if self._watched is not None:
             self._watched.stop()
             self._watched = None
-        if self.capture is not None and self._looked_at <= _WATCHED and not is_compiled(self.model):
-            self._watched = FirstInputs(self.capture.model, self.normalization.pixels(augmented))
+        watched = self.capture is not None and self._looked_at <= self.checked_steps
+        if watched and self.capture is not None and labeled and not is_compiled(self.model):
+            self._watched = WatchedStep(self.capture, self.normalization.pixels(augmented), targets)
         return (augmented, targets) if self.augmentation.mixes else augmented
 
     def step(self, images: Tensor, labels: Tensor) -> PolicyUpdate | None:
@@ -218,12 +227,15 @@ class Augmenter:
             The numbers of the update; None after a step without one.
 
         Raises:
-            ValueError: If the loop gave the classifier other images than the learner does, in the first steps.
+            ValueError: If the loop gave the classifier other images than the learner does, or minimized another loss,
+                in the first steps.
         """
         if self._watched is not None:
             watched, self._watched = self._watched, None
-            if (warning := watched.check()) is not None:
+            if (warning := watched.check_images()) is not None:
                 warnings.warn(warning, stacklevel=2)
+            else:
+                watched.check_loss(self.loss)
         self.steps += 1
         return self.update(self.steps, images, labels)
 
@@ -238,8 +250,7 @@ class Augmenter:
         update = None
         if self.learner.due(step):
             self.check(images, labels)
-            if labels.ndim == 1:
-                check_labels(labels, self.learner.capture.head.out_features)
+            check_for_loss(labels, self.loss, self.learner.capture.head.out_features)
             update = self.learner.update(self.normalization.pixels(images), labels)
         if step >= self.last_step and not self.learner.finished:
             self.learner.finish()
@@ -252,6 +263,8 @@ class Augmenter:
         if self._looked_at < _LOOKS:
             validate_images(self.normalization.undone(images))
             self._check_influence_images(images)
+            augnet = self.augmentation.augnet
+            check_for_policy(labels, 0 if augnet is None else augnet.policy.num_classes, self.augmentation.mixes)
             self._looked_at += 1
 
     def _check_influence_images(self, images: Tensor) -> None:

@@ -1,7 +1,6 @@
 """Checks of numbers and images that raise before anything is trained on them."""
 
 import math
-import warnings
 from typing import Any, get_args
 
 import numpy as np
@@ -105,15 +104,3 @@ def check_pairs(images: Tensor, labels: Any) -> None:
         )
     if labels.ndim == 0 or len(labels) != len(images):
         raise ValueError(f"expected one label for each of {len(images)} images, found shape {tuple(labels.shape)}.")
-
-
-def warn_of_missing_classes(labels: Tensor, num_classes: int) -> None:
-    """Warn if a class has no image in the influence set: deployment may lack it too, and the run goes on."""
-    missing = sorted(set(range(num_classes)) - set(labels.tolist()))
-    if missing:
-        named = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
-        warnings.warn(
-            f"the influence set has no image of {len(missing)} of {num_classes} classes ({named}): the policy follows "
-            "the loss on the others. If deployment has them, add images of them.",
-            stacklevel=2,
-        )

@@ -37,6 +37,8 @@ def find_last_linear(model: nn.Module, example_images: Tensor) -> nn.Linear:
         for handle in handles:
             handle.remove()
     logits = logits_of(output)
+    if isinstance(logits, Tensor) and logits.ndim == 1 and len(logits) == len(example_images):
+        logits = logits[:, None]  # one output, squeezed as binary cross-entropy takes it
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise ValueError(

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from influence.losses import Loss
 from lightning_modules.learner.batch_form import images_and_labels
-from lightning_modules.learner.checks import check_labels, check_pairs, validate_images, warn_of_missing_classes
+from lightning_modules.learner.checks import check_pairs, validate_images
 from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.head import find_last_linear
 from lightning_modules.learner.normalization import Normalization
+from lightning_modules.learner.targets import check_for_loss, warn_of_missing_classes
 
 Source = DataLoader[Any] | Dataset[Any] | tuple[Tensor, Tensor] | Iterable[Any]
 _BATCH = 256  # images of a data set at a time
@@ -50,19 +52,19 @@ def check_rereadable(source: Source | None) -> None:
 
 
 def classifier_of(
-    model: nn.Module, normalization: Normalization, influence_set: tuple[Tensor, Tensor]
+    model: nn.Module, normalization: Normalization, influence_set: tuple[Tensor, Tensor], loss: Loss
 ) -> FeatureCapture:
-    """Find the head of a classifier, and check that the influence set has its classes.
+    """Find the head of a classifier, and check that the loss can take the labels of the influence set with it.
 
-    The model maps normalized images to logits; pixels `[M, C, H, W]` and labels `[M]` are on its device.
+    The model maps normalized images to logits; pixels `[M, C, H, W]` and labels are on its device.
 
     Raises:
-        ValueError: If the model does not end in a linear layer, or labels are no class numbers of it.
+        ValueError: If the model does not end in a linear layer, or the labels do not fit its outputs and the loss.
     """
     images, labels = influence_set
     whole = model if normalization.is_identity else nn.Sequential(normalization, model)
     head = find_last_linear(whole, images[:2])
-    check_labels(labels, head.out_features)
+    check_for_loss(labels, loss, head.out_features)
     warn_of_missing_classes(labels, head.out_features)
     return FeatureCapture(whole, head)
 

@@ -1,9 +1,9 @@
 """Influence on the loss of the influence set, kept up to date while the classifier moves.
 
-    S = (H + damping)^-1 g,   I_i = -(p_i - q_i)^T S [h_i; 1]
+    S = (H + damping)^-1 g,   I_i = -r_i^T S [h_i; 1]
 
-with the gradient `g` of the influence set's loss in the last layer and the Hessian `H` of the training loss there, from
-the newest rows that were added.
+with the gradient `g` of the influence set's loss in the last layer, the Hessian `H` of the training loss there, from
+the newest rows that were added, and the derivative `r_i` of sample i's loss in its logits.
 """
 
 import math
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from influence import FeatureBank, LastLayerHessian, Solution, loss_gradient, solve, upweight_influence
+from influence.losses import Loss
 from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.ranks import Ranks
 from lightning_modules.learner.settings import LearnerSettings
@@ -30,7 +31,8 @@ class LastLayerInfluence:
 
     The classifier must be frozen and in evaluation mode at each call; all ranks call `gradient` at the same time. The
     influence set, images `[M, C, H, W]` in [0, 1] and labels `[M]`, may be replaced between calls. Without `curvature`
-    the identity takes the place of the Hessian.
+    the identity takes the place of the Hessian. The influence set is judged by the training `loss` without its
+    smoothing.
     """
 
     capture: FeatureCapture
@@ -39,11 +41,12 @@ class LastLayerInfluence:
     curvature: bool
     ranks: Ranks
     forward_context: Callable[[], AbstractContextManager[Any]]
+    loss: Loss
 
     def __post_init__(self) -> None:
-        self.bank = FeatureBank(self.settings.hessian_rows)
+        self.bank = FeatureBank(self.settings.hessian_rows, self.loss)
         self.solution = _UNSOLVED  # the one in use; of no iterations before the first
-        self.loss = math.nan
+        self.held_out_loss = math.nan
 
     def features_and_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features `[B, D]` and logits `[B, K]` of images `[B, C, H, W]`; carry gradient to them."""
@@ -59,22 +62,22 @@ class LastLayerInfluence:
         """
         parts = [self.features_and_logits(part) for part in self.influence_set[0].split(_CHUNK)]
         features, logits = (torch.cat(column) for column in zip(*parts, strict=True))
-        targets = self.influence_set[1]
-        loss = nn.functional.cross_entropy(logits.float(), targets)
+        targets, held_out = self.influence_set[1], self.loss.held_out
+        loss = held_out.mean(logits.float(), targets)
         if bool(loss.isfinite() & features.isfinite().all()):
-            gradient = loss_gradient(features, logits, targets)
+            gradient = loss_gradient(features, logits, targets, loss=held_out)
         else:
             gradient = loss.new_full((logits.shape[1], features.shape[1] + 1), math.nan)
         self.ranks.average(loss, gradient)
-        self.loss = float(loss)
+        self.held_out_loss = float(loss)
         return gradient if bool(loss.isfinite() & gradient.isfinite().all()) else None
 
     @torch.no_grad()
     def solve(self, gradient: Tensor) -> None:
         """Solve for S anew, from the bank and a `gradient`."""
-        bank_features, bank_logits, _ = self.bank.rows()
+        features, logits, targets = self.bank.rows()
         self.solution = solve(
-            LastLayerHessian(bank_features, bank_logits, damping=self.settings.damping),
+            LastLayerHessian(features, logits, damping=self.settings.damping, targets=targets, loss=self.loss),
             gradient,
             method="auto" if self.curvature else "identity",
             tol=self.settings.tol,
@@ -91,15 +94,15 @@ class LastLayerInfluence:
         """Influence `[B]` of samples on the loss of the influence set, see `upweight_influence`; negative helps."""
         if not self.solved:
             raise RuntimeError("no solution yet: call solve first")
-        return upweight_influence(self.solution, features, logits, targets)
+        return upweight_influence(self.solution, features, logits, targets, self.loss)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs; tensors and numbers only."""
         solution = vars(self.solution) if self.solved else None
-        return {"bank": self.bank.state_dict(), "solution": solution, "loss": self.loss}
+        return {"bank": self.bank.state_dict(), "solution": solution, "loss": self.held_out_loss}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.bank.load_state_dict(state["bank"])
         self.solution = _UNSOLVED if state["solution"] is None else Solution(**state["solution"])
-        self.loss = state["loss"]
+        self.held_out_loss = state["loss"]

@@ -3,7 +3,8 @@
     S = (H + damping)^-1 g        g: gradient of the influence set's loss in the last layer, H: Hessian of the
                                   training loss there, from the latest augmented batches
     J = mean_i c_i                c_i: the cost of an augmented image, see `lightning_modules.learner.objective`: its
-                                  bounded influence I_i = -(p_i - q_i)^T S [h_i; 1] and the trust region
+                                  bounded influence I_i = -r_i^T S [h_i; 1] and the trust region; r_i: derivative
+                                  of its loss in the logits, p_i - q_i for cross-entropy
     policy <- Adam step along -dJ/dpolicy
 
 The gradient of J reaches the policy through the images, or, for a mixture, by the score function. The classifier is
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from augnet import AugNet
 from augnet.baselines import Baseline, MixingBaseline
 from influence import Solution
+from influence.losses import CrossEntropy, Loss
 from lightning_modules.learner.augmented_batch import AugmentedBatch, BatchAugmenter
 from lightning_modules.learner.feature_capture import FeatureCapture, frozen
 from lightning_modules.learner.guard import Guard, GuardSettings, Health, highest_retention
@@ -39,7 +41,6 @@ from lightning_modules.learner.objective import (
 from lightning_modules.learner.policy_average import WINDOW, PolicyAverage
 from lightning_modules.learner.ranks import Ranks
 from lightning_modules.learner.settings import InfluenceControl, LearnerSettings
-from lightning_modules.learner.targets import as_classes, smoothed
 
 _CHECKS = 10  # updates from one check of the guard to the next, where S is not refreshed
 _UNCHANGED = "The policy was left as it is"
@@ -85,8 +86,7 @@ class PolicyLearner:
             between updates.
         settings: See `LearnerSettings`.
         base: A fixed policy in front of the learned one, called as `base(images, generator=...)`; None for none.
-        label_smoothing: That of the training loss, which the influence of a training sample follows; the influence set
-            keeps its hard labels.
+        loss: The training loss, which the influence follows; the influence set is judged without its label smoothing.
         control: `none` is the method; the others spoil the influence on purpose. `wrong_domain` says that the influence
             set is another one than it should be.
         guard: When the policy is rolled back to its last healthy state. A control is rolled back only if its numbers
@@ -107,7 +107,7 @@ class PolicyLearner:
         settings: LearnerSettings,
         base: Baseline | MixingBaseline | None = None,
         control: InfluenceControl = "none",
-        label_smoothing: float = 0.0,
+        loss: Loss = CrossEntropy(),  # noqa: B008 - frozen
         guard: GuardSettings = GuardSettings(),  # noqa: B008 - frozen
         ranks: Ranks | None = None,
         forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
@@ -117,9 +117,11 @@ class PolicyLearner:
             raise ValueError(f"expected control one of {get_args(InfluenceControl)}, found {control!r}")
         self.augnet, self.capture, self.settings = augnet, capture, settings
         self.ranks = ranks or Ranks()
-        self.control, self.label_smoothing = control, label_smoothing
+        self.control = control
         curvature = control != "identity_hessian"
-        self.influence = LastLayerInfluence(capture, influence_set, settings, curvature, self.ranks, forward_context)
+        self.influence = LastLayerInfluence(
+            capture, influence_set, settings, curvature, self.ranks, forward_context, loss
+        )
         self._keep_open()
         self.optimizer = torch.optim.Adam(_parameter_groups(augnet, settings.lr))
         self.guard = Guard(augnet.policy, guard)
@@ -165,7 +167,7 @@ class PolicyLearner:
         return PolicyUpdate(
             influence=torch.full((len(batch.features),), math.nan) if influence is None else influence.detach(),
             retention=self.retention,
-            influence_loss=self.influence.loss,
+            influence_loss=self.influence.held_out_loss,
             solution=self.influence.solution,
             pixel_change=float(batch.pixel_change.mean().sqrt()),
             feature_move=move,
@@ -183,7 +185,7 @@ class PolicyLearner:
             return None
         if gradient is not None:
             self.influence.solve(gradient)
-        logits, targets = batch.logits, smoothed(batch.targets, batch.logits, self.label_smoothing)
+        logits, targets = batch.logits, batch.targets
         if self.control == "shuffled":  # the features of each image with the error of another
             order = torch.randperm(len(targets), generator=self.generator).to(targets.device)
             logits, targets = logits[order], targets[order]
@@ -192,9 +194,8 @@ class PolicyLearner:
 
     def _measure_retention(self, batch: AugmentedBatch) -> None:
         """Compare the accuracy on augmented images with that on the originals."""
-        originals, trained = cast(Tensor, batch.original_logits), cast(Tensor, batch.trained_logits)
-        labels = as_classes(batch.targets)
-        on_originals, on_augmented = (int((part.argmax(dim=1) == labels).sum()) for part in (originals, trained))
+        outputs = cast(Tensor, batch.original_logits), cast(Tensor, batch.trained_logits)
+        on_originals, on_augmented = (int(self.influence.loss.right(part, batch.targets).sum()) for part in outputs)
         self.retention = on_augmented / max(on_originals, 1)
         self.highest_retention = highest_retention(on_augmented, on_originals)
 
@@ -284,7 +285,9 @@ class PolicyLearner:
                 self.influence.bank.add(*(self.ranks.gather(part) for part in rows))
             gradient = self.influence.gradient()
             if gradient is None:
-                raise ValueError(f"the loss on the influence set is {self.influence.loss}: the classifier diverged.")
+                raise ValueError(
+                    f"the loss on the influence set is {self.influence.held_out_loss}: the classifier diverged."
+                )
             self.influence.solve(gradient)
         return self.influence.solution
 

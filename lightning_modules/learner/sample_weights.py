@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from influence.last_layer import append_bias
+from influence.losses import CrossEntropy, Loss
 from lightning_modules.learner.checks import check_numbers
 from lightning_modules.learner.feature_capture import FeatureCapture, frozen
 from lightning_modules.learner.last_layer_influence import LastLayerInfluence
@@ -82,10 +83,16 @@ class SampleWeights:
         curvature: LearnerSettings,
         ranks: Ranks,
         forward_context: Callable[[], AbstractContextManager[Any]],
+        loss: Loss,
     ) -> None:
+        if not isinstance(loss, CrossEntropy) or loss.class_weights is not None:
+            raise ValueError(
+                f"samples: weights and soft labels are learned for a cross-entropy without class weights, found "
+                f"{type(loss).__name__}: leave samples out, or train with that loss."
+            )
         device, self.num_classes = influence_set[1].device, capture.head.out_features
         self.settings, self.capture, self.ranks = settings, capture, ranks
-        self.influence = LastLayerInfluence(capture, influence_set, curvature, True, ranks, forward_context)
+        self.influence = LastLayerInfluence(capture, influence_set, curvature, True, ranks, forward_context, loss)
         labels = labels.to(device)
         self.log_weights = torch.zeros(len(labels), device=device)
         if settings.weights:

@@ -1,9 +1,63 @@
-"""Labels as the loss takes them: class numbers, or probabilities once images have been mixed."""
+"""Labels as the loss takes them: class numbers, probabilities once images have been mixed, several labels an image."""
+
+import warnings
 
 import torch
 from torch import Tensor, nn
 
 from augnet.baselines import Baseline, MixingBaseline
+from influence.losses import CrossEntropy, Loss
+from lightning_modules.learner.checks import check_labels
+
+_ROW_SUM = 2e-2  # tolerance of a row of probabilities, in half precision
+
+
+def check_for_loss(labels: Tensor, loss: Loss, num_outputs: int) -> None:
+    """Raise ValueError unless a loss can take labels `[B]` or `[B, K]` with the logits of K outputs."""
+    if isinstance(loss, CrossEntropy) and labels.ndim == 1:
+        kept = labels if loss.ignore_index is None else labels[labels != loss.ignore_index]
+        check_labels(kept, num_outputs)
+        return
+    try:
+        loss.expand(labels, torch.zeros(len(labels), num_outputs, device=labels.device))
+    except TypeError as error:
+        raise ValueError(f"labels: {error}") from error
+
+
+def check_for_policy(labels: Tensor, num_classes: int, mixes: bool) -> None:
+    """Raise ValueError unless a policy can take labels: one for each class, or one that mixes images and labels.
+
+    Args:
+        labels: `[B]` or `[B, K]`.
+        num_classes: Of a policy that depends on the class; 0 for others.
+        mixes: True if images and their labels are mixed.
+    """
+    if num_classes:
+        if labels.ndim == 1 and not labels.is_floating_point():
+            check_labels(labels, num_classes)
+        elif labels.ndim != 2 or bool(((labels.sum(dim=1) - 1).abs() > _ROW_SUM).any()):
+            raise ValueError(
+                "the policy depends on the class of an image, expected class numbers [B] or probabilities [B, K], "
+                f"found {labels.dtype} of shape {tuple(labels.shape)}: take another policy, for instance ranges."
+            )
+    elif mixes and labels.ndim == 1:
+        if labels.is_floating_point():
+            raise ValueError("images are mixed, and their labels with them: give float labels as [B, K].")
+        if bool((labels < 0).any()):
+            raise ValueError("images are mixed, and a label that the loss leaves out cannot be: leave mixing out.")
+
+
+def warn_of_missing_classes(labels: Tensor, num_outputs: int) -> None:
+    """Warn if a class has no image in the influence set: deployment may lack it too, and the run goes on."""
+    shown = labels.unique().tolist() if labels.ndim == 1 else labels.any(dim=0).nonzero().flatten().tolist()
+    missing = sorted(set(range(num_outputs)) - set(shown)) if num_outputs > 1 else []
+    if missing:
+        named = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
+        warnings.warn(
+            f"the influence set has no image of {len(missing)} of {num_outputs} classes ({named}): the policy follows "
+            "the loss on the others. If deployment has them, add images of them.",
+            stacklevel=3,
+        )
 
 
 def as_probabilities(labels: Tensor, num_classes: int) -> Tensor:

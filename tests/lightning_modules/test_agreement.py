@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from toys import OPS, ToyData, ToyNet, blobs, toy_trainer
 
 from lightning_modules.callbacks import LearnedAugmentation
-from lightning_modules.learner.agreement import LossAgreement, check_images, first_input, is_compiled
+from lightning_modules.learner.agreement import check_images, first_input, is_compiled
 from lightning_modules.learner.augmenter import Augmenter
 from lightning_modules.learner.settings import LearnerSettings
 
@@ -140,35 +140,6 @@ def test_labels_at_another_place(tmp_path: Path) -> None:
     callback = fit(Theirs(), tmp_path, IMAGES, camera, LABELS, label_key=2, influence=influence)
     assert callback.learner is not None
     assert torch.equal(callback.learner.influence.influence_set[1], labels)
-
-
-def test_another_loss_is_said(tmp_path: Path) -> None:
-    class Squared(Theirs):
-        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-            return (self.logits(batch[0]) - nn.functional.one_hot(batch[1], 3)).square().sum(dim=1).mean()
-
-    with pytest.warns(UserWarning, match="the influence follows the cross-entropy"):
-        fit(Squared(), tmp_path)
-
-
-def test_a_head_that_is_none_of_a_classifier() -> None:
-    logits, labels = torch.randn(40, 32), torch.arange(40) % 4
-    with pytest.raises(ValueError, match="32 outputs, the labels have 4 classes"):
-        LossAgreement(0.0).check(torch.tensor(0.3), logits, labels, {})
-
-
-def test_another_loss_is_not_taken_for_smoothing() -> None:
-    """In one step a loss with an auxiliary term may look like that of smoothed labels; in two it does not."""
-    agreement, torch_loss = LossAgreement(0.0), nn.functional.cross_entropy
-    found = []
-    for seed in range(2):
-        logits = torch.randn(40, 3, generator=torch.Generator().manual_seed(seed))
-        labels = torch.arange(40) % 3
-        hard, smooth = (torch_loss(logits, labels, label_smoothing=share) for share in (0.0, 0.2 + 0.1 * seed))
-        assert abs(hard - smooth) > 1e-2
-        found.append(agreement.check(smooth, logits, labels, {}))
-    assert found[0] is None
-    assert "the influence follows the cross-entropy" in str(found[1])
 
 
 def test_a_plain_loop_that_normalizes_itself() -> None:

@@ -20,6 +20,7 @@ from toys import OPS, ToyNet, blobs
 from augnet import AugNet
 from augnet.baselines import FlipCrop
 from influence import Solution
+from influence.losses import CrossEntropy
 from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.policy_learner import PolicyLearner
 from lightning_modules.learner.settings import InfluenceControl, LearnerSettings
@@ -182,7 +183,7 @@ def test_shuffled_scores_each_image_by_the_error_of_another() -> None:
 
 def test_label_smoothing_is_that_of_the_training_samples_only() -> None:
     plain, smooth = make(double=True), make(double=True)
-    smooth.label_smoothing = 0.2
+    smooth.influence.loss = CrossEntropy(label_smoothing=0.2)
     images, labels = BATCH[0].double(), BATCH[1]
     generator = torch.Generator()
     generator.set_state(smooth.generator.get_state())

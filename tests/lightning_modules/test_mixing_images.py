@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from toys import CLASSES, ToyData, blobs, toy_classifier, toy_trainer
 
 from augnet.baselines import CutMix, Mixup
+from influence.losses import CrossEntropy
 from lightning_modules.learner.targets import apply_base, as_classes, as_probabilities, smoothed
 
 MIXING = {"mixup": 0.5, "cutmix": 0.5, "translate_x": 0.3}
@@ -19,7 +20,7 @@ MIXING = {"mixup": 0.5, "cutmix": 0.5, "translate_x": 0.3}
 def test_gradient_is_that_through_images_and_labels() -> None:
     """Held to a double backward whose loss takes the mixed labels; without these it would be another gradient."""
     learner = make(ops=MIXING, double=True, clip=1e9)
-    learner.label_smoothing = 0.1
+    learner.influence.loss = CrossEntropy(label_smoothing=0.1)
     images, labels = BATCH[0].double(), BATCH[1]
     learner.update(images, labels)
     oracle = copy.deepcopy(learner.augnet).train().requires_grad_(True)

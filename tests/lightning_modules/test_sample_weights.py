@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from toys import CLASSES, ToyNet, blobs
 
 from influence import Solution, upweight_influence
+from influence.losses import CrossEntropy
 from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.ranks import Ranks
 from lightning_modules.learner.sample_weights import SampleSettings, SampleWeights, class_ratios
@@ -24,7 +25,7 @@ def make(labels: Tensor = EQUAL, seed: int = 0, **settings: Any) -> SampleWeight
     model = ToyNet()
     chosen = SampleSettings(**{"warmup": 0, "refresh": 1, "lr": 0.1, **settings})
     capture, exact = FeatureCapture(model, model.head), LearnerSettings(tol=1e-6)
-    return SampleWeights(chosen, labels, capture, blobs(60, 0, 1), exact, Ranks(), nullcontext)
+    return SampleWeights(chosen, labels, capture, blobs(60, 0, 1), exact, Ranks(), nullcontext, CrossEntropy())
 
 
 def train(samples: SampleWeights, images: Tensor, labels: Tensor, epochs: int) -> nn.Module:
