@@ -39,7 +39,7 @@ class CrossEntropy(Loss):
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"expected label_smoothing in [0, 1), found {self.label_smoothing}")
+            raise ValueError(f"label_smoothing must lie in [0, 1), found {self.label_smoothing}")
         weights = self.class_weights
         if weights is not None and not bool((weights.isfinite() & (weights >= 0)).all() & weights.any()):
             raise ValueError(f"expected class weights >= 0, one of them positive, found {weights.tolist()[:8]}")

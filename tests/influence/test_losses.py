@@ -251,7 +251,7 @@ def test_wrong_arguments() -> None:
         loss_from("cross_entropy")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"label_smoothing=0\.1 is for the default loss"):
         loss_from(nn.CrossEntropyLoss(), 0.1)
-    with pytest.raises(ValueError, match=r"label_smoothing in \[0, 1\), found 1"):
+    with pytest.raises(ValueError, match=r"label_smoothing must lie in \[0, 1\), found 1"):
         loss_from(None, 1.0)
     with pytest.raises(ValueError, match="one number for each output"):
         BinaryCrossEntropy(torch.ones(3, 3))
