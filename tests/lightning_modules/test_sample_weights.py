@@ -24,7 +24,7 @@ def make(labels: Tensor = EQUAL, seed: int = 0, **settings: Any) -> SampleWeight
     torch.manual_seed(seed)
     model = ToyNet()
     chosen = SampleSettings(**{"warmup": 0, "refresh": 1, "lr": 0.1, **settings})
-    capture, exact = FeatureCapture(model, model.head), LearnerSettings(tol=1e-6)
+    capture, exact = FeatureCapture(model, model.head), LearnerSettings(tol=1e-5)
     return SampleWeights(chosen, labels, capture, blobs(60, 0, 1), exact, Ranks(), nullcontext, CrossEntropy())
 
 
