@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from lightning_modules.commands import run_setup
 from lightning_modules.commands.cli import main
+from lightning_modules.learner import checks
 
 pytestmark = pytest.mark.slow  # whole runs and commands
 
@@ -77,7 +77,7 @@ def test_tensorboard_has_what_the_table_has_and_the_pictures(
 def test_without_tensorboard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(run_setup, "find_spec", lambda name: None if name == "tensorboard" else find_spec(name))
+    monkeypatch.setattr(checks, "find_spec", lambda name: None if name == "tensorboard" else find_spec(name))
     with pytest.raises(SystemExit) as caught:
         main(fit(tmp_path, "--run.tensorboard=true"))
     assert caught.value.code == 2

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from lightning_modules.data import InfluenceDataModule, LabelledImages
-from lightning_modules.data.images import open_images
 from lightning_modules.data.labelled_images import join
 from lightning_modules.data.rows import ROW_FILES, read_rows
+from lightning_modules.learner.checks import require_package
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +96,9 @@ class ChangedImages:
         if change.add is not None and Path(change.add).suffix in ROW_FILES:
             added = read_rows(change.add, len(train), "change.add")
         elif change.add is not None:
+            require_package("datasets", "data", "change.add with a folder")
+            from lightning_modules.data.image_splits import open_images  # here, as it needs the extra `data`
+
             images = join([train, open_images(change.add, data, "change.add")])
             added = torch.arange(len(train), len(images))
         removed = none if change.remove is None else read_rows(change.remove, len(train), "change.remove")

@@ -22,7 +22,7 @@ from lightning_modules.callbacks import (
     Throughput,
 )
 from lightning_modules.commands.checkpoint_io import AtomicCheckpointIO
-from lightning_modules.learner.checks import check_numbers
+from lightning_modules.learner.checks import check_numbers, require_package
 from lightning_modules.learner.policy_choice import Control
 from lightning_modules.monitoring.metrics_file import AtomicCSVLogger
 from lightning_modules.monitoring.run_files import require_writable
@@ -150,11 +150,7 @@ def _loggers(settings: RunSettings, folder: Path) -> list[Logger]:
         offline = settings.wandb == "offline"
         loggers.append(WandbLogger(settings.name, save_dir=folder, project="augfluence", offline=offline))
     if settings.tensorboard:
-        if find_spec("tensorboard") is None:
-            raise ValueError(
-                "run.tensorboard needs the package tensorboard: pip install 'augfluence[tensorboard]', or set it "
-                "to false."
-            )
+        require_package("tensorboard", "tensorboard", "run.tensorboard")
         loggers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
     return loggers
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
@@ -55,6 +54,8 @@ class DigitsDataModule(InfluenceDataModule):
 
     def load_splits(self) -> Splits:
         """Split the digits, and rotate all but the training images."""
+        from sklearn.datasets import load_digits  # here, as its import takes seconds
+
         digits = load_digits()
         images = torch.from_numpy(digits.images).float().unsqueeze(1) / _LARGEST_VALUE
         labels = torch.from_numpy(digits.target.astype(np.int64))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 Indices = NDArray[np.int64]
 
@@ -120,6 +119,8 @@ def _take_stratified(
         raise ValueError(
             f"{field}={size} of {len(rows)} images leaves less than one for each of {len(present)} classes: lower it."
         )
+    from sklearn.model_selection import train_test_split  # here, as its import takes seconds
+
     taken, rest = train_test_split(rows, train_size=size, stratify=labels[rows], random_state=seed)
     return np.sort(taken), np.sort(rest)
 

@@ -1,6 +1,7 @@
 """Checks of numbers and images that raise before anything is trained on them."""
 
 import math
+from importlib.util import find_spec
 from typing import Any, get_args
 
 import numpy as np
@@ -15,6 +16,12 @@ def require_at_least(minimum: int, **values: int | None) -> None:
     for name, value in values.items():
         if value is not None and value < minimum:
             raise ValueError(f"{name} must be at least {minimum}, got {value}.")
+
+
+def require_package(package: str, extra: str, purpose: str) -> None:
+    """Raise ValueError, naming the extra that brings it, unless a package is installed; does not import it."""
+    if find_spec(package) is None:
+        raise ValueError(f"{purpose} needs the package {package}: pip install 'augfluence[{extra}]'.")
 
 
 def check_numbers(owner: str, interval: str, /, **values: Any) -> None:

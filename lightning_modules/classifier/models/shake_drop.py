@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from pytorchcv.models.pyramidnet import PyrUnit
 from torch import Tensor, nn
 
 from lightning_modules.classifier.models.build import build_model
@@ -69,6 +68,8 @@ def pyramidnet_shakedrop(
     """
     if not 0 <= final_keep <= 1:
         raise ValueError(f"final_keep must lie in [0, 1], found {final_keep}.")
+    from pytorchcv.models.pyramidnet import PyrUnit  # here, as only this network needs it
+
     network = build_model(f"pytorchcv/{base}", num_classes, in_channels)
     units = [module for module in network.modules() if isinstance(module, PyrUnit)]
     if not units:
