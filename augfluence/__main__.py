@@ -7,6 +7,9 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+PREPARING = {
+    "create": "write a commented configuration for a folder of images",
+}
 TRAINING = {
     "fit": "train a classifier and its augmentation policy",
     "validate": "read the validation split with a trained model",
@@ -32,12 +35,15 @@ def main() -> None:
         print(_help())
         return
     command = arguments[0]
-    known = [*TRAINING, *ANALYSES]
+    known = [*PREPARING, *TRAINING, *ANALYSES]
     if command not in known and not command.startswith("-"):
         close = difflib.get_close_matches(command, known, n=1)
         guess = f"Did you mean {close[0]}?" if close else f"Known are {', '.join(known)}."
         print(f"error: unknown command {command!r}. {guess}", file=sys.stderr)
         sys.exit(2)
+    if command in PREPARING:
+        importlib.import_module(f"lightning_modules.commands.{command}").main(arguments[1:])
+        return
     if command in ANALYSES:
         installed = find_spec("augfluence.analysis") is not None  # in a clone it lies beside this package
         importlib.import_module("augfluence.analysis.__main__" if installed else "analysis.__main__").main()
@@ -79,7 +85,7 @@ def _help() -> str:
     folder = config_folder()
     files = (path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
     names = sorted(name for name in files if name != "sweep")  # that of W&B
-    rows = "\n".join(f"  {name:<10} {what}" for name, what in {**TRAINING, **ANALYSES}.items())
+    rows = "\n".join(f"  {name:<10} {what}" for name, what in {**PREPARING, **TRAINING, **ANALYSES}.items())
     return (
         "Learned image augmentation by influence functions.\n\n"
         f"usage: augfluence COMMAND [--config NAME|FILE] [--SETTING VALUE ...]\n\ncommands:\n{rows}\n\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from augfluence.__main__ import ANALYSES, TRAINING, config_folder, main, with_config_paths
+from augfluence.__main__ import ANALYSES, PREPARING, TRAINING, config_folder, main, with_config_paths
 from lightning_modules.commands.cli import AugfluenceCLI
 
 ROOT = Path(__file__).parents[1]
@@ -24,13 +24,15 @@ def test_help_names_every_command_and_configuration(
     shown = capsys.readouterr().out
     run(monkeypatch)
     assert capsys.readouterr().out == shown
-    assert all(f"\n  {name} " in shown for name in (*TRAINING, *ANALYSES))
+    assert all(f"\n  {name} " in shown for name in (*PREPARING, *TRAINING, *ANALYSES))
     assert set(TRAINING) == set(AugfluenceCLI.subcommands())
     for path in (ROOT / "configs" / "paper").iterdir():
         assert f"paper/{path.stem}" in shown
 
 
-@pytest.mark.parametrize(("word", "message"), [("fitt", "Did you mean fit?"), ("zzz", "Known are fit, validate")])
+@pytest.mark.parametrize(
+    ("word", "message"), [("fitt", "Did you mean fit?"), ("zzz", "Known are create, fit, validate")]
+)
 def test_an_unknown_command_is_said_at_once(
     word: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

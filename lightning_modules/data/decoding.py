@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import datasets
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional
@@ -37,6 +38,34 @@ class ImageFormat:
         return self.channels * self.height * self.width
 
 
+@dataclass(frozen=True)
+class Probe:
+    """Facts of a sample of images.
+
+    Args:
+        channels: 1 if all are gray, otherwise 3.
+        sizes: Width and height of each, in pixels.
+    """
+
+    channels: int
+    sizes: tuple[tuple[int, int], ...]
+
+
+def probe_rows(count: int) -> NDArray[np.int64]:
+    """Return up to 64 row numbers that are spread evenly over a table of `count` rows."""
+    return np.unique(np.linspace(0, count - 1, min(_PROBES, count)).astype(np.int64))
+
+
+def probe_images(rows: datasets.Dataset, where: str) -> Probe:
+    """Open a sample of the images of a table whose column `image` holds them undecoded.
+
+    Raises:
+        ValueError: When an image cannot be read.
+    """
+    images = [_open(record, where) for record in rows[probe_rows(len(rows))]["image"]]
+    return Probe(1 if all(image.mode == "L" for image in images) else 3, tuple(image.size for image in images))
+
+
 def probe_format(rows: datasets.Dataset, image_size: int | None, where: str) -> ImageFormat:
     """Determine the common format from a sample of the images.
 
@@ -50,16 +79,14 @@ def probe_format(rows: datasets.Dataset, image_size: int | None, where: str) -> 
     Raises:
         ValueError: When `image_size` is `None` and the images differ in size.
     """
-    indices = np.unique(np.linspace(0, len(rows) - 1, min(_PROBES, len(rows))).astype(int))
-    images = [_open(record, where) for record in rows[indices]["image"]]
-    channels = 1 if all(image.mode == "L" for image in images) else 3
+    probe = probe_images(rows, where)
     if image_size is not None:
-        return ImageFormat(channels, image_size, image_size, resize=True)
-    sizes = sorted({image.size for image in images})
+        return ImageFormat(probe.channels, image_size, image_size, resize=True)
+    sizes = sorted(set(probe.sizes))
     if len(sizes) > 1:
         raise ValueError(_sizes_differ(where, sizes[0], sizes[-1]))
     width, height = sizes[0]
-    return ImageFormat(channels, height, width, resize=False)
+    return ImageFormat(probe.channels, height, width, resize=False)
 
 
 def decode(record: dict, image_format: ImageFormat, where: str) -> Tensor:

@@ -178,12 +178,17 @@ def _scan(folder: Path) -> tuple[list[str], list[str]]:
     """Return the image files in a folder and its visible folders, and their other files, both in order."""
     images: list[str] = []
     others: list[str] = []
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    for parent, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             readable = not name.startswith(".") and Path(name).suffix.lower() in ENDINGS
             (images if readable else others).append(os.path.join(parent, name))
     return images, others
+
+
+def _raise(error: OSError) -> None:
+    """Raise the error of a folder that cannot be read, which `os.walk` would pass over."""
+    raise error
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -99,3 +99,14 @@ def test_wide_resnet_has_the_parameters_of_the_paper() -> None:
 def test_wide_resnet_errors(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         WideResNet(10, **arguments)
+
+
+def test_weights_that_cannot_be_loaded_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(**_: object) -> None:
+        raise FileNotFoundError("not in the cache")
+
+    monkeypatch.setattr("timm.create_model", offline)
+    with pytest.raises(ValueError, match=r"timm/resnet18.*weights could not be loaded \(not in the cache"):
+        build_model("timm/resnet18", num_classes=2, pretrained=True)
+    with pytest.raises(FileNotFoundError):
+        build_model("timm/resnet18", num_classes=2)

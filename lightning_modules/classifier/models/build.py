@@ -100,6 +100,13 @@ def _call(name: str, factory: Callable[..., Any], arguments: dict[str, Any]) -> 
     """Call the factory; raise ValueError if it does not accept the arguments, or returns no module."""
     try:
         model = factory(**arguments)
+    except OSError as error:
+        if not arguments.get("pretrained"):
+            raise
+        raise ValueError(
+            f"model {name!r}: its pretrained weights could not be loaded ({error}). They are downloaded once: connect "
+            "to the network, or leave pretrained out of model.model_kwargs for random weights."
+        ) from error
     except (TypeError, RuntimeError, AttributeError, KeyError) as error:
         given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise ValueError(f"model {name!r} cannot be built with {given}: {error}") from error
