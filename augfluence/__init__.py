@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lightning_modules.learner.policy_learner import PolicyLearner
     from lightning_modules.learner.settings import LearnerSettings
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AugNet",

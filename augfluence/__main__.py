@@ -26,8 +26,24 @@ ANALYSES = {
 }
 
 
+_EXTRAS = {"datasets": "data", "jinja2": "report", "markupsafe": "report", "scipy": "report"}
+"""Extra of the distribution that brings a package."""
+
+
 def main() -> None:
     """Run the command that the arguments of the process name; what is wrong with it is said before libraries load."""
+    try:
+        _run()
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRAS:
+            raise
+        text = f"error: this needs the package {package}: pip install 'augfluence[{_EXTRAS[package]}]'."
+        print(text, file=sys.stderr)
+        sys.exit(2)
+
+
+def _run() -> None:
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the libraries load ends it without a traceback
     arguments = sys.argv[1:]
