@@ -1,18 +1,21 @@
-"""The package as its users get it: names at the top, what their import costs, the files of the wheel."""
+"""The package as its users see it: names at the top, what their import costs, its citation file."""
 
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import tomllib
 from importlib import import_module
 from pathlib import Path
-from zipfile import ZipFile
 
 import pytest
+import yaml
 
 import augfluence
+from augfluence.__main__ import _EXTRAS, main
 
 ROOT = Path(__file__).parents[1]
+ROOMS = ("augfluence", "augnet", "influence", "lightning_modules", "analysis")
 NAMES = [name for name in augfluence.__all__ if name != "__version__"]
 
 
@@ -32,17 +35,6 @@ def test_each_name_is_that_of_its_own_module() -> None:
     assert set(augfluence.__all__) <= set(dir(augfluence))
     with pytest.raises(AttributeError, match="'augfluence' has no attribute 'Augnet'"):
         getattr(augfluence, "Augnet")  # noqa: B009 - a type checker refuses the attribute
-
-
-@pytest.mark.slow
-def test_a_type_checker_knows_the_names_and_no_others(tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text("from augfluence import AugNet\nfrom augfluence import Augnet\nreveal_type(AugNet.from_ops)\n")
-    environment = {**os.environ, "MYPYPATH": str(ROOT)}
-    command = [sys.executable, "-m", "mypy", "--follow-imports=silent", f"--cache-dir={tmp_path}", str(program)]
-    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False).stdout
-    assert 'Module "augfluence" has no attribute "Augnet"' in found
-    assert "-> augnet.network.AugNet" in found
 
 
 HEAVY = {"datasets", "matplotlib", "pandas", "pyarrow", "pytorch_lightning", "sklearn"}
@@ -76,58 +68,51 @@ def test_what_the_callback_loads_beyond_its_libraries() -> None:
     assert found.isdisjoint(HEAVY)
 
 
-ANALYSIS = """
-import runpy, sys
-sys.modules["analysis"] = None  # where the repository itself is installed, that name is known too
-sys.argv[1:] = ["--help"]
-runpy.run_module("augfluence.analysis", run_name="__main__")
-"""
+def test_extras_are_those_that_errors_name() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    code = [path.read_text() for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    named = {
+        name for text in code for name in re.findall(r"augfluence\[(\w+)\]|require_package\(\W\w+\W, \W(\w+)", text)
+    }
+    extras_named = {first or second for first, second in named} | set(_EXTRAS.values())
+    assert extras_named == {"dashboard", "data", "export", "report", "tensorboard"}
+    assert extras["all"] == [f"augfluence[{','.join(sorted(extras_named))}]"]
+    for package, extra in _EXTRAS.items():
+        assert any(requirement.startswith(f"{package}>=") for requirement in extras[extra])
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of a copy of the tracked files: setuptools leaves its own files beside them."""
-    source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for path in tracked():
-        (source / path).parent.mkdir(parents=True, exist_ok=True)
-        (source / path).write_bytes((ROOT / path).read_bytes())
-    options = ["--quiet", "--no-deps", "--no-build-isolation", f"--wheel-dir={folder}"]
-    python("-m", "pip", "wheel", *options, str(source), folder=folder)
-    (built,) = folder.glob("*.whl")
-    return built
+def test_a_package_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unknown(_: str) -> None:
+        raise ModuleNotFoundError("No module named 'jinja2.ext'", name="jinja2.ext")
+
+    monkeypatch.setattr(sys, "argv", ["augfluence", "report", "runs/digits"])
+    monkeypatch.setattr("augfluence.__main__.importlib.import_module", unknown)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: this needs the package jinja2: pip install 'augfluence[report]'.\n"
 
 
-def tracked() -> Iterator[Path]:
-    """Files of the repository, relative to its root, without those of the tests."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    for line in subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
-        if not line.startswith("tests/") and (ROOT / line).is_file():
-            yield Path(line)
-
-
-@pytest.mark.slow
-def test_files_of_the_wheel(wheel: Path) -> None:
-    with ZipFile(wheel) as archive:
-        files = {Path(name) for name in archive.namelist()}
-        entry = next(path for path in files if path.name == "entry_points.txt")
-        assert "augfluence = augfluence.__main__:main" in archive.read(str(entry)).decode()
-    assert wheel.name.startswith(f"augfluence-{augfluence.__version__}-")
-    rooms = {"augfluence", "augnet", "influence", "lightning_modules"}
-    assert {path.parts[0] for path in files} - {entry.parts[0]} == rooms
-    below = {"analysis", "configs"}
-    shipped = {Path("augfluence", path) if path.parts[0] in below else path for path in tracked()}
-    assert {path for path in files if path.parts[0] in rooms} == {path for path in shipped if path.parts[0] in rooms}
-    assert {Path(room, "py.typed") for room in (*rooms, "augfluence/analysis")} <= files
-
-
-@pytest.mark.slow
-def test_the_installed_package_outside_of_the_repository(wheel: Path, tmp_path: Path) -> None:
-    site = tmp_path / "site"
-    python("-m", "pip", "install", "--quiet", "--no-deps", f"--target={site}", str(wheel), folder=tmp_path)
-    names = "import augfluence; print(augfluence.__file__, augfluence.LearnedAugmentation.__name__)"
-    shown = python("-c", names, path=site, folder=tmp_path).split()
-    assert shown == [str(site / "augfluence" / "__init__.py"), "LearnedAugmentation"]
-    printed = python("-m", "augfluence", "fit", "--config=digits", "--print_config", path=site, folder=tmp_path)
-    assert "SmallConvNet" in printed
-    assert "augfluence.__main__" in (site / "bin" / "augfluence").read_text()
-    assert "usage: " in python("-c", ANALYSIS, path=site, folder=tmp_path)
+def test_the_citation_file() -> None:
+    found = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (found["cff-version"], found["type"], found["license"]) == ("1.2.0", "software", "Apache-2.0")
+    assert str(found["version"]) == augfluence.__version__
+    assert found["authors"] == [{"name": "The augfluence authors"}]
+    papers = [found["preferred-citation"], *found["references"]]
+    assert len(papers) == 6
+    sources = (ROOT / "docs" / "method.md").read_text().partition("## Sources")[2]
+    for paper in papers:
+        assert {"type", "title", "authors", "year"} <= set(paper)
+        assert paper["type"] in ("article", "conference-paper")
+        assert "journal" in paper or "collection-title" in paper
+        assert all(set(author) == {"family-names", "given-names"} for author in paper["authors"])
+        assert {"type", "value"} == set(paper.get("identifiers", [{"type": "", "value": ""}])[0])
+        title = re.split("[:?]", paper["title"])[0]  # the page leaves subtitles out
+        (row,) = (line for line in sources.splitlines() if title.lower() in line.lower())
+        assert paper["authors"][0]["family-names"] in row
+        for identifier in paper.get("identifiers", []):
+            assert identifier["value"].removeprefix("arXiv:") in row
+        if "et al." not in row.partition(title)[0]:
+            assert all(author["family-names"] in row for author in paper["authors"])
