@@ -7,6 +7,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from augfluence.early_errors import find_mistake
+
 PREPARING = {
     "create": "write a commented configuration for a folder of images",
 }
@@ -65,6 +67,9 @@ def _run() -> None:
         importlib.import_module("augfluence.analysis.__main__" if installed else "analysis.__main__").main()
         return
     sys.argv[1:] = with_config_paths(arguments)
+    if command in TRAINING and (mistake := find_mistake(command, sys.argv[2:], _configurations())) is not None:
+        print(f"error: {mistake}", file=sys.stderr)
+        sys.exit(2)
     from lightning_modules.commands.cli import main as run
 
     run()
@@ -96,16 +101,21 @@ def _config(value: str) -> str:
     return str(path) if not Path(value).exists() and path.is_file() else value
 
 
-def _help() -> str:
-    """The commands, and the configurations by name."""
+def _configurations() -> list[str]:
+    """The names of the configurations that come with the package."""
     folder = config_folder()
     files = (path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
-    names = sorted(name for name in files if name != "sweep")  # that of W&B
+    return sorted(name for name in files if name != "sweep")  # that of W&B
+
+
+def _help() -> str:
+    """The commands, and the configurations by name."""
     rows = "\n".join(f"  {name:<10} {what}" for name, what in {**PREPARING, **TRAINING, **ANALYSES}.items())
     return (
         "Learned image augmentation by influence functions.\n\n"
         f"usage: augfluence COMMAND [--config NAME|FILE] [--SETTING VALUE ...]\n\ncommands:\n{rows}\n\n"
-        f"augfluence COMMAND --help describes the settings of a command.\nconfigurations: {', '.join(names)}\n"
+        "augfluence COMMAND --help describes the settings of a command.\n"
+        f"configurations: {', '.join(_configurations())}\n"
     )
 
 
