@@ -22,6 +22,7 @@ from wandb.cli.cli import cli as wandb_command
 import analysis.__main__ as analyses
 from augnet import load_policy
 from lightning_modules.commands.cli import main
+from lightning_modules.commands.create import main as create_config
 from lightning_modules.commands.run_setup import bf16_is_emulated
 from studies.engine import read_study
 
@@ -93,6 +94,11 @@ def train(words: list[str]) -> None:
     main([*words[2:own], *SMALL[words[2]], *data, *words[own:]])
 
 
+def create(words: list[str]) -> None:
+    """Look at the folders."""
+    create_config(words[3:])
+
+
 def analyse(words: list[str]) -> None:
     """Read its arguments as the program does, without the analysis itself, which has tests of its own."""
     if words[3] == "NAME":  # says how the commands below it are made
@@ -116,6 +122,11 @@ def study(words: list[str]) -> None:
 def program(words: list[str]) -> None:
     """It exists; `test_examples` runs it."""
     assert (ROOT / words[1]).is_file()
+
+
+def filtered(words: list[str]) -> None:
+    """The program behind the filter of warnings exists."""
+    program([words[0], words[3]])
 
 
 def make(words: list[str]) -> None:
@@ -146,6 +157,8 @@ def extra(words: list[str]) -> None:
 
 
 RULES: dict[tuple[str, ...], Callable[[list[str]], None]] = {
+    ("python", "train.py", "create"): create,
+    ("python", "-W"): filtered,
     ("python", "train.py"): train,
     ("python", "-m", "analysis"): analyse,
     ("python", "-m", "studies"): study,

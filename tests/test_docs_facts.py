@@ -13,6 +13,7 @@ import pytest
 from docs_pages import PAGES, ROOT
 
 from analysis.__main__ import ANALYSES
+from lightning_modules.commands import create
 from lightning_modules.commands.cli import AugfluenceCLI, main
 from lightning_modules.commands.dashboard import dashboard
 from lightning_modules.learner.guard import GuardSettings
@@ -40,6 +41,7 @@ def test_every_option_exists(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     exist |= {"--model.optimizer.help", "--data.help"}
     functions = [*ANALYSES.values(), dashboard, study]
     exist |= {f"--{name}" for function in functions for name in function.__annotations__}
+    exist |= set(create._parser()._option_string_actions)
     exist |= {"--count", "--logdir"}  # of wandb agent and of tensorboard
     for page, path in PAGES.items():
         named = set(re.findall(rf"(?<![\w-]){OPTION}", path.read_text()))
