@@ -28,7 +28,7 @@ class AutogradLoss(Loss):
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor], name: str) -> None:
         self.function, self.name = function, name
-        self._scale: float | None = None  # samples of a mean, 1 of a sum: found by `check`
+        self._scale: float | None = None  # samples of a mean, 1 of a sum: found at the first call
 
     def expand(self, targets: Tensor, logits: Tensor) -> Tensor:
         """Return the targets as they are."""
@@ -64,7 +64,7 @@ class AutogradLoss(Loss):
                 f"{self.name} is followed by autograd, which needs {rows} x {classes} x {classes} second derivatives: "
                 "too many. Give fewer rows (hessian_rows), or a cross-entropy, which has a closed form."
             )
-        self.check(logits, targets)
+        self._check_separable(logits, targets)
         blocks = self._second_derivatives(logits, targets) * weights[:, None, None]
         if not bool(blocks.any()):
             raise ValueError(
@@ -84,7 +84,7 @@ class AutogradLoss(Loss):
         return (found == present).flatten() if logits.shape[1] == 1 else found[present]
 
     @torch.no_grad()
-    def check(self, logits: Tensor, targets: Tensor) -> None:
+    def _check_separable(self, logits: Tensor, targets: Tensor) -> None:
         """Raise ValueError unless the function is a mean or a sum over the rows, the same at every call."""
         logits = logits.detach()
         first, again = (float(self._call(logits, targets)) for _ in range(2))
@@ -93,7 +93,7 @@ class AutogradLoss(Loss):
         if len(logits) < 2:
             return
         moved = logits.clone()
-        moved[::2] += 1
+        moved[::2] += torch.linspace(1, 2, logits.shape[1], device=logits.device).to(logits)  # no mere shift
         before, after = (self.gradient(part, targets)[1::2] for part in (logits, moved))
         if not torch.allclose(before, after, rtol=_CLOSE, atol=_CLOSE * float(before.abs().max())):
             raise ValueError(
@@ -104,10 +104,10 @@ class AutogradLoss(Loss):
     def _call(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of a batch, a scalar."""
         try:
-            value = self.function(logits, targets)
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            value = self.function(logits.clone(), targets)  # it may work in place
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
             shapes = f"logits {list(logits.shape)} and targets {list(targets.shape)} of {targets.dtype}"
-            raise ValueError(f"{self.name} cannot take {shapes}: {error}") from error
+            raise ValueError(f"{self.name} cannot take {shapes}: {error or type(error).__name__}") from error
         if not isinstance(value, Tensor) or (value.ndim > 0 and len(value) != len(logits)):
             found = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(f"{self.name} must return one number, or one for each sample, found {found}.")

@@ -50,6 +50,11 @@ class Loss(ABC):
         """The loss by which held-out images are judged: without label smoothing."""
         return self
 
+    def check(self, logits: Tensor, targets: Tensor) -> None:
+        """Raise ValueError unless the loss can be followed at logits `[B, K]`: it has a gradient and a curvature."""
+        self.gradient(logits, targets)
+        self.curvature(logits, targets, torch.ones_like(logits[:, 0]))
+
     def slope(self, logits: Tensor, targets: Tensor, directions: Tensor) -> Tensor:
         """Return the derivative `[B]` of each loss as its logits move along `directions` `[B, K]`."""
         return (self.gradient(logits, targets) * directions).sum(dim=1)

@@ -13,7 +13,7 @@ from lightning_modules.learner.checks import check_pairs, validate_images
 from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.head import find_last_linear
 from lightning_modules.learner.normalization import Normalization
-from lightning_modules.learner.targets import check_for_loss, warn_of_missing_classes
+from lightning_modules.learner.targets import check_influence_labels, warn_of_missing_classes
 
 Source = DataLoader[Any] | Dataset[Any] | tuple[Tensor, Tensor] | Iterable[Any]
 _BATCH = 256  # images of a data set at a time
@@ -64,7 +64,7 @@ def classifier_of(
     images, labels = influence_set
     whole = model if normalization.is_identity else nn.Sequential(normalization, model)
     head = find_last_linear(whole, images[:2])
-    check_for_loss(labels, loss, head.out_features)
+    check_influence_labels(labels, loss, head.out_features)
     warn_of_missing_classes(labels, head.out_features)
     return FeatureCapture(whole, head)
 

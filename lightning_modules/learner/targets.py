@@ -12,6 +12,21 @@ from lightning_modules.learner.checks import check_labels
 _ROW_SUM = 2e-2  # tolerance of a row of probabilities, in half precision
 
 
+_TRIED = 32  # samples
+
+
+def check_influence_labels(labels: Tensor, loss: Loss, num_outputs: int) -> None:
+    """Raise ValueError unless a loss can be followed on influence labels `[M]` or `[M, K]` with K outputs."""
+    check_for_loss(labels, loss, num_outputs)
+    left_out = loss.ignore_index if isinstance(loss, CrossEntropy) else None
+    if left_out is not None and labels.ndim == 1 and not bool((labels != left_out).any()):
+        raise ValueError(f"all labels of the influence set are {left_out}, which the loss leaves out.")
+    some = labels[:_TRIED]
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(len(some), num_outputs, generator=generator).to(labels.device)
+    loss.check(logits, some)
+
+
 def check_for_loss(labels: Tensor, loss: Loss, num_outputs: int) -> None:
     """Raise ValueError unless a loss can take labels `[B]` or `[B, K]` with the logits of K outputs."""
     if isinstance(loss, CrossEntropy) and labels.ndim == 1:

@@ -223,6 +223,7 @@ def random(logits: Tensor, targets: Tensor) -> Tensor:
     ("function", "message"),
     [
         (contrastive, "contrastive mixes the samples of a batch|neither a mean nor a sum"),
+        (lambda z, y: nn.functional.cross_entropy(z - z.mean(dim=0), y), "mixes the samples of a batch"),
         (random, "for the same logits and targets|neither a mean nor a sum"),
         (lambda z, y: nn.functional.cross_entropy(z.detach(), y), "does not require grad|differentiated"),
         (lambda z, y: nn.functional.cross_entropy(z, y[:, None]), "cannot take logits"),
@@ -276,6 +277,14 @@ def test_targets_that_a_loss_cannot_take(loss: Loss, targets: Tensor, message: s
     _, logits = rows(CASES["cross-entropy"])
     with pytest.raises(ValueError, match=message):
         loss.gradient(logits, targets)
+
+
+def test_a_loss_that_works_in_place_is_followed() -> None:
+    _, logits = rows(CASES["cross-entropy"])
+    before = logits.clone()
+    found = loss_from(lambda z, y: nn.functional.cross_entropy(z.mul_(2.0), y)).gradient(logits, LABELS)
+    torch.testing.assert_close(found, 2 * CrossEntropy().gradient(2 * logits, LABELS))
+    assert torch.equal(logits, before)
 
 
 def test_right_decisions() -> None:

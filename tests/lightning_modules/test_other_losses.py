@@ -47,6 +47,10 @@ def focal(logits: Tensor, labels: Tensor) -> Tensor:
     return value
 
 
+def failing(logits: Tensor, labels: Tensor) -> Tensor:
+    raise AssertionError("expected three views")
+
+
 TASKS = {
     "smoothing": Task(nn.CrossEntropyLoss(label_smoothing=0.1)),
     "class weights": Task(nn.CrossEntropyLoss(torch.tensor([1.0, 1.5, 0.8]))),
@@ -144,6 +148,14 @@ def test_several_labels_are_mixed_with_their_images() -> None:
         (None, lambda labels: some_left_out(labels), "number the classes from 0"),
         (nn.BCEWithLogitsLoss(), lambda labels: labels, "class numbers .* belong to cross-entropy"),
         (nn.CrossEntropyLoss(ignore_index=0), lambda labels: labels - 1, "number the classes from 0"),
+        (
+            nn.CrossEntropyLoss(),
+            lambda labels: torch.full_like(labels, -100),
+            "all labels of the influence set are -100",
+        ),
+        (nn.CrossEntropyLoss(torch.ones(4)), lambda labels: labels, "expected 3 class weights"),
+        (nn.MultiMarginLoss(), lambda labels: labels, "MultiMarginLoss cannot be differentiated twice"),
+        (failing, lambda labels: labels, "failing cannot take logits .* three views"),
     ],
 )
 def test_an_influence_set_whose_labels_the_loss_cannot_take(
