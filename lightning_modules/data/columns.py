@@ -1,16 +1,37 @@
-"""The image and the label column of a table, and the numbering of the classes.
+"""The image and the label column of a table.
 
-A `column` of `None` is found by its type and name. `where` is the name of the table in error messages.
+A column of `None` is found by its type and name. `where` is the name of the table in error messages.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import datasets
-import numpy as np
-from numpy.typing import NDArray
 
 _LABEL_NAMES = ("label", "labels", "class", "target", "y")
 _LABEL_TYPES = ("int", "uint", "string", "large_string")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table that are read.
+
+    Args:
+        image: Name of the image column.
+        label: Name of the label column; names of several columns of 0 and 1, one for each class.
+        separator: What stands between the labels of an image in a string; `None` for one label an image.
+    """
+
+    image: str | None = None
+    label: str | tuple[str, ...] | None = None
+    separator: str | None = None
+
+    def of(self, table: datasets.Dataset) -> "Columns":
+        """Return the columns to read of another table, which may have other names: missing ones are found there."""
+        image = self.image if self.image in table.features else None
+        label = self.label if isinstance(self.label, tuple) or self.label in table.features else None
+        return Columns(image, label, self.separator)
 
 
 def image_rows(table: datasets.Dataset, column: str | None, where: str) -> datasets.Dataset:
@@ -24,82 +45,42 @@ def image_rows(table: datasets.Dataset, column: str | None, where: str) -> datas
     return rows if found == "image" else rows.rename_column(found, "image")
 
 
-def has_labels(table: datasets.Dataset, column: str | None) -> bool:
-    """Return True if a table has the label column, or one that could be it."""
-    return any(name == column if column else _is_label(name, feature) for name, feature in table.features.items())
+def has_labels(table: datasets.Dataset, columns: Columns) -> bool:
+    """Return True if a table has a label column, or one that could be it."""
+    if columns.label is not None:
+        named = (columns.label,) if isinstance(columns.label, str) else columns.label
+        return any(name in table.features for name in named)
+    return any(_is_label(name, feature) for name, feature in table.features.items())
 
 
-def read_labels(
-    table: datasets.Dataset, column: str | None, where: str, class_names: Sequence[str] | None = None
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Return the labels of a table as numbers 0..K-1.
+def label_column(table: datasets.Dataset, column: str | None, where: str) -> str:
+    """Return the name of the label column; ValueError when it is missing, or cannot be told."""
+    return _choose(table, column, "label_column", where, _is_label)
 
-    Args:
-        table: A table with any columns.
-        column: Name of the label column.
-        where: Name of the table.
-        class_names: The classes to number by; `None` takes the table's own: the names of a `ClassLabel`,
-            the sorted strings, or 0..max.
 
-    Returns:
-        The labels, `[N]`, and the names of the classes.
+def is_multilabel(table: datasets.Dataset, columns: Columns, where: str) -> bool:
+    """Return True if an image may have several labels, by the type of the column; reads no label.
 
     Raises:
-        ValueError: When the column is missing or cannot be told, or labels lie outside the classes.
+        ValueError: When the column is missing or cannot be told, or there is a separator and no column of strings.
     """
-    found = _choose(table, column, "label_column", where, _is_label)
+    if isinstance(columns.label, tuple):
+        return True
+    found = label_column(table, columns.label, where)
     feature = table.features[found]
-    values = table.select_columns([found]).with_format("arrow")[:].column(0)
-    if values.null_count:
-        raise ValueError(f"{values.null_count} labels of {where} (column {found!r}) are empty: remove them.")
-    labels = values.to_numpy()
-    if labels.dtype.kind not in "iuUO" or (labels.dtype.kind == "O" and not isinstance(labels[0], str)):
+    if columns.separator is not None and not is_string(feature):
         raise ValueError(
-            f"label_column {found!r} of {where} has type {values.type}: labels must be class labels, "
-            "strings or integers 0..K-1."
+            f"label_separator divides strings, and column {found!r} of {where} is of type {type_name(feature)}: give a "
+            "column of strings (of a folder of images a metadata.csv file_name,label), or leave label_separator out."
         )
-    if isinstance(feature, datasets.ClassLabel) and feature.names:
-        names: tuple[str, ...] | None = tuple(feature.names)
-    else:
-        names = tuple(sorted(set(labels))) if labels.dtype.kind in "UO" else None
-        labels = labels if names is None else np.searchsorted(np.array(names), labels.astype(str))
-    return _renumber(labels.astype(np.int64), names, class_names, where)
-
-
-def _renumber(
-    labels: NDArray[np.int64], names: tuple[str, ...] | None, class_names: Sequence[str] | None, where: str
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Check the labels, and number them by `class_names` if the table has names of its own."""
-    if names is None and class_names is None and not np.array_equal(np.unique(labels), range(labels.max() + 1)):
-        raise ValueError(
-            f"the integer labels of {where} must be 0..K-1 with no number left out, "
-            f"found {np.unique(labels)[:12].tolist()}: renumber them, or give them as strings."
-        )
-    target = tuple(class_names or names or map(str, range(labels.max() + 1)))
-    known = names or target
-    outside = np.unique(labels[(labels < 0) | (labels >= len(known))])
-    if outside.size:
-        raise ValueError(
-            f"labels of {where} lie outside the {len(known)} classes 0..{len(known) - 1}: "
-            f"{outside[:8].tolist()}; -1 usually marks images without a label: remove them."
-        )
-    if known == target:
-        return labels, target
-    unknown = [known[label] for label in np.unique(labels) if known[label] not in target]
-    if unknown:
-        raise ValueError(
-            f"{where} has classes that the training data lack: {', '.join(unknown[:8])}; "
-            f"theirs are {', '.join(target[:20])}: rename or remove them."
-        )
-    lookup = np.array([target.index(name) if name in target else -1 for name in known])
-    return lookup[labels], target
+    return columns.separator is not None or element_of(feature) is not None
 
 
 def _choose(
     table: datasets.Dataset, column: str | None, field: str, where: str, fits: Callable[[str, object], int]
 ) -> str:
     """Return the given column, or the one of the highest score; raise if it is missing or several score alike."""
-    listing = ", ".join(f"{name} ({_type_name(feature)})" for name, feature in table.features.items())
+    listing = ", ".join(f"{name} ({type_name(feature)})" for name, feature in table.features.items())
     if column is not None:
         if column not in table.features:
             raise ValueError(f"{field}={column!r} is no column of {where}: choose one of {listing}.")
@@ -123,13 +104,36 @@ def _is_image(name: str, feature: object) -> int:
 
 
 def _is_label(name: str, feature: object) -> int:
-    """Score a column as labels: 3 or 2 by its type, 1 by its name, otherwise 0."""
+    """Score a column as labels: 3 or 2 by its type, 1 by its name, otherwise 0; a column of lists as its elements."""
     named = name.lower() in _LABEL_NAMES
-    if isinstance(feature, datasets.ClassLabel):
+    element = element_of(feature)
+    one = feature if element is None else element
+    if isinstance(one, datasets.ClassLabel):
         return 3 if named else 2
-    return int(named and isinstance(feature, datasets.Value) and feature.dtype.startswith(_LABEL_TYPES))
+    return int(named and holds_labels(one))
 
 
-def _type_name(feature: object) -> str:
+def holds_labels(feature: object) -> bool:
+    """Return True if a column holds single values that could be labels."""
+    return isinstance(feature, datasets.Value) and feature.dtype.startswith(_LABEL_TYPES)
+
+
+def is_string(feature: object) -> bool:
+    """Return True if a column holds strings."""
+    return isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string")
+
+
+def type_name(feature: object) -> str:
     """Return a short name of the type of a column."""
+    element = element_of(feature)
+    if element is not None:
+        return f"list of {type_name(element)}"
     return str(feature.dtype) if isinstance(feature, datasets.Value) else type(feature).__name__
+
+
+def element_of(feature: object) -> Any:
+    """Return the type of the elements of a column of lists; None if it holds no lists."""
+    if isinstance(feature, list):  # of datasets before 4.0, as is a sequence
+        return feature[0]
+    inner = getattr(feature, "feature", None)
+    return None if isinstance(inner, dict) else inner

@@ -7,6 +7,7 @@ from statistics import median
 
 import numpy as np
 
+from lightning_modules.data.columns import Columns
 from lightning_modules.data.decoding import ImageFormat, Probe, probe_images, probe_rows
 from lightning_modules.data.file_store import FileStore
 from lightning_modules.data.image_table import ImageTable, open_single, open_tables
@@ -76,8 +77,13 @@ def read_facts(path: Path, influence: Path | None) -> tuple[FolderFacts, dict[st
         ValueError: If the folder holds no images in classes, one class only, images that cannot be read, or an
             influence folder in place of a class; or the classes of the influence folder are not among its own.
     """
-    opened = open_tables(str(path), None, None, None)
+    opened = open_tables(str(path), None, Columns())
     table = opened["train"]
+    if table.multilabel:
+        raise ValueError(
+            f"{table.where} has several labels an image, for which create writes no configuration: copy "
+            "configs/cifar10.yaml, set data.path, and leave out what docs/training.md says needs one label."
+        )
     labels, names = table.labels()
     if len(names) < 2:
         raise ValueError(f"{table.where} has one class only, {', '.join(names)}: a classifier needs two at least.")

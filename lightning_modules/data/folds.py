@@ -6,30 +6,37 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_modules.data.iterative_stratification import stratified_parts
 from lightning_modules.data.labelled_images import LabelledImages, StoredDataset
-from lightning_modules.data.partition import Indices, class_list
+from lightning_modules.data.partition import Indices, Labels, class_list
 
 TrainingBatch = tuple[Tensor, Tensor, Tensor]
-"""Images `[B, C, H, W]`, labels `[B]`, and the number of each image among all that train, `[B]`."""
+"""Images `[B, C, H, W]`, labels `[B]` or `[B, K]`, and the number of each image among all that train, `[B]`."""
 
 
-def equal_folds(labels: Indices, folds: int, class_names: Sequence[str], seed: int) -> Indices:
+def equal_folds(labels: Labels, folds: int, class_names: Sequence[str], seed: int) -> Indices:
     """Cut rows into stratified folds of equal size; the counts of a class in two folds differ by at most one.
 
+    With several labels an image they differ by as little as `stratified_parts` finds.
+
     Args:
-        labels: Class of each row, `[N]`.
+        labels: Class of each row, `[N]`, or 0 or 1 for each class, `[N, K]`.
         folds: Number of folds, F, at least 2.
         class_names: Names of the classes, for error messages.
         seed: Seed of the draw.
 
     Returns:
-        Row numbers `[F, N // F]`, in increasing order within a fold. The remainder, fewer than F rows, comes from the
-        largest classes and is in no fold.
+        Row numbers `[F, N // F]`, in increasing order within a fold. The remainder, fewer than F rows, is in no fold;
+        with one label an image it comes from the largest classes.
 
     Raises:
         ValueError: If a class has fewer rows than there are folds.
     """
-    present, counts = np.unique(labels, return_counts=True)
+    if labels.ndim == 2:
+        counts = labels.sum(axis=0).astype(np.int64)
+        present, counts = np.flatnonzero(counts), counts[counts > 0]
+    else:
+        present, counts = np.unique(labels, return_counts=True)
     least = int(counts.min())
     if least < folds:
         remedy = f"lower folds to {least}" if least > 1 else "add images of it, or set influence_source to held_out"
@@ -37,6 +44,9 @@ def equal_folds(labels: Indices, folds: int, class_names: Sequence[str], seed: i
             f"folds={folds}, but of class {class_list(present[counts == least], class_names)} there is only {least} "
             f"to be spread over them, and every fold needs one of every class: {remedy}."
         )
+    if labels.ndim == 2:
+        size, spare_rows = divmod(len(labels), folds)
+        return np.stack(stratified_parts(labels, [size] * folds + [spare_rows], seed)[:folds])
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     ends = counts.cumsum()

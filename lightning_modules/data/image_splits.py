@@ -4,19 +4,20 @@ from functools import partial
 
 import torch
 
+from lightning_modules.data.columns import Columns
 from lightning_modules.data.decoding import ImageFormat, probe_format
 from lightning_modules.data.file_store import FileStore, check_no_overlap
 from lightning_modules.data.image_table import ImageTable, open_single, open_tables
 from lightning_modules.data.images import ImageSource
 from lightning_modules.data.influence_data_module import InfluenceDataModule
 from lightning_modules.data.labelled_images import LabelledImages, Splits
-from lightning_modules.data.partition import Indices, partition
+from lightning_modules.data.partition import Labels, partition
 from lightning_modules.data.store import ImageStore
 
 
 def load_image_splits(source: ImageSource) -> Splits:
     """Open and split the data, and decode the splits that fit in memory; the test split is not loaded."""
-    opened = open_tables(source.path, source.influence_path, source.image_column, source.label_column)
+    opened = open_tables(source.path, source.influence_path, _columns(source))
     train = opened["train"]
     labels, names = train.labels()
     if len(names) < 2:
@@ -37,8 +38,13 @@ def load_image_splits(source: ImageSource) -> Splits:
     return Splits(**loaded, load_test=load_test, class_names=names, deployment=deployment, test_labelled=labelled)
 
 
+def _columns(source: ImageSource) -> Columns:
+    label = source.label_column
+    return Columns(source.image_column, tuple(label) if isinstance(label, list) else label, source.label_separator)
+
+
 def cut_tables(
-    opened: dict[str, ImageTable], labels: Indices, names: tuple[str, ...], source: ImageSource
+    opened: dict[str, ImageTable], labels: Labels, names: tuple[str, ...], source: ImageSource
 ) -> dict[str, ImageTable]:
     """Return the tables of all four splits; those without a table of their own are cut off the training data.
 

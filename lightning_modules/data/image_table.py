@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import datasets
 import numpy as np
 
-from lightning_modules.data.columns import has_labels, image_rows, read_labels
-from lightning_modules.data.partition import Indices, row_sources, stratified_subset
+from lightning_modules.data.columns import Columns, has_labels, image_rows, is_multilabel
+from lightning_modules.data.labels import read_labels
+from lightning_modules.data.partition import Indices, Labels, row_sources, stratified_subset
 from lightning_modules.data.sources import load_tables
 
 _CHUNK = 1024
@@ -19,19 +20,19 @@ class ImageTable:
 
     Args:
         table: The rows.
-        image_column: Name of the image column; `None` finds it by its type.
-        label_column: Name of the label column; `None` finds it by its type and name.
+        columns: Its columns of images and labels.
         where: Name of the table for error messages.
         rows: Row numbers in the table as it was opened; `None` for that table itself.
         labelled: False for images without labels, which all get the label -1.
+        multilabel: True if an image may have several labels.
     """
 
     table: datasets.Dataset
-    image_column: str | None
-    label_column: str | None
+    columns: Columns
     where: str
     rows: Indices | None = None
     labelled: bool = True
+    multilabel: bool = False
 
     def __post_init__(self) -> None:
         if len(self) == 0:
@@ -42,13 +43,19 @@ class ImageTable:
 
     def images(self) -> datasets.Dataset:
         """Return the undecoded images; read no label."""
-        return image_rows(self.table, self.image_column, self.where)
+        return image_rows(self.table, self.columns.image, self.where)
 
-    def labels(self, class_names: Sequence[str] | None = None) -> tuple[Indices, tuple[str, ...]]:
-        """Return the labels, and the names of the classes by which they are numbered; by default the table's own."""
-        if not self.labelled:
-            return np.full(len(self), -1, dtype=np.int64), tuple(class_names or ())
-        return read_labels(self.table, self.label_column, self.where, class_names)
+    def labels(self, class_names: Sequence[str] | None = None) -> tuple[Labels, tuple[str, ...]]:
+        """Return the labels, and the names of the classes by which they are numbered; by default the table's own.
+
+        Labels are int64 `[N]`, or float32 `[N, K]` of 0 and 1 where an image may have several.
+        """
+        if self.labelled:
+            return read_labels(self.table, self.columns, self.where, class_names)
+        names = tuple(class_names or ())
+        if self.multilabel:
+            return np.full((len(self), len(names)), -1, dtype=np.float32), names
+        return np.full(len(self), -1, dtype=np.int64), names
 
     def select(self, rows: Indices) -> "ImageTable":
         """Return the table of some rows."""
@@ -70,9 +77,7 @@ class ImageTable:
         return self.select(stratified_subset(labels, size, field, class_names, seed))
 
 
-def open_tables(
-    path: str, influence_path: str | None, image_column: str | None, label_column: str | None
-) -> dict[str, ImageTable]:
+def open_tables(path: str, influence_path: str | None, columns: Columns) -> dict[str, ImageTable]:
     """Open a dataset and, if it has a path of its own, the influence set; paths are local or names of the hub.
 
     Returns:
@@ -80,34 +85,45 @@ def open_tables(
         A validation split without a test split counts as the test split. The test images may be without labels.
 
     Raises:
-        ValueError: When there is no training split, or more than one influence set.
+        ValueError: When there is no training split, or more than one influence set, or when images have several labels
+            each in one split and one label in another.
     """
     found = load_tables(path)
     if "train" not in found:
         raise ValueError(f"path={path!r} has no training split, only {', '.join(found)}: name one of them train.")
     if "test" not in found and "validation" in found:
         found["test"] = found.pop("validation")
-    columns = (image_column, label_column)
     splits: list[str] = [split for split in ("train", "validation", "test") if split in found]
-    tables = {split: ImageTable(found[split], *columns, f"the {split} split of {path}") for split in splits}
-    if "test" in found and not has_labels(found["test"], label_column):
+    tables = {split: ImageTable(found[split], columns, f"the {split} split of {path}") for split in splits}
+    if "test" in found and not has_labels(found["test"], columns):
         tables["test"] = replace(tables["test"], labelled=False)
     if influence_path is not None:
-        tables["influence"] = open_single(influence_path, "influence_path", "the influence set", *columns)
-    return tables
+        tables["influence"] = open_single(influence_path, "influence_path", "the influence set", columns)
+    return _of_one_kind(tables)
 
 
-def open_single(
-    path: str, field: str, name: str, image_column: str | None = None, label_column: str | None = None
-) -> ImageTable:
+def _of_one_kind(tables: dict[str, ImageTable]) -> dict[str, ImageTable]:
+    """Return the tables, of which all or none have several labels an image; raise ValueError if they differ."""
+    train = tables["train"]
+    several = is_multilabel(train.table, train.columns, train.where)
+    for table in tables.values():
+        if table.labelled and is_multilabel(table.table, table.columns, table.where) != several:
+            kinds = ("one label an image", "a list of labels an image")
+            raise ValueError(
+                f"{train.where} has {kinds[several]}, and {table.where} has {kinds[not several]}: write them alike, "
+                "for instance both as a CSV file path,label with a label_separator."
+            )
+    return {split: replace(table, multilabel=several) for split, table in tables.items()}
+
+
+def open_single(path: str, field: str, name: str, columns: Columns = Columns()) -> ImageTable:  # noqa: B008 - frozen
     """Open the only split of a dataset, or its training split.
 
     Args:
         path: Hub name or local path.
         field: Name of the argument that `path` came from, for error messages.
         name: Description of the images, for error messages.
-        image_column: Name of the image column if there is one of that name; by default it is found.
-        label_column: Name of the label column if there is one of that name; by default it is found.
+        columns: Its columns; an image or label column that does not have the given name is found.
 
     Raises:
         ValueError: When there is no such dataset, or it has several splits and no training split.
@@ -116,5 +132,4 @@ def open_single(
     if len(found) > 1 and "train" not in found:
         raise ValueError(f"{field}={path!r} has splits {', '.join(found)}: give the path of one of them.")
     table = found["train"] if "train" in found else next(iter(found.values()))
-    image_column, label_column = (name if name in table.features else None for name in (image_column, label_column))
-    return ImageTable(table, image_column, label_column, f"{name} of {path}")
+    return ImageTable(table, columns.of(table), f"{name} of {path}")

@@ -14,7 +14,8 @@ class ImageSource:
 
     path: str
     image_column: str | None = None
-    label_column: str | None = None
+    label_column: str | list[str] | None = None
+    label_separator: str | None = None
     train_size: int | None = None
     influence_size: int = 200
     influence_path: str | None = None
@@ -23,6 +24,21 @@ class ImageSource:
     image_size: int | None = None
     memory_limit: int = 2048
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        label, separator = self.label_column, self.label_separator
+        if label is None or isinstance(label, str):
+            if separator is not None and not separator.strip():
+                raise ValueError("label_separator must be a character other than a space, as | in cat|dog, found none.")
+        elif separator is not None:
+            raise ValueError(
+                "label_separator divides the strings of one column, and label_column names several columns of 0 and 1: "
+                "leave one of the two out."
+            )
+        elif len(set(label)) < max(len(label), 2):
+            raise ValueError(
+                f"label_column must name one column, or two or more different columns of 0 and 1, found {list(label)}."
+            )
 
 
 class ImageDataModule(InfluenceDataModule):
@@ -39,6 +55,10 @@ class ImageDataModule(InfluenceDataModule):
     Images are turned upright by their EXIF orientation, put on white where they are transparent, and converted to
     8-bit gray or RGB; of an animation the first frame is read.
 
+    Where an image may have several labels, or none, labels are float32 `[N, K]` of 0 and 1. Such data are told by a
+    label column of lists, by `label_separator`, or by several columns in `label_column`. Splits keep the share of each
+    class as far as possible, and may lack a rare one; the training split has all.
+
     Images that fit `memory_limit` are decoded once into memory, where a batch is one indexing operation;
     larger splits are decoded on the fly from memory-mapped files by `num_workers` processes.
 
@@ -46,8 +66,12 @@ class ImageDataModule(InfluenceDataModule):
         path: Hub name, folder of parquet files, image folder, or CSV file.
         image_column: Name of the image column; by default the only column of images.
         label_column: Name of the label column; by default the only column of class labels, or the one
-            called `label`. Labels are class labels, integers 0..K-1, or strings (numbered in sorted order).
-        train_size: Training images to keep, as many of each class as possible; by default all.
+            called `label`. Labels are class labels, integers 0..K-1, or strings (numbered in sorted order), or lists of
+            these. A list of names, as `[cat, dog]`, are columns of 0 and 1, one for each class.
+        label_separator: What stands between the labels of an image in a column of strings, as `|` in `cat|dog`; an
+            empty string has no label. By default a string is one label.
+        train_size: Training images to keep, as many of each class as possible, with several labels an image in the
+            proportions of the data; by default all.
         influence_size: Images of the influence set, cut off the training data; with `influence_path` the
             most that are taken from there.
         influence_path: Images that look like deployment: hub name or folder as for `path`, with the same
@@ -67,7 +91,8 @@ class ImageDataModule(InfluenceDataModule):
         self,
         path: str,
         image_column: str | None = None,
-        label_column: str | None = None,
+        label_column: str | list[str] | None = None,
+        label_separator: str | None = None,
         train_size: int | None = None,
         influence_size: int = 200,
         influence_path: str | None = None,
@@ -88,6 +113,7 @@ class ImageDataModule(InfluenceDataModule):
             path=path,
             image_column=image_column,
             label_column=label_column,
+            label_separator=label_separator,
             train_size=train_size,
             influence_size=influence_size,
             influence_path=influence_path,

@@ -24,8 +24,9 @@ InfluenceSource = Literal["held_out", "cross_fit", "train"]
 class InfluenceDataModule(pl.LightningDataModule, ABC):
     """Base of the data modules: four disjoint splits, batches `(images, labels)`.
 
-    Images are float32 `[B, C, H, W]` in [0, 1], labels int64 `[B]`. Training batches are `(images, labels, rows)`: the
-    third is the number of each image in `training_images`, int64 `[B]`. A subclass implements `load_splits`.
+    Images are float32 `[B, C, H, W]` in [0, 1], labels int64 `[B]`, or float32 `[B, K]` of 0 and 1 where an image may
+    have several (`multilabel`). Training batches are `(images, labels, rows)`: the third is the number of each image in
+    `training_images`, int64 `[B]`. A subclass implements `load_splits`.
     The splits are loaded at the first use of any property, so that a model can be built from
     `num_classes` and `in_channels` before the trainer calls `setup`. Only `test_dataloader` and `predict_dataloader`
     read the labels of the test split.
@@ -132,6 +133,11 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         return len(self.class_names)
 
     @property
+    def multilabel(self) -> bool:
+        """True if an image may have several labels, or none: labels are `[N, K]`."""
+        return self.splits.train.labels.ndim == 2
+
+    @property
     def in_channels(self) -> int:
         """Channels of the images: 1 for gray, 3 for RGB."""
         return int(self.splits.influence[0][0].shape[0])
@@ -150,7 +156,7 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         """Return the influence set, with `cross_fit` the fold of this epoch.
 
         Returns:
-            Images float32 `[M, C, H, W]` in [0, 1], labels int64 `[M]`.
+            Images float32 `[M, C, H, W]` in [0, 1], labels int64 `[M]` or float32 `[M, K]`.
 
         Raises:
             ValueError: If its images train too, or are invalid.

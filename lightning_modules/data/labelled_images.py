@@ -13,7 +13,7 @@ from lightning_modules.data.resumable import ResumableLoader
 from lightning_modules.data.store import ImageStore, JoinedStore
 
 LabelledBatch = tuple[Tensor, Tensor]
-"""Images `[B, C, H, W]` in [0, 1] and labels `[B]`; of a single item `[C, H, W]` and `[]`."""
+"""Images `[B, C, H, W]` in [0, 1] and labels `[B]` or `[B, K]`; of a single item `[C, H, W]` and `[]` or `[K]`."""
 Item = TypeVar("Item")
 
 
@@ -31,7 +31,7 @@ class LabelledImages(StoredDataset[LabelledBatch]):
 
     Args:
         store: The images.
-        labels: int64 `[N]`, the class of each.
+        labels: int64 `[N]`, the class of each; or float32 `[N, K]`, 1 for each class that an image shows, otherwise 0.
         sources: Returns the origin of each image, for users who look for it: its file, or its row in the data before
             they were split. Called at each use; by default the index.
     """
@@ -54,7 +54,7 @@ class LabelledImages(StoredDataset[LabelledBatch]):
         return [str(index) for index in range(len(self))]
 
     def everything(self) -> LabelledBatch:
-        """Return all images, float32 `[N, C, H, W]` in [0, 1], and all labels, int64 `[N]`."""
+        """Return all images, float32 `[N, C, H, W]` in [0, 1], and all labels."""
         return self.__getitems__(range(len(self)))
 
 

@@ -1,15 +1,21 @@
 """Partition of a labeled table into disjoint, stratified splits, by row number.
 
-`labels` `[N]` are the classes of all rows of the table. Errors name classes by `class_names`, a size by its `field`.
+`labels` are the classes of all rows of the table, `[N]`, or, with several labels an image, 0 or 1 for each class,
+`[N, K]`. Errors name classes by `class_names`, a size by its `field`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_modules.data.iterative_stratification import stratified_parts
+
 Indices = NDArray[np.int64]
+Labels = NDArray[Any]
+"""Classes, int64 `[N]`, or 0 or 1 for each class, float32 `[N, K]`."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,7 @@ class Partition:
 
 
 def partition(
-    labels: Indices,
+    labels: Labels,
     class_names: Sequence[str],
     *,
     influence_size: int,
@@ -37,32 +43,38 @@ def partition(
     In this order the test split depends only on its own size and the seed, and the validation split does not
     depend on the size of the influence set. A size of 0 marks a split that has a table of its own.
 
-    The training split is class-balanced if it has a size; `train_size=None` takes all rows that are left.
+    The training split is class-balanced if it has a size, with several labels an image in the proportions of the data;
+    `train_size=None` takes all rows that are left.
 
     Raises:
         ValueError: When the rows do not suffice, or a split cannot hold every class.
     """
     held_out = {"test_size": test_size, "val_size": val_size, "influence_size": influence_size}
-    least = len(np.unique(labels)) if train_size is None else train_size
+    of_each = len(classes_in(labels)) if labels.ndim == 1 else 1
+    least = train_size or of_each
     if sum(held_out.values()) + least > len(labels):
         found = ", ".join(f"{name}={size}" for name, size in held_out.items())
         needed = sum(held_out.values()) + least
+        why = " (one image a class)" if train_size is None and labels.ndim == 1 else ""
         raise ValueError(
-            f"{found} and train_size={least}{' (one image a class)' if train_size is None else ''} together "
+            f"{found} and train_size={least}{why} together "
             f"need {needed} images, but there are {len(labels)}: lower one of the sizes."
         )
     rest = np.arange(len(labels), dtype=np.int64)
     taken = {}
     for field, size in held_out.items():
         taken[field], rest = _take_stratified(rest, labels, size, field, class_names, seed)
-    missing = np.setdiff1d(labels, labels[rest])
+    if train_size is not None and labels.ndim == 1:
+        rest = balanced_subset(rest, labels, train_size, seed)
+    elif train_size is not None:
+        rest = rest[stratified_subset(labels[rest], train_size, "train_size", class_names, seed)]
+    missing = np.setdiff1d(classes_in(labels), classes_in(labels[rest]))
     if missing.size:
+        raised = "" if train_size is None else f", or raise train_size={train_size}"
         raise ValueError(
             f"no training image is left of class {class_list(missing, class_names)}: "
-            f"lower influence_size={influence_size}, val_size={val_size} or test_size={test_size}."
+            f"lower influence_size={influence_size}, val_size={val_size} or test_size={test_size}{raised}."
         )
-    if train_size is not None:
-        rest = balanced_subset(rest, labels, train_size, seed)
     return Partition(rest, taken["influence_size"], taken["val_size"], taken["test_size"])
 
 
@@ -89,7 +101,7 @@ def balanced_subset(rows: Indices, labels: Indices, size: int, seed: int) -> Ind
     return np.sort(shuffled[np.argsort(turn, kind="stable")[:size]])
 
 
-def stratified_subset(labels: Indices, size: int, field: str, class_names: Sequence[str], seed: int) -> Indices:
+def stratified_subset(labels: Labels, size: int, field: str, class_names: Sequence[str], seed: int) -> Indices:
     """Draw `size` rows of a table in its own class proportions, or return all rows if it has at most `size`.
 
     Raises:
@@ -100,11 +112,14 @@ def stratified_subset(labels: Indices, size: int, field: str, class_names: Seque
 
 
 def _take_stratified(
-    rows: Indices, labels: Indices, size: int, field: str, class_names: Sequence[str], seed: int
+    rows: Indices, labels: Labels, size: int, field: str, class_names: Sequence[str], seed: int
 ) -> tuple[Indices, Indices]:
     """Split the rows into `size` stratified ones and the rest."""
     if size == 0:
         return rows[:0], rows
+    if labels.ndim == 2:
+        chosen, others = stratified_parts(labels[rows], (size, len(rows) - size), seed)
+        return rows[chosen], rows[others]
     present, counts = np.unique(labels[rows], return_counts=True)
     if size < len(present):
         raise ValueError(
@@ -123,6 +138,11 @@ def _take_stratified(
 
     taken, rest = train_test_split(rows, train_size=size, stratify=labels[rows], random_state=seed)
     return np.sort(taken), np.sort(rest)
+
+
+def classes_in(labels: Labels) -> Indices:
+    """Return the numbers of the classes that some row has, in increasing order."""
+    return np.unique(labels).astype(np.int64) if labels.ndim == 1 else np.flatnonzero(labels.any(axis=0))
 
 
 def class_list(labels: Indices, class_names: Sequence[str]) -> str:
