@@ -53,6 +53,7 @@ def landscape(
         ValueError: If an argument makes no sense.
     """
     opened = open_run(run, device, data_path)
+    opened.data.check_one_label("landscape")
     train = opened.data.splits.train
     if not 1 <= batch_size <= min(images, len(train)) // 2:
         raise ValueError(

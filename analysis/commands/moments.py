@@ -65,6 +65,7 @@ def moments(
             f"{influence_images}."
         )
     opened = open_run(run, device, data_path)
+    opened.data.check_one_label("moments")
     chosen = _chosen(augmentations_of(opened), augmentations)
     examples = _examples(opened, images, seed)
     compared = min(influence_images, len(examples))

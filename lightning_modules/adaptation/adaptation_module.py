@@ -80,7 +80,7 @@ class Adaptation(pl.LightningModule):
         old = (
             self._old_probs(images if self.original else augmented) if self.needs_teacher else torch.zeros_like(logits)
         )
-        targets = smoothed(as_probabilities(mixed, logits.shape[1]), logits, self.student.loss.label_smoothing)
+        targets = smoothed(as_probabilities(mixed, logits.shape[1]), logits, self.student.label_smoothing)
         loss = point_loss(logits, targets.to(logits), old, soft.to(logits), hard.to(logits))
         loss = loss * self.scale / len(labels)
         self.log("adapt/loss", loss.detach(), prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))

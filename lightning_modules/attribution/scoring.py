@@ -58,6 +58,7 @@ def attribute_images(
             "attribute scores the effect on images that were never trained on, and data.influence_source "
             f"{data.influence_source} trains on the influence images: train with held_out."
         )
+    data.check_one_label("attribute")
     train, held_out = data.splits.train if images is None else images, data.splits.influence
     for split in (train, held_out):
         validate_images(split.__getitems__(range(min(len(split), 64)))[0])

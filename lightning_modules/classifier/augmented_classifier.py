@@ -113,6 +113,8 @@ class AugmentedClassifier(Classifier):
             image_size=image_size,
         )
         super().__init__(**kwargs)
+        if kwargs.get("multilabel"):
+            _check_for_several_labels(callback)
         self.learned_augmentation = callback
         self.augnet, self.base = callback.augnet, callback.augmentation.base  # follow the device and the mode
         self.save_hyperparameters()
@@ -177,3 +179,17 @@ class AugmentedClassifier(Classifier):
         modernize(checkpoint)
         if (state := checkpoint.get("callbacks", {}).get(self.learned_augmentation.state_key)) is not None:
             self.learned_augmentation.load_state_dict(state)
+
+
+def _check_for_several_labels(augmentation: LearnedAugmentation) -> None:
+    """Raise ValueError if something is learned, or drawn, by the one label of an image."""
+    if augmentation.sample_settings.any:
+        raise ValueError(
+            "samples: weights and soft labels are learned for one label an image, and the data have several: leave "
+            "samples out."
+        )
+    if augmentation.augnet is not None and augmentation.augnet.policy.num_classes:
+        raise ValueError(
+            "this policy depends on the one label of an image (class_conditional), and the data have several: take "
+            "another policy, for instance ranges or conditional."
+        )

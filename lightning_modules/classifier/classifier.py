@@ -11,9 +11,9 @@ from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
-from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from lightning_modules.classifier.distinctive import DistinctiveLoss, Merge, Penalty
+from lightning_modules.classifier.label_kinds import OneLabel, SeveralLabels, loss_for
 from lightning_modules.classifier.models import build_model
 from lightning_modules.classifier.optimization import (
     LearningRateSchedule,
@@ -24,11 +24,9 @@ from lightning_modules.classifier.optimization import (
     make_scheduler,
     parameter_groups,
 )
-from lightning_modules.learner.checks import check_choice, check_labels, check_numbers, validate_images
-from lightning_modules.learner.targets import as_classes
+from lightning_modules.learner.checks import check_choice, check_numbers, validate_images
 
 _CHECKED_EVERY = 50  # batches
-MOST_CLASSES = 20  # that validation accuracy is logged for one by one
 
 
 def default_optimizer(parameters: Any) -> torch.optim.Optimizer:
@@ -37,7 +35,7 @@ def default_optimizer(parameters: Any) -> torch.optim.Optimizer:
 
 
 class Classifier(pl.LightningModule):
-    """Cross-entropy training of a classifier on images in [0, 1].
+    """Training of a classifier on images in [0, 1] by cross-entropy, with several labels an image by a binary one.
 
     Args:
         num_classes: Number of classes, K; taken from the data.
@@ -53,7 +51,7 @@ class Classifier(pl.LightningModule):
         lr_factor: Of `multi_step`: what the learning rate is multiplied by at each milestone, in (0, 1).
         decay_kernels_only: Whether the optimizer's weight decay is for the weights of convolutions and linear layers
             only, not for biases and normalization layers.
-        label_smoothing: Share of the target spread over all classes, in [0, 1).
+        label_smoothing: Share of the target spread over all classes, in [0, 1); with several labels an image 0.
         pixel_mean: Subtracted from every pixel in front of the network: one number, or one for each channel.
         pixel_std: Every pixel is divided by it after that, > 0: one number, or one for each channel.
         channels_last: Keep images and weights in channels-last order, several times faster on CPUs and tensor cores.
@@ -62,6 +60,8 @@ class Classifier(pl.LightningModule):
             `rbf` or `hinge`; `none` leaves the network as it is. See `lightning_modules.classifier.distinctive`.
         distinctive_weight: Factor of that penalty in the loss, >= 0.
         distinctive_merge: How the two layers are averaged while training: `losses` or `logits`.
+        multilabel: Whether an image may have several labels, or none; taken from the data. The accuracy is then that of
+            all single decisions, at a probability of 1/2.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class Classifier(pl.LightningModule):
         distinctive: Penalty = "none",
         distinctive_weight: float = 0.1,
         distinctive_merge: Merge = "losses",
+        multilabel: bool = False,
     ) -> None:
         super().__init__()
         if num_classes == 1:
@@ -91,6 +92,10 @@ class Classifier(pl.LightningModule):
         check_numbers("", "[0, 1000]", distinctive_weight=distinctive_weight)
         check_choice("lr_schedule", lr_schedule, LearningRateSchedule)
         check_steps(lr_milestones, lr_factor)
+        if multilabel and distinctive != "none":
+            raise ValueError(
+                f"distinctive is for one label an image, found {distinctive} and data of several: set it to none."
+            )
         mean = _per_channel("pixel_mean", pixel_mean, in_channels, "[0, 1]")
         std = _per_channel("pixel_std", pixel_std, in_channels, "[0.001, 10]")
         if set(model_kwargs or {}) & {"num_classes", "in_channels"}:
@@ -107,16 +112,13 @@ class Classifier(pl.LightningModule):
         self._planned_steps = 0  # of the optimizer in the whole run; callbacks may change the length of a run later
         self.lr_milestones, self.lr_factor = list(lr_milestones), lr_factor
         self.decay_kernels_only = decay_kernels_only
-        self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        self.loss, self.label_smoothing = loss_for(multilabel, label_smoothing), label_smoothing
         self.distinctive = None
         if distinctive != "none":
             self.distinctive = DistinctiveLoss(
                 self.network, num_classes, distinctive, distinctive_merge, distinctive_weight
             )
-        self.train_accuracy, self.val_accuracy, self.test_accuracy = (
-            MulticlassAccuracy(num_classes, average="micro") for _ in range(3)
-        )
-        self.val_confusion = MulticlassConfusionMatrix(num_classes) if num_classes <= MOST_CLASSES else None
+        self.labels: OneLabel | SeveralLabels = SeveralLabels(num_classes) if multilabel else OneLabel(num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[B, K]` of images `[B, C, H, W]` in [0, 1]."""
@@ -139,7 +141,7 @@ class Classifier(pl.LightningModule):
         if batch_idx == 0 and self.current_epoch == 0:
             images, labels = batch[:2]
             validate_images(images)
-            check_labels(labels, self.num_classes)
+            self.labels.check(labels)
             if self.distinctive is not None:
                 self.distinctive.check(images)
 
@@ -163,53 +165,50 @@ class Classifier(pl.LightningModule):
     def loss_of(self, images: Tensor, targets: Tensor) -> Tensor:
         """Classify the images of an augmented batch, log loss and accuracy, and return the loss.
 
-        Images are `[B, C, H, W]` in [0, 1], targets `[B]` int64 or `[B, K]` probabilities.
+        Images are `[B, C, H, W]` in [0, 1], targets `[B]` int64, or `[B, K]` in [0, 1].
         """
         if self.distinctive is None:
             logits = self(images)
             loss: Tensor = self.loss(logits, targets)
         else:
             loss, logits = self.distinctive.of(self, self.loss, images, targets)
-        self._log("train", loss, logits, as_classes(targets))
+        self._log("train", loss, logits, targets)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Loss and accuracy on the validation split."""
+        """Loss and metrics on the validation split."""
         self._evaluate("val", batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the accuracy on each class that has validation images, if there are at most 20 classes."""
-        if self.val_confusion is None:
-            return
-        counts = self.val_confusion.compute()  # [K, K], a row for each true class
-        self.val_confusion.reset()
-        names = getattr(getattr(self.trainer, "datamodule", None), "class_names", range(self.num_classes))
-        found = zip(names, counts.diag().tolist(), counts.sum(dim=1).tolist(), strict=True)
-        self.log_dict({f"val/acc/{name}": right / seen for name, right, seen in found if seen}, sync_dist=True)
+        """Log the metrics of whole splits, and of each class that has validation images, of at most 20 classes."""
+        self._log_split("val")
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Loss and accuracy on the test split."""
+        """Loss and metrics on the test split."""
         self._evaluate("test", batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of the whole split."""
+        self._log_split("test")
+
+    def _log_split(self, stage: str) -> None:
+        names = getattr(getattr(self.trainer, "datamodule", None), "class_names", range(self.num_classes))
+        self.log_dict(self.labels.compute(stage, names), sync_dist=True)
 
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Class probabilities `[B, K]`."""
-        logits: Tensor = self(batch[0])
-        return logits.float().softmax(dim=1)
+        return self.labels.probabilities(self(batch[0]))
 
     def _evaluate(self, stage: str, batch: tuple[Tensor, Tensor]) -> None:
         images, labels = batch
-        check_labels(labels, self.num_classes)
+        self.labels.check(labels)
         logits = self(images)
-        self._log(stage, nn.functional.cross_entropy(logits, labels), logits, labels)
+        self._log(stage, self.labels.loss(logits, labels), logits, labels)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # its counts would be compiled anew at every step
-    def _log(self, stage: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        accuracy: MulticlassAccuracy = getattr(self, f"{stage}_accuracy")
-        accuracy(logits, labels)
-        if stage == "val" and self.val_confusion is not None:
-            self.val_confusion.update(logits, labels)
-        values: dict[str, Metric | Tensor] = {f"{stage}/loss": loss, f"{stage}/acc": accuracy}
-        self.log_dict(values, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))
+    def _log(self, stage: str, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
+        values: dict[str, Metric | Tensor] = {f"{stage}/loss": loss, **self.labels.update(stage, logits, targets)}
+        self.log_dict(values, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(targets))
 
     def configure_optimizers(self) -> Any:
         """The classifier's optimizer and its schedule; the policy has an optimizer of its own."""

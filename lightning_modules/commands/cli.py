@@ -92,9 +92,10 @@ class AugfluenceCLI(LightningCLI):
         return self.init_parser(**kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the `run` group; take the number of classes, channels and the size of the images from the data."""
+        """Add the `run` group; take the kind of labels, the number of classes, channels and pixels from the data."""
         parser.add_argument("--run", type=RunSettings, default=RunSettings(), help="Folder, logging, comparison.")
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+        parser.link_arguments("data.multilabel", "model.multilabel", apply_on="instantiate")
         parser.link_arguments("data.in_channels", "model.in_channels", apply_on="instantiate")
         parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
 
@@ -186,7 +187,8 @@ class AugfluenceCLI(LightningCLI):
         checkpoint = Path(str(self._get(self.config_init, "ckpt_path")))
         path = checkpoint.parent.parent / "predictions.csv"
         files = self.datamodule.test_images.sources()
-        write_predictions(path, torch.cat(batches), self.datamodule.class_names, files)
+        data = self.datamodule
+        write_predictions(path, torch.cat(batches), data.class_names, files, data.multilabel)
         Console().print(f"Predictions: {path}", soft_wrap=True)
 
 

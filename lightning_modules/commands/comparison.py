@@ -107,8 +107,9 @@ def close(trainer: pl.Trainer) -> None:
 
 def _result(name: str, arm: Training, seconds: float) -> ArmResult:
     """Test a classifier, and return its results."""
-    validation = arm.trainer.callback_metrics.get("val/acc")  # testing clears it
+    logged = arm.trainer.callback_metrics
+    validated = [float(logged[key]) if key in logged else None for key in ("val/acc", "val/map")]  # testing clears them
     metrics = arm.trainer.test(arm.model, datamodule=arm.data, verbose=False)[0]
     ranges = {} if arm.model.learned is None else arm.model.learned.describe()
-    validated = None if validation is None else float(validation)
-    return ArmResult(name, metrics["test/acc"], seconds, ranges, arm.folder, validated)
+    found = metrics["test/acc"], metrics.get("test/map")
+    return ArmResult(name, found[0], seconds, ranges, arm.folder, validated[0], found[1], validated[1])

@@ -144,6 +144,7 @@ class AugfluenceTrainer(pl.Trainer):
         wanted = Path(ckpt_path).parent.parent / "adapted" if folder is None else Path(folder)
         require_writable(wanted, "folder")
         datamodule.setup("adapt")
+        datamodule.check_one_label("adapt")
         checkpoint = load_checkpoint(model, datamodule.num_classes, Path(ckpt_path), weights_only)
         before = self.validate(model, datamodule=datamodule, verbose=False)[0]["val/acc"]
         student, images, seconds = adapt_classifier(self, model, datamodule, checkpoint, change, settings)

@@ -137,6 +137,11 @@ class InfluenceDataModule(pl.LightningDataModule, ABC):
         """True if an image may have several labels, or none: labels are `[N, K]`."""
         return self.splits.train.labels.ndim == 2
 
+    def check_one_label(self, what: str) -> None:
+        """Raise ValueError, naming what needs it, if an image may have several labels."""
+        if self.multilabel:
+            raise ValueError(f"{what} is for data of one label an image, and an image of these may have several.")
+
     @property
     def in_channels(self) -> int:
         """Channels of the images: 1 for gray, 3 for RGB."""

@@ -9,7 +9,8 @@ from sklearn.metrics import recall_score
 from torch import Tensor, nn
 from toys import CLASSES, Batch, ToyData, blobs, toy_trainer
 
-from lightning_modules.classifier.classifier import MOST_CLASSES, Classifier
+from lightning_modules.classifier.classifier import Classifier
+from lightning_modules.classifier.label_kinds import MOST_CLASSES
 
 
 def classifier(**arguments: Any) -> Classifier:
