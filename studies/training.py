@@ -68,6 +68,7 @@ def classifier_of(training: Training, data: InfluenceDataModule, **arguments: An
         data: The images.
         **arguments: See `AugmentedClassifier`; `ops` may be left out where no policy is learned from them.
     """
+    data.check_one_label("this study")
     return AugmentedClassifier(
         **{"ops": ["rotation"], **arguments},
         image_size=data.image_size,

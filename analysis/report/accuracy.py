@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,12 +13,17 @@ from ..statistics import Interval, paired_difference
 
 @dataclass(frozen=True)
 class Summary:
-    """The content of `summary.json` of a run: test accuracy in [0, 1] and training time of each arm."""
+    """The content of `summary.json` of a run: test accuracy in [0, 1] and training time of each arm.
+
+    With several labels an image the accuracy is that of single decisions, and `precision` has the mean average
+    precision in [0, 1]; otherwise that is empty.
+    """
 
     seed: int
     own: str  # the arm of the run itself
     accuracies: Mapping[str, float]
     seconds: Mapping[str, float]
+    precision: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_summary(folder: Path) -> Summary | None:
@@ -34,9 +39,11 @@ def read_summary(folder: Path) -> Summary | None:
         content: Any = json.loads(path.read_text())
         accuracies = {str(arm): float(value) for arm, value in content["test_accuracy"].items()}
         seconds = {str(arm): float(value) for arm, value in content.get("seconds_by_arm", {}).items()}
-        if not accuracies or not all(0 <= value <= 1 for value in accuracies.values()):
+        means = content.get("test_map", {}).items()
+        precision = {str(arm): float(value) for arm, value in means if value is not None}
+        if not accuracies or not all(0 <= value <= 1 for value in (*accuracies.values(), *precision.values())):
             raise ValueError("no accuracies in [0, 1]")
-        return Summary(int(content.get("seed") or 0), next(iter(accuracies)), accuracies, seconds)
+        return Summary(int(content.get("seed") or 0), next(iter(accuracies)), accuracies, seconds, precision)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} is no summary of a run ({type(error).__name__}: {error}): restore it, or move it away to have "

@@ -47,7 +47,24 @@ def comparison(arms: ArmAccuracies, runs: Sequence[OpenedRun], summaries: Sequen
             f"with it: python train.py fit --config {untested[0]}/config.yaml --ckpt_path "
             f"{untested[0]}/checkpoints/last.ckpt"
         )
-    return Section("accuracy", _TITLE, _blocks(arms, count_tested(runs)) if arms.by_seed else [], missing)
+    blocks = _blocks(arms, count_tested(runs)) if arms.by_seed else []
+    return Section("accuracy", _TITLE, blocks + _of_several_labels(runs, summaries), missing)
+
+
+def _of_several_labels(runs: Sequence[OpenedRun], summaries: Sequence[Summary | None]) -> list[Block]:
+    """Return the mean average precision of each arm of each run, where an image may have several labels."""
+    tested = [(name, one) for name, one in zip(names_of(runs), summaries, strict=True) if one and one.precision]
+    if not tested:
+        return []
+    rows = [[name, arm, fixed(100 * value, 1)] for name, one in tested for arm, value in one.precision.items()]
+    note = (
+        "An image may have several labels. The accuracies are the shares of all single decisions, for an image and a "
+        "class at a probability of 1/2, that are right: where labels are rare, a classifier that finds none is right "
+        "most of the time. The average precision ranks the images for each class and needs no threshold; the mean is "
+        "over the classes that test images show."
+    )
+    columns = ["Run", "Arm", "Mean average precision, %"]
+    return [Table("Mean average precision on the test images", columns, rows, frozenset({0, 1})), Text(note, note=True)]
 
 
 def _blocks(arms: ArmAccuracies, tested: Mapping[str, int]) -> list[Block]:

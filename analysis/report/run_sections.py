@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from .result_blocks import result_blocks
 
 _COLUMNS, _DRAWS = 8, 3  # of the grid
 _WORST = 12  # images
+_ONE_LABEL = "Left out: it is computed for one label an image, and an image of these data may have several."
 _OF_A_RUN = ("moments", "landscape")  # the other analyses are of data
 _ANALYSES = {
     "moments": "Moments: how many draws the augmentations need",
@@ -65,7 +66,7 @@ def run_sections(run: OpenedRun, summary: Summary | None, effort: Effort, prefix
     sections += _influence(run, effort, prefix)
     effort.on_step("other analyses")
     folders = [run.folder, *effort.studies]
-    sections += [_analysis(name, folders, run.folder) for name in _ANALYSES]
+    sections += [_analysis(name, folders, run) for name in _ANALYSES]
     seconds = None if summary is None else sum(summary.seconds.values())
     return [*sections, provenance(run, seconds)], ops
 
@@ -100,7 +101,7 @@ def _pictures(run: OpenedRun, seed: int) -> Section:
     train, generator = run.data.splits.train, torch.Generator().manual_seed(seed)
     rows = _of_different_classes(train.labels, generator)
     images, labels = train.__getitems__(rows)
-    names = listed([run.data.class_names[label] for label in labels.tolist()])
+    names = listed([_label_of(label, run.data.class_names) for label in labels.tolist()])
     device = run.model.device
     images, targets = images.to(device), as_probabilities(labels.to(device), run.data.num_classes)
     net = run.policy.to(device).train()
@@ -118,6 +119,13 @@ def _pictures(run: OpenedRun, seed: int) -> Section:
     return Section("pictures", title, blocks)
 
 
+def _label_of(label: int | list[float], names: Sequence[str]) -> str:
+    """Return the class of an image, or its several classes."""
+    if isinstance(label, int):
+        return names[label]
+    return " + ".join(name for name, present in zip(names, label, strict=True) if present) or "none"
+
+
 def _of_different_classes(labels: Tensor, generator: torch.Generator) -> list[int]:
     """Return rows of images of as many classes as the grid has columns."""
     order = torch.randperm(len(labels), generator=generator)
@@ -132,6 +140,8 @@ def _ops(run: OpenedRun, effort: Effort) -> tuple[OpInfluence | None, str]:
         return None, "This run has no policy, so there is nothing to predict."
     if run.data.influence_source == "train":
         return None, "This run trained on its influence images: none were left to predict on (data.influence_source)."
+    if run.data.multilabel:
+        return None, _ONE_LABEL
     if run.data.num_classes > MOST_CLASSES:
         return None, f"Left out: {run.data.num_classes} classes, it is computed for {MOST_CLASSES} at most."
     if effort.images < 2:
@@ -144,6 +154,8 @@ def _influence(run: OpenedRun, effort: Effort, prefix: str) -> list[Section]:
     command = (
         f"python train.py attribute --config {run.folder}/config.yaml --ckpt_path {run.folder}/checkpoints/last.ckpt"
     )
+    if run.data.multilabel:
+        return [Section(name, title, missing=_ONE_LABEL) for name, title in titles.items()]
     scores = read_scores(run, _WORST)
     reason = None
     if scores is None and run.data.influence_source != "held_out":
@@ -201,13 +213,15 @@ def _worst(scores: Scores, command: str) -> list[Block]:
     ]
 
 
-def _analysis(name: str, folders: list[Path], run: Path) -> Section:
+def _analysis(name: str, folders: list[Path], run: OpenedRun) -> Section:
+    if run.data.multilabel:
+        return Section(name, _ANALYSES[name], missing=_ONE_LABEL)
     blocks: list[Block] = []
     for folder in dict.fromkeys(folders):
         blocks += result_blocks(folder, name) or []
-    command = f"{PROGRAM} {name}" + (f" {run}" if name in _OF_A_RUN else " (--help says how)")
+    command = f"{PROGRAM} {name}" + (f" {run.folder}" if name in _OF_A_RUN else " (--help says how)")
     missing = (
-        f"Not measured yet: there is no {name}.json in {run / 'analysis'}. To measure it: {command}. Results in "
+        f"Not measured yet: there is no {name}.json in {run.folder / 'analysis'}. To measure it: {command}. Results in "
         'another folder are shown with --studies "[FOLDER]".'
     )
     return Section(name, _ANALYSES[name], blocks, None if blocks else missing)

@@ -52,6 +52,10 @@ class OneLabel(nn.Module):
 
     def check(self, labels: Tensor) -> None:
         """Raise ValueError unless labels are class numbers `[B]`."""
+        if labels.ndim == 2:
+            raise ValueError(
+                f"labels have shape {tuple(labels.shape)}, several for an image: give the classifier multilabel=True."
+            )
         check_labels(labels, self.num_classes)
 
     def probabilities(self, logits: Tensor) -> Tensor:
@@ -99,7 +103,7 @@ class SeveralLabels(nn.Module):
         if labels.ndim != 2 or labels.shape[1] != self.num_classes or not labels.is_floating_point():
             raise ValueError(
                 f"labels must be float32 [B, {self.num_classes}], 1 for each class that an image shows, found "
-                f"{labels.dtype} of shape {tuple(labels.shape)}."
+                f"{labels.dtype} of shape {tuple(labels.shape)} (multilabel is for images of several labels)."
             )
         if not bool(((labels == 0) | (labels == 1)).all()):
             raise ValueError("labels of several classes must be 0 or 1, found other values: mend the data.")
