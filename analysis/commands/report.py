@@ -90,12 +90,14 @@ def _page(
         for place, (name, (sections, _)) in enumerate(zip(names, pages, strict=True))
     ]
     title = f"What the run {names[0]} learned" if len(runs) == 1 else f"What {len(runs)} runs learned: {listed(names)}"
-    said, caveats = _summary(runs, arms, pages)
+    said, caveats = _summary(runs, arms, pages, comparison.precision_sentence(summaries))
     return render(title, said, caveats, shared, chapters)
 
 
-def _summary(runs: Sequence[OpenedRun], arms: ArmAccuracies, pages: Sequence[Sections]) -> tuple[list[str], list[str]]:
-    """Return the sentences of the summary and their caveats."""
+def _summary(
+    runs: Sequence[OpenedRun], arms: ArmAccuracies, pages: Sequence[Sections], precision: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Return the sentences of the summary, with those about mean average precision, and their caveats."""
     said: list[str] = []
     for name, run, (_, ops) in zip(comparison.names_of(runs), runs, pages, strict=True):
         words = _learned(run) + ([op_section.sentence(run, ops)] if ops is not None else [])
@@ -104,7 +106,7 @@ def _summary(runs: Sequence[OpenedRun], arms: ArmAccuracies, pages: Sequence[Sec
         return said, ["There is no test accuracy yet: see below for what to run."]
     caveat = comparison.caveat(arms)
     compared = comparison.sentences(arms, comparison.count_tested(runs))
-    return [*compared, *said], [caveat] if caveat else []
+    return [*compared, *precision, *said], [caveat] if caveat else []
 
 
 def _learned(run: OpenedRun) -> list[str]:

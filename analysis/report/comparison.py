@@ -121,6 +121,13 @@ def sentences(arms: ArmAccuracies, tested: Mapping[str, int]) -> list[str]:
     return said
 
 
+def precision_sentence(summaries: Sequence[Summary | None]) -> list[str]:
+    """Return the mean average precision of the arms of one run in a sentence; none of several runs, or of one label."""
+    found = summaries[0].precision if len(summaries) == 1 and summaries[0] else {}
+    values = listed([f"{arm} {100 * value:.1f} %" for arm, value in found.items()])
+    return [f"Mean average precision on the test images: {values}."] if found else []
+
+
 def caveat(arms: ArmAccuracies) -> str | None:
     """Return the caveat of a comparison of few seeds; None with enough seeds."""
     if arms.seeds >= _SEEDS_ASKED:
