@@ -10,8 +10,8 @@ def stratified_parts(labels: NDArray[np.floating], sizes: Sequence[int], seed: i
     """Cut rows into parts in which each class has the share that it has in all of them, as far as possible.
 
     Iterative stratification (Sechidis, Tsoumakas and Vlahavas, 2011): the images of the rarest class that is left are
-    dealt first, each to the part that lacks most of that class. Unlike there, the sizes are kept exactly: a full part
-    gets no more. Images without a label count as one more class.
+    dealt first. Unlike there, the sizes are kept exactly, a full part gets no more, and an image goes to the part that
+    lacks most of all its classes and not of that one. Images without a label count as one more class.
 
     Args:
         labels: 0 or 1 for each row and class, `[N, K]`.
@@ -29,7 +29,7 @@ def stratified_parts(labels: NDArray[np.floating], sizes: Sequence[int], seed: i
     while left.any():
         rarest = int(np.where(left > 0, left, len(labels) + 1).argmin())
         for row in order[present[order, rarest] & (part_of[order] < 0)]:
-            part = _neediest(lacking[:, rarest], room)
+            part = _neediest(lacking[:, present[row]], sizes, room)
             part_of[row] = part
             room[part] -= 1
             lacking[part, present[row]] -= 1
@@ -37,7 +37,12 @@ def stratified_parts(labels: NDArray[np.floating], sizes: Sequence[int], seed: i
     return [np.flatnonzero(part_of == part) for part in range(len(sizes))]
 
 
-def _neediest(lacking: NDArray[np.floating], room: NDArray[np.integer]) -> int:
-    """Return the part that lacks most of a class, of several the one with most room; a full part is none."""
-    needs = np.where(room > 0, lacking.round(9), -np.inf)
+def _neediest(lacking: NDArray[np.floating], sizes: Sequence[int], room: NDArray[np.integer]) -> int:
+    """Return the part to which an image belongs most, of several alike the one with most room; a full part is none.
+
+    That is the part whose squared distances from the wanted counts of the image's classes fall most, for its size.
+    `lacking` is `[parts, classes of the image]`.
+    """
+    falls = (2 * lacking - 1).sum(axis=1) / np.maximum(sizes, 1)
+    needs = np.where(room > 0, falls.round(12), -np.inf)
     return int(np.lexsort((room, needs))[-1])

@@ -1,6 +1,6 @@
 import csv
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -61,7 +61,8 @@ def test_loss_and_metrics_are_those_of_the_whole_split() -> None:
     each = average_precision_score(labels.numpy(), logits.numpy(), average=None)
     assert of_classes == pytest.approx({f"val/ap/{label}": value for label, value in enumerate(each)}, abs=1e-5)
     assert not any(key.startswith("val/acc/") for key in validated)
-    torch.testing.assert_close(torch.cat(trainer.predict(model, data.test_dataloader())), logits.sigmoid())
+    predicted = cast(list[Tensor], trainer.predict(model, data.test_dataloader()))
+    torch.testing.assert_close(torch.cat(predicted), logits.sigmoid())
 
 
 def test_training_lowers_the_binary_cross_entropy() -> None:
