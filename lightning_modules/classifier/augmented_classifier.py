@@ -13,6 +13,7 @@ from torch import Tensor
 from augnet import AugNet
 from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation, Schedule
 from lightning_modules.classifier.classifier import Classifier
+from lightning_modules.classifier.label_kinds import loss_for
 from lightning_modules.classifier.old_checkpoints import modernize, modernized_file
 from lightning_modules.learner.guard import GuardSettings
 from lightning_modules.learner.paths import expanded
@@ -90,6 +91,7 @@ class AugmentedClassifier(Classifier):
             raise ValueError("samples and distinctive do not go together: leave one out.")
         if schedule == "staged" and control == "plain":
             raise ValueError("schedule staged learns a policy, and control plain has none: set schedule to joint.")
+        several, smoothing = kwargs.get("multilabel", False), kwargs.get("label_smoothing", 0.0)
         callback = LearnedAugmentation(
             ops,
             classifier="network",
@@ -106,14 +108,15 @@ class AugmentedClassifier(Classifier):
             staged=staged,
             samples=samples,
             control=control,
-            label_smoothing=kwargs.get("label_smoothing", 0.0),
+            loss=loss_for(True, smoothing) if several else None,
+            label_smoothing=smoothing,
             checked_steps=0,  # this module is known to agree with the learner
             num_classes=kwargs["num_classes"],
             in_channels=kwargs.get("in_channels", 3),
             image_size=image_size,
         )
         super().__init__(**kwargs)
-        if kwargs.get("multilabel"):
+        if several:
             _check_for_several_labels(callback)
         self.learned_augmentation = callback
         self.augnet, self.base = callback.augnet, callback.augmentation.base  # follow the device and the mode

@@ -36,6 +36,7 @@ def arguments(folder: Path, data: Path, **settings: Any) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py"])
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,9 @@ def test_the_splits_keep_the_frequencies(plain_run: Path) -> None:
     splits = call("predict", plain_run).datamodule.splits
     train = splits.train.labels.mean(dim=0)
     for part in (splits.influence, splits.validation, splits.load_test()):
-        assert float((part.labels.mean(dim=0) - train).abs().max()) < 0.03  # chance is about 0.1
+        distances = (part.labels.mean(dim=0) - train).abs()
+        assert float(distances.mean()) < 0.02  # by chance about 0.045, an image in twenty
+        assert float(distances.max()) < 0.06
 
 
 def test_the_report_says_what_it_leaves_out(plain_run: Path) -> None:
@@ -100,9 +103,7 @@ def test_the_report_says_what_it_leaves_out(plain_run: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["attribute", "adapt", "moments", "landscape"])
-def test_commands_for_one_label_are_refused(
-    command: str, plain_run: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_commands_for_one_label_are_refused(command: str, plain_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
     def run() -> None:
         if command in ("moments", "landscape"):

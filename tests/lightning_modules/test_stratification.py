@@ -86,7 +86,7 @@ def test_a_class_without_training_images_is_named() -> None:
     labels = random_labels()
     labels[:, 0] = 0
     labels[5, 0] = 1
-    with pytest.raises(ValueError, match=r"no training image is left of class 'a': .*or raise train_size=20"):
+    with pytest.raises(ValueError, match=r"no training image is left of class 'a'.*or raise train_size=20"):
         partition(labels, NAMES, influence_size=100, val_size=100, test_size=100, train_size=20, seed=0)
     with pytest.raises(ValueError, match="together need 601 images, but there are 600"):
         partition(labels, NAMES, influence_size=200, val_size=200, test_size=200, train_size=None, seed=0)
