@@ -135,6 +135,7 @@ NULLABLE = {  # of the values above: those that mean something there
     "trainer.overfit_batches=0.5",
     "trainer.precision=null",
 }
+IMAGES = ("--data=ImageDataModule", "--data.path=nowhere")
 WHOLE = (  # those that single values do not reach
     ["--model.optimizer=SparseAdam"],
     ["--model.model_kwargs={num_classes: 3}"],
@@ -165,6 +166,11 @@ WHOLE = (  # those that single values do not reach
     ["--trainer.accelerator=tpu"],
     ["--data.influence_source=train"],
     ["--data=Nothing"],
+    [*IMAGES, "--data.label_column=[]"],
+    [*IMAGES, "--data.label_column=[cat]"],
+    [*IMAGES, "--data.label_column=[cat, cat]"],
+    [*IMAGES, "--data.label_separator= "],
+    [*IMAGES, "--data.label_separator=|", "--data.label_column=[cat, dog]"],
 )
 DIVERGING = (
     "--model.control=plain",
@@ -205,10 +211,9 @@ def single_cases() -> list[list[str]]:
 
 def of_image_folders() -> list[list[str]]:
     """The settings of the other data module, which come before its missing path."""
-    module = ["--data=ImageDataModule", "--data.path=nowhere"]
     pairs = [(name, value) for name, more in OF_IMAGES.items() for value in (*NOT_A_COUNT, *more.split())]
     nullable = ("data.train_size=null", "data.image_size=null")
-    return [[*module, f"--{name}={value}"] for name, value in pairs if f"{name}={value}" not in nullable]
+    return [[*IMAGES, f"--{name}={value}"] for name, value in pairs if f"{name}={value}" not in nullable]
 
 
 @pytest.fixture(scope="module")

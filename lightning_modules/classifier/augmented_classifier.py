@@ -12,6 +12,7 @@ from torch import Tensor
 
 from augnet import AugNet
 from lightning_modules.callbacks.learned_augmentation import LearnedAugmentation, Schedule
+from lightning_modules.classifier.checkpoint import check_kind_of_labels
 from lightning_modules.classifier.classifier import Classifier
 from lightning_modules.classifier.label_kinds import loss_for
 from lightning_modules.classifier.old_checkpoints import modernize, modernized_file
@@ -178,8 +179,13 @@ class AugmentedClassifier(Classifier):
         return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Give the callback its state, so that `learned` is known without a trainer; read version 0.1.0 too."""
+        """Give the callback its state, so that `learned` is known without a trainer; read version 0.1.0 too.
+
+        Raises:
+            ValueError: If the checkpoint is of another kind of labels.
+        """
         modernize(checkpoint)
+        check_kind_of_labels(checkpoint, self.multilabel)
         if (state := checkpoint.get("callbacks", {}).get(self.learned_augmentation.state_key)) is not None:
             self.learned_augmentation.load_state_dict(state)
 

@@ -10,6 +10,17 @@ from lightning_modules.classifier.classifier import Classifier
 from lightning_modules.classifier.old_checkpoints import modernize
 
 
+def check_kind_of_labels(checkpoint: dict[str, Any], multilabel: bool, path: Path | None = None) -> None:
+    """Raise ValueError if a checkpoint is of one label an image and the data of several, or the reverse."""
+    kinds = ("one label an image", "several labels an image")
+    written = bool(checkpoint.get("hyper_parameters", {}).get("multilabel", False))
+    if written != multilabel:
+        raise ValueError(
+            f"the checkpoint{'' if path is None else f' {path}'} is of {kinds[written]}, the data have "
+            f"{kinds[multilabel]}: give the data that it was trained with, best by --config of its run."
+        )
+
+
 def load_checkpoint(
     model: Classifier, data_classes: int, path: Path, weights_only: bool | None = None
 ) -> dict[str, Any]:
@@ -36,6 +47,7 @@ def load_checkpoint(
             f"the checkpoint {path} is of {found} classes, the model of {model.num_classes}, the data have "
             f"{data_classes}: give the data that it was trained with, best by --config of its run."
         )
+    check_kind_of_labels(checkpoint, model.multilabel, path)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     given = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
     wrong = [name for name in {**expected, **given} if expected.get(name) != given.get(name)]

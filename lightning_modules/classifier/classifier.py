@@ -107,7 +107,7 @@ class Classifier(pl.LightningModule):
         check_optimizer(optimizer, self.network.parameters())
         self.augmentation = nn.Identity() if augmentation is None else augmentation
         self.augmentation.requires_grad_(False)
-        self.num_classes = num_classes
+        self.num_classes, self.multilabel = num_classes, multilabel
         self.make_optimizer, self.lr_schedule = optimizer, lr_schedule
         self._planned_steps = 0  # of the optimizer in the whole run; callbacks may change the length of a run later
         self.lr_milestones, self.lr_factor = list(lr_milestones), lr_factor

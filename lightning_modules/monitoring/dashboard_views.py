@@ -18,7 +18,12 @@ CONTROL = "control"  # the hyperparameter in which the arms of a comparison diff
 Sections = Mapping[str, Mapping[str, tuple[str, ...]]]  # title of a section -> title of a panel -> documented keys
 
 RUN: Sections = {
-    "Accuracy": {"Accuracy": ("val/acc", "train/acc"), "Loss": ("val/loss", "train/loss"), "Test": ("test/acc",)},
+    "Accuracy": {
+        "Accuracy": ("val/acc", "train/acc"),
+        "Mean average precision (several labels)": ("val/map",),
+        "Loss": ("val/loss", "train/loss"),
+        "Test": ("test/acc", "test/map"),
+    },
     "What was learned": {
         "Ranges": ("range/OP",),
         "Centers of ranges (conditional)": ("shift/OP",),
@@ -44,7 +49,10 @@ RUN: Sections = {
         "Hessian products of a solve": ("influence/cg_iters",),
         "Throughput": ("train/images_per_second",),
     },
-    "Classes": {"Validation accuracy of each class": ("val/acc/CLASS",)},
+    "Classes": {
+        "Validation accuracy of each class": ("val/acc/CLASS",),
+        "Average precision of each class": ("val/ap/CLASS",),
+    },
     "Training images": {
         "Effective number": ("samples/effective",),
         "Shift of labels": ("samples/label_shift",),

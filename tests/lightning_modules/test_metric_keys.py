@@ -48,6 +48,7 @@ def test_families() -> None:
     assert not metric("val/acc").covers("val.acc")
     assert [one.key for one in METRICS if one.is_family] == [
         "val/acc/CLASS",
+        "val/ap/CLASS",
         "range/OP",
         "shift/OP",
         "lowest/OP",

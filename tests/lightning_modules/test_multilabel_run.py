@@ -13,6 +13,7 @@ from two_digits import NAMES, two_digits, write_csv, write_shifted
 
 from analysis.__main__ import main as analyze
 from lightning_modules.commands.cli import AugfluenceCLI, main
+from lightning_modules.monitoring.metric_keys import METRICS
 
 
 def arguments(folder: Path, data: Path, **settings: Any) -> list[str]:
@@ -66,6 +67,13 @@ def test_a_run_on_a_csv_file_is_tested(plain_run: Path, capsys: pytest.CaptureFi
     tested = call("test", plain_run).trainer.callback_metrics
     assert float(tested["test/map"]) == pytest.approx(summary["test_map"]["plain"], abs=1e-5)
     assert float(tested["test/acc"]) == pytest.approx(summary["test_accuracy"]["plain"], abs=1e-5)
+
+
+def test_every_logged_key_is_documented(plain_run: Path) -> None:
+    with (plain_run / "metrics.csv").open() as file:
+        columns = set(next(csv.reader(file))) - {"step"}
+    assert {"val/map", "val/ap/0", "val/ap/9", "test/map"} <= columns
+    assert [name for name in columns if not any(one.covers(name) for one in METRICS)] == []
 
 
 def test_predictions_are_a_probability_for_each_class(plain_run: Path) -> None:
@@ -125,6 +133,40 @@ def test_a_setting_for_one_label_is_refused_before_training(
         main(wrong)
     assert "label_smoothing is for one label an image" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_of_the_other_kind_is_refused(
+    plain_run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pairs = [(image, {min(labels)}) for image, labels in two_digits(300, 0, 0)]
+    file = write_csv(tmp_path / "list.csv", pairs)
+    for command in ("test", "predict"):
+        with pytest.raises(SystemExit):
+            call(command, plain_run, f"--data.path={file}", "--data.label_separator=null")
+        assert "is of several labels an image, the data have one label an image" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_other_schedules_take_several_labels(plain_run: Path, tmp_path: Path) -> None:
+    """Folds with a mixture behind mixup, retraining on everything, and the staged order."""
+    settings = {
+        "data.val_size": 50,
+        "data.influence_size": 50,
+        "data.influence_source": "cross_fit",
+        "model.policy": "mixture",
+        "model.learner.warmup": 2,
+        "model.learner.interval": 1,
+        "model.base_policy": "mixup",
+        "trainer.max_epochs": 2,
+    }
+    main(arguments(tmp_path, plain_run.parent / "list.csv", **settings))
+    main(["retrain", f"--config={tmp_path / 'run' / 'config.yaml'}"])
+    summary = json.loads((tmp_path / "run" / "retrained" / "summary.json").read_text())
+    assert 0 < summary["test_map"]["learned"] < 1
+    staged = {**settings, "data.influence_source": "held_out", "model.schedule": "staged", "model.staged.steps": 10}
+    main(arguments(tmp_path, plain_run.parent / "list.csv", **staged, **{"run.name": "staged"}))
+    summary = json.loads((tmp_path / "staged" / "summary.json").read_text())
+    assert set(summary["test_map"]) == {"learned", "plain"}
 
 
 @pytest.mark.slow
