@@ -15,6 +15,8 @@ from analysis.__main__ import main as analyze
 from lightning_modules.commands.cli import AugfluenceCLI, main
 from lightning_modules.monitoring.metric_keys import METRICS
 
+pytestmark = pytest.mark.slow  # whole runs and commands
+
 
 def arguments(folder: Path, data: Path, **settings: Any) -> list[str]:
     """Arguments of a small run in a folder."""
@@ -146,7 +148,6 @@ def test_a_checkpoint_of_the_other_kind_is_refused(
         assert "is of several labels an image, the data have one label an image" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_other_schedules_take_several_labels(plain_run: Path, tmp_path: Path) -> None:
     """Folds with a mixture behind mixup, retraining on everything, and the staged order."""
     settings = {
@@ -169,7 +170,6 @@ def test_other_schedules_take_several_labels(plain_run: Path, tmp_path: Path) ->
     assert set(summary["test_map"]) == {"learned", "plain"}
 
 
-@pytest.mark.slow
 def test_a_planted_shift_is_learned(tmp_path: Path) -> None:
     data, influence = write_shifted(tmp_path, train=640, influence=200, test=300, rotation=45)
     learner = {"interval": 2, "warmup": 30, "lr": 0.1, "sparsity": 0.05}
