@@ -1,6 +1,7 @@
 """The settings of a model in a checkpoint, against those that are given with it."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from inspect import isfunction
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -69,12 +70,14 @@ def _differences(
 
 
 def _comparable(name: str, value: Any) -> Any:
-    """A setting in one form: lists for sequences, absolute paths, current names of ops and modules."""
+    """A setting in one form: lists for sequences, absolute paths, current names of ops, modules and functions."""
     if name == "ops":
         names = current_names(value)
         return dict(zip(names, value.values(), strict=True)) if isinstance(value, Mapping) else sorted(names)
     if name == "policy_file" and value is not None:
         return str(Path(expanded(str(value))).resolve())
+    if isfunction(value):  # checkpoints hold its name
+        return f"{value.__module__}.{value.__qualname__}"
     if isinstance(value, str):
         for old, new in MOVED.items():
             value = value.replace(f"lightning_modules.{old}.", f"lightning_modules.{new}.")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from lightning_modules.classifier.classifier import default_optimizer
 from lightning_modules.commands.checkpoint_settings import check_given, settings_in
 from lightning_modules.commands.cli import main
 
@@ -47,6 +48,13 @@ def test_the_same_setting_in_another_form_is_no_difference() -> None:
         "a_setting_of_a_later_version": 1,
     }
     check_given(given, written, "fit", CHECKPOINT)
+
+
+def test_a_function_is_its_name() -> None:
+    written = {"optimizer": "lightning_modules.classifier.classifier.default_optimizer"}
+    check_given({"optimizer": default_optimizer}, written, "fit", CHECKPOINT)
+    with pytest.raises(ValueError, match=r"model\.optimizer is .* here and .*default_optimizer' there"):
+        check_given({"optimizer": check_given}, written, "fit", CHECKPOINT)
 
 
 def test_ops_have_no_order() -> None:
