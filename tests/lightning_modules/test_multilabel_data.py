@@ -10,6 +10,7 @@ import torch
 from image_files import random_image, write_image_folder, write_parquet
 
 from lightning_modules.data import ImageDataModule, LabelledImages
+from lightning_modules.data.folder_facts import read_facts
 
 KINDS = ("bird", "cat", "dog")
 SETS = [["cat"], ["dog", "cat"], [], ["bird"], ["dog"], ["bird", "cat", "dog"], ["cat"], ["dog", "bird"]] * 5
@@ -249,3 +250,9 @@ def test_splits_of_two_kinds(tmp_path: Path) -> None:
     fails(message, tmp_path / "lists", influence_path=str(folder))
     message = "has one label an image, and the influence set of .* has a list of labels an image"
     fails(message, folder, influence_path=str(tmp_path / "lists"))
+
+
+def test_create_refuses_several_labels(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train.parquet", SETS, datasets.Sequence(datasets.Value("string")))
+    with pytest.raises(ValueError, match="has several labels an image, for which create writes no configuration"):
+        read_facts(tmp_path, None)
