@@ -16,6 +16,8 @@ def images_and_labels(batch: Any, label_key: int | str | None = None) -> tuple[T
         image, label = _key(batch, _IMAGE_KEYS), _key(batch, _LABEL_KEYS) if label_key is None else label_key
         if image is not None and label in batch:
             return batch[image], batch[label]
+        if image is not None and label_key is not None:
+            raise ValueError(f"label_key={label_key!r}: the batch has the keys {', '.join(map(str, batch))}.")
         raise ValueError(
             f"expected a batch with an image ({', '.join(_IMAGE_KEYS)}) and a label ({', '.join(_LABEL_KEYS)}), "
             f"found the keys {', '.join(map(str, batch))}."
@@ -23,6 +25,9 @@ def images_and_labels(batch: Any, label_key: int | str | None = None) -> tuple[T
     place = 1 if label_key is None else label_key
     if isinstance(batch, Sequence) and isinstance(place, int) and len(batch) > place and isinstance(batch[0], Tensor):
         return batch[0], batch[place]
+    if isinstance(place, str) or (label_key is not None and isinstance(batch, tuple | list)):
+        found = f"{len(batch)} parts" if isinstance(batch, tuple | list) else f"a {type(batch).__name__}"
+        raise ValueError(f"label_key={label_key!r}: the batch has no part of that place or key, found {found}.")
     parts = f" of {', '.join(type(part).__name__ for part in batch[:3])}" if isinstance(batch, tuple | list) else ""
     raise ValueError(
         f"expected batches (images, labels, ...) of tensors or dictionaries, found a {type(batch).__name__}{parts}."

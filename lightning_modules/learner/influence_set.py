@@ -20,23 +20,50 @@ _BATCH = 256  # images of a data set at a time
 
 
 def gathered(source: Source, label_key: int | str | None = None) -> tuple[Tensor, Tensor]:
-    """All images and labels of a source, as they are; ValueError if there are none. See `images_and_labels`.
+    """All images and labels of a source, as they are; ValueError if it has none, or is none. See `images_and_labels`.
 
-    A source is two tensors (images and labels), a dictionary of them, a data set of such pairs or dictionaries, or a
-    loader: anything that yields batches of them.
+    A source is two tensors, images and labels, or more or a dictionary of them, of which `label_key` names the labels; a
+    data set of such tuples or dictionaries; or a loader: anything that yields batches of them.
     """
-    if isinstance(source, Mapping) or (isinstance(source, Sequence) and source and hasattr(source[0], "shape")):
-        batches = [images_and_labels(source)]
-    else:
-        data: Any = source
-        loader = DataLoader(data, _BATCH) if hasattr(source, "__getitem__") else data
-        batches = [images_and_labels(batch, label_key) for batch in loader]
+    if isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], Tensor):
+        label_key = None  # two tensors are images and labels, however the labels of batches are found
+    batches = [images_and_labels(batch, label_key) for batch in _batches(source)]
     if not batches or len(batches[0][1]) == 0:
         raise ValueError("the influence set is empty: give it at least one image of every class.")
     for pair in batches:
         check_pairs(*pair)
+    found = {tuple(images.shape[1:]) for images, _ in batches}
+    if len(found) > 1:
+        raise ValueError(f"the images of the influence set have shapes {sorted(found)[:5]}: resize them to one.")
     images, labels = (torch.cat(column) for column in zip(*batches, strict=True))
     return images, labels
+
+
+def _batches(source: Any) -> Iterator[Any]:
+    """Batches of a source, see `gathered`."""
+    if isinstance(source, str) or not (hasattr(source, "__iter__") or hasattr(source, "__getitem__")):
+        raise ValueError(
+            f"influence: expected tensors, a data set or a loader of images and labels, found a {type(source).__name__}"
+            f" ({str(source)[:40]!r})."
+        )
+    first = source[0] if isinstance(source, Sequence) and source else None
+    if isinstance(source, Mapping) or hasattr(first, "shape"):
+        yield source
+    elif hasattr(source, "__getitem__") and not _is_batch(first):
+        try:
+            yield from DataLoader(source, _BATCH)
+        except (TypeError, RuntimeError) as error:
+            raise ValueError(
+                f"the influence set cannot be joined to batches ({error}): its images must be tensors of one size."
+            ) from error
+    else:
+        yield from source
+
+
+def _is_batch(part: Any) -> bool:
+    """Return True for a batch of images, False for a sample."""
+    parts = part.values() if isinstance(part, Mapping) else part if isinstance(part, Sequence) else ()
+    return any(isinstance(one, Tensor) and one.ndim == 4 for one in parts)
 
 
 def checked_pixels(images: Tensor, normalization: Normalization) -> Tensor:

@@ -88,6 +88,8 @@ def test_a_plain_loop_trains_what_the_callback_trains(policy: Any, tmp_path: Pat
         {"pixel_values": INFLUENCE[0], "labels": INFLUENCE[1]},
         [{"image": image, "label": int(label)} for image, label in zip(*INFLUENCE, strict=True)],
         list(zip(*INFLUENCE, strict=True)),
+        [(INFLUENCE[0][:20], INFLUENCE[1][:20]), (INFLUENCE[0][20:], INFLUENCE[1][20:])],
+        [{"image": INFLUENCE[0], "label": INFLUENCE[1]}],
     ],
 )
 def test_the_influence_set_may_be_a_data_set_or_a_loader(source: Any) -> None:
@@ -95,6 +97,21 @@ def test_the_influence_set_may_be_a_data_set_or_a_loader(source: Any) -> None:
     assert found is not None
     assert expected is not None
     assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("label_key", "source"),
+    [
+        ("fine", {"image": INFLUENCE[0], "label": (INFLUENCE[1] + 1) % CLASSES, "fine": INFLUENCE[1]}),
+        (2, (INFLUENCE[0], (INFLUENCE[1] + 1) % CLASSES, INFLUENCE[1])),
+        (2, TensorDataset(INFLUENCE[0], (INFLUENCE[1] + 1) % CLASSES, INFLUENCE[1])),
+        ("fine", INFLUENCE),
+    ],
+)
+def test_the_labels_of_the_influence_set_are_those_that_are_named(label_key: int | str, source: Any) -> None:
+    found = augmenter(influence=source, label_key=label_key).influence_set
+    assert found is not None
+    assert torch.equal(found[1], INFLUENCE[1])
 
 
 def test_normalized_batches_are_learned_as_their_pixels_are() -> None:
@@ -223,6 +240,13 @@ class TwoOutputs(ToyNet):
         ({"influence": [(INFLUENCE[0][0].numpy().astype("uint8"), 1)]}, "images must be floating point"),
         ({"influence": (INFLUENCE[0].numpy(), INFLUENCE[1].numpy())}, "of tensors .*found a tuple of ndarray, ndarray"),
         ({"influence": [{"img": INFLUENCE[0][0], "label": 1}]}, "found the keys img, label"),
+        ({"influence": 5}, "expected tensors, a data set or a loader .* found a int"),
+        ({"influence": "deployment"}, "found a str .'deployment'."),
+        ({"influence": [(torch.rand(1, 9, 9), 0), (torch.rand(1, 9, 8), 1)]}, "must be tensors of one size"),
+        ({"influence": [(torch.rand(1, 1, 9, 9), LABELS[:1]), (torch.rand(1, 1, 9, 8), LABELS[:1])]}, "resize them"),
+        ({"influence": [("x.png", 1)]}, "of tensors or dictionaries, found a list of tuple, Tensor"),
+        ({"label_key": 2, "influence": TensorDataset(*INFLUENCE)}, "label_key=2: the batch has no part of that place"),
+        ({"label_key": "fine", "influence": {"x": INFLUENCE[0], "y": INFLUENCE[1]}}, "'fine': the batch has the keys"),
         (
             {"influence": (INFLUENCE[0][:, :, :6], INFLUENCE[1])},
             r"model cannot take images of shape \(2, 1, 6, 12\)",
