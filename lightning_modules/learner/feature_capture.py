@@ -66,10 +66,22 @@ class FeatureCapture:
         self.head = head
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the model on images `[B, C, H, W]`: features `[B, D]` and logits `[B, K]`, as the head gave them."""
+        """Run the model on images `[B, C, H, W]`: features `[B, D]` and logits `[B, K]`, as the head gave them.
+
+        Raises:
+            ValueError: If no pass through the head gave what the model returned, see `find_last_linear`: the model is
+                another one by now.
+        """
         with self.recording() as seen:
-            self.model(images)
-        return seen.features, seen.logits
+            output = logits_of(self.model(images))
+        for features, logits in reversed(seen.passes):
+            if is_output(logits, output):
+                return features, logits
+        raise ValueError(
+            f"the model no longer returns the output of its last layer {self.head}, as it did at first: that layer was "
+            "replaced, or what comes after it changes its output by now (an adapter, a learned scale). Change the "
+            "model before, and end it in the torch.nn.Linear."
+        )
 
     @contextmanager
     def recording(self) -> Iterator[Recording]:
@@ -114,6 +126,17 @@ def frozen(model: nn.Module) -> Iterator[None]:
             module.training = mode
         for parameter, requires_grad in wanted:
             parameter.requires_grad_(requires_grad)
+
+
+def is_output(logits: Tensor, output: Any) -> bool:
+    """Return True if the logits of a linear layer are what the model returned, in any precision and of any shape.
+
+    A loop or a wrapper may squeeze or convert them. Values that are not finite are the same where both are.
+    """
+    if not isinstance(output, Tensor) or output.numel() != logits.numel():
+        return False
+    logits = logits.detach().to(output.dtype).view_as(output)
+    return bool(((logits == output.detach()) | (logits.isnan() & output.isnan())).all())
 
 
 def logits_of(output: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.learner.feature_capture import frozen, input_of, logits_of, uncompiled
+from lightning_modules.learner.feature_capture import frozen, input_of, is_output, logits_of, uncompiled
 
 
 def find_last_linear(model: nn.Module, example_images: Tensor) -> nn.Linear:
@@ -45,8 +45,10 @@ def find_last_linear(model: nn.Module, example_images: Tensor) -> nn.Linear:
             f"the model must return logits [B, K], got {found}: wrap it so that it returns only them, or a dictionary "
             'or an object with "logits".'
         )
+    if not bool(logits.isfinite().all()):
+        raise ValueError("the model returns NaN or infinite logits for images of the influence set: check its weights.")
     for layer, features, result in reversed(calls):
-        if result.shape == logits.shape and torch.equal(result.to(logits.dtype), logits):  # a wrapper may convert them
+        if result.shape == logits.shape and is_output(result, logits):
             return _checked(layer, features, result)
     raise ValueError(_why_none(logits, calls))
 

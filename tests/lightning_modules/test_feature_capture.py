@@ -210,3 +210,68 @@ def test_autocast_keeps_its_type() -> None:
 def test_head_of_another_model() -> None:
     with pytest.raises(ValueError, match="is no layer of the model Sequential: take one of its own"):
         FeatureCapture(flat(), nn.Linear(16, 3))
+
+
+class Twice(nn.Module):
+    """Passes the flipped images through the head too, before or after."""
+
+    def __init__(self, first: bool) -> None:
+        super().__init__()
+        self.head, self.first = nn.Linear(64, 3), first
+
+    def forward(self, images: Tensor) -> Tensor:
+        parts = [images, images.flip(-1)] if self.first else [images.flip(-1), images]
+        logits: list[Tensor] = [self.head(part.flatten(1)) for part in parts]
+        return logits[0 if self.first else 1]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_pass_that_the_output_comes_from_is_taken(first: bool) -> None:
+    model = Twice(first)
+    features, logits = FeatureCapture(model, find_last_linear(model, IMAGES))(IMAGES)
+    assert torch.equal(features, IMAGES.flatten(1))
+    assert torch.equal(logits, model.head(IMAGES.flatten(1)))
+
+
+class Adapted(nn.Module):
+    """A low-rank adapter beside the last layer, zero at first, and a learned scale behind it, one at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base, self.down, self.up = nn.Linear(64, 3), nn.Linear(64, 2, bias=False), nn.Parameter(torch.zeros(2, 3))
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = images.flatten(1)
+        logits: Tensor = (self.base(features) + self.down(features) @ self.up) * self.scale
+        return logits
+
+
+@pytest.mark.parametrize("part", ["up", "scale"])
+def test_what_changes_the_output_of_the_head_later_is_refused_then(part: str) -> None:
+    model = Adapted()
+    capture = FeatureCapture(model, find_last_linear(model, IMAGES))
+    capture(IMAGES)
+    with torch.no_grad():
+        getattr(model, part).add_(0.5)
+    with pytest.raises(ValueError, match=r"no longer returns the output of its last layer Linear\(.*learned scale"):
+        capture(IMAGES)
+
+
+def test_a_head_that_was_replaced_is_refused() -> None:
+    model = flat()
+    capture = FeatureCapture(model, find_last_linear(model, IMAGES))
+    model[3] = nn.Linear(16, 3)
+    with pytest.raises(ValueError, match="that layer was replaced"):
+        capture(IMAGES)
+
+
+def test_a_model_that_diverges_is_still_followed() -> None:
+    """The guard is told of values that are not finite by what it reads."""
+    model = flat()
+    capture = FeatureCapture(model, find_last_linear(model, IMAGES))
+    with torch.no_grad():
+        last(model).weight[0, 0] = torch.nan
+    assert not bool(capture(IMAGES)[1].isfinite().all())
+    with pytest.raises(ValueError, match="NaN or infinite logits for images of the influence set"):
+        find_last_linear(model, IMAGES)
