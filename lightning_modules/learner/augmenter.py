@@ -17,6 +17,7 @@ from lightning_modules.learner.agreement import WatchedStep, is_compiled
 from lightning_modules.learner.checks import check_batch, check_pairs, validate_images
 from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.guard import GuardSettings
+from lightning_modules.learner.head import check_gradient
 from lightning_modules.learner.influence_set import Source, checked_pixels, classifier_of, gathered, moved_to
 from lightning_modules.learner.normalization import Normalization
 from lightning_modules.learner.policy_choice import Control, PolicyChoice, PolicyName, check_fit
@@ -145,6 +146,9 @@ class Augmenter:
             if total_steps is None:
                 raise ValueError(f"learner.until={learner.until} is a share of the loop: give total_steps.")
             self.last_step = learner.until * total_steps
+        if not augnet.policy.learns_from_choices:
+            with forward_context():
+                check_gradient(self.capture, self.influence_set[0][:2])
         self.learner = PolicyLearner(
             augnet,
             self.capture,

@@ -1,5 +1,6 @@
 """The head of a classifier: the linear layer that its output comes from."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.learner.feature_capture import frozen, input_of, is_output, logits_of, uncompiled
+from lightning_modules.learner.feature_capture import FeatureCapture, frozen, input_of, is_output, logits_of, uncompiled
 
 
 def find_last_linear(model: nn.Module, example_images: Tensor) -> nn.Linear:
@@ -89,6 +90,30 @@ def _why_none(logits: Tensor, calls: list[tuple[nn.Linear, Tensor, Tensor]]) -> 
         f"the model's output {tuple(logits.shape)} is not the output {tuple(result.shape)} of its last "
         "torch.nn.Linear: take out what comes after it, or end the model in a torch.nn.Linear."
     )
+
+
+def check_gradient(capture: FeatureCapture, images: Tensor) -> None:
+    """Raise ValueError unless the features of images `[B, C, H, W]` carry gradient to them; warn if it is zero.
+
+    A policy that learns through its images needs it. The model is run once and left as it was.
+    """
+    with untouched(capture.model), torch.inference_mode(False), torch.enable_grad():
+        inputs = images.clone().requires_grad_()
+        features, _ = capture(inputs)
+        if not features.requires_grad:
+            raise ValueError(
+                "no gradient leads from the classifier's last layer to its images (a backbone under torch.no_grad, or "
+                "features that are detached): freeze the backbone by requires_grad_(False) instead, or take policy "
+                "mixture, which learns without gradients of the images."
+            )
+        direction = torch.randn_like(features)
+        (gradient,) = torch.autograd.grad((features * direction).sum(), inputs, allow_unused=True)
+    if gradient is None or not bool(gradient.any()):
+        warnings.warn(
+            "the gradient of the classifier's features with respect to its images is zero (does it round them, or are "
+            "its layers dead?): ranges cannot be learned from it; policy mixture can.",
+            stacklevel=2,
+        )
 
 
 @contextmanager

@@ -269,6 +269,39 @@ def test_wrong_settings_are_refused_before_training(arguments: dict[str, Any], m
         augmenter(**arguments)
 
 
+class CutOff(ToyNet):
+    """No gradient leads through its body."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.how != "no_grad"):
+            features = self.body((images * 255).round() / 255 if self.how == "rounds" else images)
+        logits: Tensor = self.head(features.detach() if self.how == "detach" else features)
+        return logits
+
+
+@pytest.mark.parametrize("how", ["no_grad", "detach"])
+def test_a_backbone_without_gradient_is_refused_where_it_is_needed(how: str) -> None:
+    with pytest.raises(ValueError, match=r"no gradient leads .* requires_grad_\(False\) instead, or take policy mixture"):
+        augmenter(CutOff(how))
+    model = CutOff(how)
+    learned = augmenter(model, policy="mixture")
+    train(model, learned, epochs=1)
+    assert learned.learner is not None
+    assert learned.learner.updates == 4
+    frozen = ToyNet()
+    frozen.body.requires_grad_(False)
+    assert augmenter(frozen).step(IMAGES, LABELS) is not None
+
+
+def test_a_gradient_of_zero_is_said() -> None:
+    with pytest.warns(UserWarning, match="does it round them"):
+        augmenter(CutOff("rounds"))
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
