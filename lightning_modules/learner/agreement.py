@@ -28,7 +28,7 @@ def first_input(model: nn.Module, pixels: Tensor) -> tuple[nn.Module, Tensor] | 
     """
     leaves = [part for part in model.modules() if not list(part.children()) and list(part.parameters())]
     calls: list[tuple[nn.Module, Tensor]] = []
-    handles = [_record(leaf, lambda layer, value: calls.append((layer, value))) for leaf in leaves]
+    handles = [_record(leaf, lambda layer, value: calls.append((layer, value.clone()))) for leaf in leaves]
     try:
         with untouched(model), uncompiled(), torch.no_grad():
             model(pixels)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
+from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from augnet import AugNet, save_policy
 from augnet.baselines import Baseline, MixingBaseline
 from influence.losses import LossLike, loss_from
 from lightning_modules.learner.agreement import WatchedStep, is_compiled
-from lightning_modules.learner.checks import check_batch, check_pairs, validate_images
+from lightning_modules.learner.checks import check_alike, check_batch, check_numbers, check_pairs, validate_images
 from lightning_modules.learner.feature_capture import FeatureCapture
 from lightning_modules.learner.guard import GuardSettings
 from lightning_modules.learner.head import check_gradient
@@ -30,6 +31,7 @@ from lightning_modules.learner.training_augmentation import TrainingAugmentation
 from lightning_modules.learner.wrong_domain import wrong_domain
 
 _LOOKS = 10  # batches whose pixels are read: that waits for an accelerator
+_FORGOTTEN = 100  # calls without a step, or steps without a call
 _RAW = 0.05  # below zero: a rounding error no more
 _FIXED = ("plain", "uniform")  # controls whose policy is not learned
 
@@ -110,6 +112,10 @@ class Augmenter:
         forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
         seed: int = 0,
     ) -> None:
+        if not isinstance(model, nn.Module):
+            raise ValueError(f"model must be a torch.nn.Module, found a {type(model).__name__}.")
+        check_numbers("", "[0, 1)", label_smoothing=label_smoothing)
+        check_numbers("", "[1, 1e15] or null", total_steps=total_steps)
         self.normalization, self.label_key = Normalization(mean, std), label_key
         self.control, self.steps, self.last_step, self._looked_at = control, 0, math.inf, 0
         self.model, self.checked_steps, self.loss = model, checked_steps, loss_from(loss, label_smoothing)
@@ -117,11 +123,17 @@ class Augmenter:
         self.capture: FeatureCapture | None = None
         self._influence_range = (0.0, 0.0)
         self._watched: WatchedStep | None = None
+        self._latest: tuple[ReferenceType[Tensor], Tensor, Tensor] | None = None  # augmented images, and the batch
+        self._calls, self._own_steps = 0, 0
         self.influence_set: tuple[Tensor, Tensor] | None = None
         size: tuple[int, ...] = ()
         if influence is not None:
             self.influence_set = self.prepared(influence)
             self.capture = classifier_of(model, self.normalization, self.influence_set, self.loss)
+            if num_classes not in (None, self.capture.head.out_features):
+                raise ValueError(
+                    f"num_classes={num_classes}, and the model has {self.capture.head.out_features} outputs."
+                )
             num_classes, size = self.capture.head.out_features, tuple(self.influence_set[0].shape[1:])
         chosen: PolicyChoice | AugNet[Any, Any] | None
         if isinstance(policy, str):
@@ -206,12 +218,18 @@ class Augmenter:
             ValueError: If the batch is not what it should be.
         """
         labeled = labels is not None
-        if labels is None:
-            if self.augmentation.mixes:
-                raise ValueError("images are mixed, and their labels with them: call with images and labels.")
-            labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+        if labels is None and self.augmentation.mixes:
+            raise ValueError("images are mixed, and their labels with them: call with images and labels.")
         self.check(images, labels)
+        if labels is None:
+            if self.augmentation.augnet is not None and self.augmentation.augnet.policy.num_classes:
+                raise ValueError("the policy has ranges for each class: call with images and labels.")
+            labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
         augmented, targets = self.augmentation(images, labels)
+        if self.learner is not None:
+            self._latest, self._calls = (ref(augmented), images, labels), self._calls + 1
+            if self._calls == _FORGOTTEN and self._own_steps == 0:
+                warnings.warn(f"{_FORGOTTEN} batches were augmented and none learned from: call step.", stacklevel=2)
         if self._watched is not None:
             self._watched.stop()
             self._watched = None
@@ -224,7 +242,8 @@ class Augmenter:
         """Count a step of the optimizer; every few steps, update the policy.
 
         Args:
-            images: The batch that was just trained on, before its augmentation.
+            images: The batch that was just trained on, before its augmentation; if these are the augmented images of the
+                latest call, the batch of that call is taken.
             labels: `[B]`.
 
         Returns:
@@ -240,7 +259,12 @@ class Augmenter:
                 warnings.warn(warning, stacklevel=2)
             else:
                 watched.check_loss(self.loss)
-        self.steps += 1
+        self.steps, self._own_steps = self.steps + 1, self._own_steps + 1
+        if self._own_steps == _FORGOTTEN and self._calls == 0 and self.learner is not None:
+            warnings.warn(f"{_FORGOTTEN} steps, and no batch was augmented: call the augmenter.", stacklevel=2)
+        latest, self._latest = self._latest, None
+        if latest is not None and latest[0]() is images:
+            _, images, labels = latest
         return self.update(self.steps, images, labels)
 
     def due(self, step: int) -> bool:
@@ -255,21 +279,33 @@ class Augmenter:
         if self.learner.due(step):
             self.check(images, labels)
             check_for_loss(labels, self.loss, self.learner.capture.head.out_features)
-            update = self.learner.update(self.normalization.pixels(images), labels)
+            with torch.inference_mode(False), torch.enable_grad():  # loops may have switched gradients off
+                images, labels = (part.clone() if part.is_inference() else part for part in (images, labels))
+                update = self.learner.update(self.normalization.pixels(images.detach()), labels)
         if step >= self.last_step and not self.learner.finished:
             self.learner.finish()
         return update
 
-    def check(self, images: Tensor, labels: Tensor) -> None:
-        """Raise ValueError unless a training batch is what it was said to be; reads the pixels of the first batches."""
+    def check(self, images: Tensor, labels: Tensor | None) -> None:
+        """Raise ValueError unless a training batch is what it was said to be; reads the values of the first ones."""
         check_batch(images)
-        check_pairs(images, labels)
+        if labels is not None:
+            check_pairs(images, labels)
+        if self.influence_set is not None:
+            check_alike(images, labels, self.influence_set[0])
         if self._looked_at < _LOOKS:
             validate_images(self.normalization.undone(images))
             self._check_influence_images(images)
-            augnet = self.augmentation.augnet
-            check_for_policy(labels, 0 if augnet is None else augnet.policy.num_classes, self.augmentation.mixes)
+            if labels is not None:
+                self._check_labels(labels)
             self._looked_at += 1
+
+    def _check_labels(self, labels: Tensor) -> None:
+        """Raise ValueError unless the policy can take these labels, and one be learned from them if one is."""
+        augnet = self.augmentation.augnet
+        check_for_policy(labels, 0 if augnet is None else augnet.policy.num_classes, self.augmentation.mixes)
+        if self.learner is not None:
+            check_for_loss(labels, self.loss, self.learner.capture.head.out_features)
 
     def _check_influence_images(self, images: Tensor) -> None:
         """Raise ValueError if training images are normalized and the influence images are not, or the reverse."""

@@ -51,8 +51,13 @@ def check_choice(name: str, value: str, choices: Any) -> None:
         raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, found {value!r}.")
 
 
-def check_batch(images: Tensor) -> None:
+def check_batch(images: Any) -> None:
     """Raise ValueError unless images are a batch of floating-point numbers; does not read them."""
+    if not isinstance(images, Tensor):
+        raise ValueError(
+            f"images must be a tensor [B, C, H, W], found a {type(images).__name__}: convert with torch.stack(images), "
+            "or torch.from_numpy(images)."
+        )
     if images.ndim != 4:
         raise ValueError(
             f"images must have 4 axes [B, C, H, W], got shape {tuple(images.shape)}: add the missing axis, "
@@ -101,6 +106,33 @@ def check_labels(labels: Tensor, num_classes: int) -> None:
             f"labels must lie in 0..{num_classes - 1} for {num_classes} classes, got {outside[:5]}: "
             "number the classes from 0, or set num_classes."
         )
+
+
+def check_alike(images: Tensor, labels: Tensor | None, influence: Tensor) -> None:
+    """Raise ValueError unless training images have the device, type and channels of the influence images.
+
+    Their labels must be on the same device.
+    """
+    if labels is not None and labels.device != images.device:
+        raise ValueError(
+            f"the images are on {images.device} and the labels on {labels.device}: move both to one device."
+        )
+    pairs = {
+        "device": (images.device, influence.device),
+        "type": (images.dtype, influence.dtype),
+        "number of channels": (images.shape[1], influence.shape[1]),
+    }
+    remedies = {
+        "device": "move the batch to the model's device, and the model before it is given",
+        "type": "convert one of them; train in lower precision by autocast",
+        "number of channels": "prepare them in the same way, as [B, C, H, W]",
+    }
+    for name, (found, expected) in pairs.items():
+        if found != expected:
+            raise ValueError(
+                f"the {name} of the training images is {found}, that of the influence images {expected}: "
+                f"{remedies[name]}."
+            )
 
 
 def check_pairs(images: Tensor, labels: Any) -> None:

@@ -22,7 +22,7 @@ _BATCH = 256  # images of a data set at a time
 def gathered(source: Source, label_key: int | str | None = None) -> tuple[Tensor, Tensor]:
     """All images and labels of a source, as they are; ValueError if it has none, or is none. See `images_and_labels`.
 
-    A source is two tensors, images and labels, or more or a dictionary of them, of which `label_key` names the labels; a
+    A source is two tensors, images and labels; more or a dictionary of them, of which `label_key` names the labels; a
     data set of such tuples or dictionaries; or a loader: anything that yields batches of them.
     """
     if isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], Tensor):

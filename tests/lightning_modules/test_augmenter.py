@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,56 @@ def test_mixed_images_come_with_probabilities() -> None:
     torch.testing.assert_close(targets.sum(dim=1), torch.ones(24))
     with pytest.raises(ValueError, match="images are mixed, and their labels with them"):
         learned(IMAGES[:24])
+    with pytest.raises(ValueError, match="the policy has ranges for each class: call with images and labels"):
+        augmenter(policy="class_conditional")(IMAGES[:24])
+
+
+def test_a_loop_that_calls_its_augmented_images_by_the_same_name_learns_the_same() -> None:
+    found = []
+    for rebinds in (False, True):
+        torch.manual_seed(0)
+        model = ToyNet().eval()
+        learned = augmenter(model)
+        for images, labels in zip(IMAGES.split(24), LABELS.split(24), strict=True):
+            augmented = learned(images, labels)
+            model(augmented)
+            learned.step(augmented if rebinds else images, labels)
+        assert learned.policy is not None
+        found.append(learned.policy.describe())
+    assert found[0] == found[1]
+
+
+def test_a_loop_that_leaves_one_of_the_two_calls_out_is_told_so() -> None:
+    rare = LearnerSettings(interval=1000)
+    called, stepped = augmenter(learner=rare), augmenter(learner=rare)
+    for _ in range(99):
+        called(IMAGES[:2], LABELS[:2])
+        stepped.step(IMAGES[:2], LABELS[:2])
+    with pytest.warns(UserWarning, match="100 batches were augmented and none learned from: call step"):
+        called(IMAGES[:2], LABELS[:2])
+    with pytest.warns(UserWarning, match="100 steps, and no batch was augmented: call the augmenter"):
+        stepped.step(IMAGES[:2], LABELS[:2])
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_a_step_where_gradients_are_off_learns_the_same(off: Any) -> None:
+    found = []
+    for context in (nullcontext, off):
+        torch.manual_seed(0)
+        learned = augmenter()
+        with context():
+            update = learned.step(IMAGES.clone(), LABELS.clone())
+        assert update is not None
+        found.append(update.influence)
+    assert torch.equal(*found)
+
+
+def test_images_that_the_loop_changes_in_place_are_noticed() -> None:
+    model = ToyNet()
+    learned = augmenter(model)
+    model(learned(IMAGES[:24], LABELS[:24]).mul_(0.5))
+    with pytest.raises(ValueError, match="the classifier gets other images in the training loop"):
+        learned.step(IMAGES[:24], LABELS[:24])
 
 
 def test_a_policy_is_applied_as_it_is_without_an_influence_set(tmp_path: Path) -> None:
@@ -258,6 +309,17 @@ class TwoOutputs(ToyNet):
         ({"learner": LearnerSettings(until=0.5)}, "learner.until=0.5 is a share of the loop: give total_steps"),
         ({"policy": AugNet.from_ops(["hue"])}, r"hue need images with 3 channels"),
         ({"base_policy": "mixup", "influence": None}, None),
+        ({"model": ToyNet().forward}, "model must be a torch.nn.Module, found a method"),
+        ({"label_smoothing": 1.0}, r"label_smoothing must lie in \[0, 1\), found 1.0"),
+        ({"total_steps": 0}, r"total_steps must lie in \[1, 1e15\] or null, found 0"),
+        ({"num_classes": 7}, "num_classes=7, and the model has 3 outputs"),
+        ({"std": 0.0}, r"std must lie in .*found 0\.0"),
+        ({"std": (0.2, -0.2)}, r"std must lie in .*found -0\.2"),
+        ({"mean": float("nan")}, "mean must lie in .*found nan"),
+        ({"mean": "imagenet"}, "mean must lie in .*found imagenet"),
+        ({"mean": ()}, "mean must lie in .*found null"),
+        ({"mean": (0.5, 0.5), "std": (0.2, 0.2, 0.2)}, "mean and std must be for the same channels"),
+        ({"mean": (0.5, 0.5, 0.5)}, "mean and std are for 3 channels, found images with 1"),
     ],
 )
 def test_wrong_settings_are_refused_before_training(arguments: dict[str, Any], message: str | None) -> None:
@@ -285,7 +347,9 @@ class CutOff(ToyNet):
 
 @pytest.mark.parametrize("how", ["no_grad", "detach"])
 def test_a_backbone_without_gradient_is_refused_where_it_is_needed(how: str) -> None:
-    with pytest.raises(ValueError, match=r"no gradient leads .* requires_grad_\(False\) instead, or take policy mixture"):
+    with pytest.raises(
+        ValueError, match=r"no gradient leads .* requires_grad_\(False\) instead, or take policy mixture"
+    ):
         augmenter(CutOff(how))
     model = CutOff(how)
     learned = augmenter(model, policy="mixture")
@@ -313,15 +377,23 @@ def test_a_gradient_of_zero_is_said() -> None:
         (IMAGES[:24], LABELS[:24] + CLASSES, r"labels must lie in 0\.\.2"),
         (IMAGES[:24], LABELS[:24].int(), r"labels must be int64 .*torch\.int32.*labels\.long\(\)"),
         (IMAGES[:24], LABELS[:23], r"expected one label for each of 24 images, found shape \(23,\)"),
+        (
+            list(IMAGES[:24]),
+            LABELS[:24],
+            r"images must be a tensor \[B, C, H, W\], found a list: convert with torch.stack",
+        ),
+        (IMAGES[:24].double(), LABELS[:24], "the type of the training images is torch.float64, that of the influence"),
+        (IMAGES[:24].repeat(1, 3, 1, 1), LABELS[:24], "number of channels of the training images is 3, .* images 1"),
+        (IMAGES[:24], LABELS[:24].to("meta"), "the images are on cpu and the labels on meta: move both"),
+        (IMAGES[:24].to("meta"), LABELS[:24].to("meta"), "the device of the training images is meta, .* images cpu"),
     ],
 )
 def test_batches_that_are_not_what_was_said_are_refused(images: Tensor, labels: Tensor, message: str) -> None:
     learned = augmenter()
     with pytest.raises(ValueError, match=message):
         learned.step(images, labels)
-    if "labels must" not in message:
-        with pytest.raises(ValueError, match=message):
-            learned(images, labels)
+    with pytest.raises(ValueError, match=message):
+        augmenter(learner=LearnerSettings())(images, labels)
 
 
 def test_a_state_of_another_mixture_is_refused() -> None:
