@@ -134,7 +134,12 @@ class PolicyLearner:
 
     def due(self, step: int) -> bool:
         """Return True if an update follows the classifier's step number `step` (the first is 1)."""
-        return not self.finished and step > self.settings.warmup and step % self.settings.interval == 0
+        return not self.stopped and step > self.settings.warmup and step % self.settings.interval == 0
+
+    @property
+    def stopped(self) -> bool:
+        """True once the policy is not learned any further: it has finished, or the guard has given it up."""
+        return self.finished or self.guard.gave_up
 
     @property
     def result(self) -> AugNet[Any, Any]:

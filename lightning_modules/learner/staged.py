@@ -79,7 +79,7 @@ def learn_staged(
         update = learner.update(images, labels)
         schedule.step()
         on_update(number, update)
-        if learner.finished or learner.guard.gave_up:
+        if learner.stopped:
             break
     learner.finish()
 

@@ -9,11 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from learner_cases import BATCH, make
+from toys import OPS, ToyData, ToyNet, blobs
 
 from augnet import AugNet, RangePolicy
 from influence import Solution
 from lightning_modules.learner import policy_learner as learner_module
+from lightning_modules.learner.augmenter import Augmenter
 from lightning_modules.learner.guard import Guard, GuardSettings, Health, highest_retention
+from lightning_modules.learner.settings import LearnerSettings
 
 HEALTHY = Health(retention=0.95, saturated=0.1, residual=1e-3)
 # states in which a policy that was learned without any restraint ended
@@ -163,6 +166,26 @@ def test_a_collapsing_policy_is_rolled_back_while_it_is_learned(monkeypatch: pyt
     assert "rolled back" in str(events[1])
     assert torch.equal(policy.theta, start)  # and stays there: the guard gave up
     assert not learner.optimizer.state
+
+
+def test_nothing_is_passed_through_the_classifier_once_the_guard_gave_up() -> None:
+    torch.manual_seed(0)
+    model, passes = ToyNet(), []
+    settings = GuardSettings(max_rollbacks=1)
+    learned = Augmenter(model, ToyData().influence, OPS, learner=LearnerSettings(interval=1, warmup=0), guard=settings)
+    model.register_forward_hook(lambda *_: passes.append(1))
+    images, labels = blobs(24, 0, 0)
+    assert learned.step(images, labels) is not None
+    assert passes
+    with torch.no_grad():
+        model.head.bias.fill_(math.nan)  # rolled back at once
+    update = learned.step(images, labels)
+    assert update is not None
+    assert "for the rest of the run" in str(update.event)
+    passes.clear()
+    assert [learned.step(images, labels) for _ in range(3)] == [None] * 3
+    assert not learned.due(2)
+    assert not passes
 
 
 @pytest.mark.parametrize("broken", ["weights", "influence set"])
