@@ -242,8 +242,8 @@ class Augmenter:
         """Count a step of the optimizer; every few steps, update the policy.
 
         Args:
-            images: The batch that was just trained on, before its augmentation; if these are the augmented images of the
-                latest call, the batch of that call is taken.
+            images: The batch that was just trained on, before its augmentation; for the augmented images of the latest
+                call, the batch of that call is taken.
             labels: `[B]`.
 
         Returns:
@@ -287,7 +287,7 @@ class Augmenter:
         return update
 
     def check(self, images: Tensor, labels: Tensor | None) -> None:
-        """Raise ValueError unless a training batch is what it was said to be; reads the values of the first ones."""
+        """Raise ValueError unless a batch is what it was said to be; reads the first ones."""
         check_batch(images)
         if labels is not None:
             check_pairs(images, labels)

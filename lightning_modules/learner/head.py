@@ -20,6 +20,7 @@ def find_last_linear(model: nn.Module, example_images: Tensor) -> nn.Linear:
     Raises:
         ValueError: When the model does not end in a linear layer on flat features, with what to do.
     """
+    _check_whole(model)
     calls: list[tuple[nn.Linear, Tensor, Tensor]] = []
 
     def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
@@ -52,6 +53,26 @@ def find_last_linear(model: nn.Module, example_images: Tensor) -> nn.Linear:
         if result.shape == logits.shape and is_output(result, logits):
             return _checked(layer, features, result)
     raise ValueError(_why_none(logits, calls))
+
+
+def _check_whole(model: nn.Module) -> None:
+    """Raise ValueError if this process holds no more than a part of the model's weights, or none of its layers."""
+    for part in model.modules():
+        kinds = {kind.__name__ for kind in type(part).__mro__}
+        if kinds & {"FullyShardedDataParallel", "DeepSpeedEngine"} or (
+            isinstance(part, nn.DataParallel) and len(part.device_ids) > 1
+        ):
+            raise ValueError(
+                f"the model is wrapped in {type(part).__name__}, and no process runs its last layer as a whole: train "
+                "it on one device, or in DistributedDataParallel."
+            )
+        if isinstance(part, torch.jit.ScriptModule):
+            raise ValueError("the model is compiled by TorchScript, whose layers cannot be watched: give it as it was.")
+    if any(type(parameter).__name__ == "DTensor" for parameter in model.parameters()):
+        raise ValueError(
+            "the weights of the model are divided among processes (fully_shard, tensor parallel): train it on one "
+            "device, or in DistributedDataParallel."
+        )
 
 
 def _checked(layer: nn.Linear, features: Tensor, result: Tensor) -> nn.Linear:

@@ -12,6 +12,8 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, TensorDataset
 from toys import CLASSES, OPS, ToyData, ToyNet, blobs, toy_trainer
@@ -421,3 +423,29 @@ def test_a_state_of_another_policy_is_refused() -> None:
     state = augmenter().state_dict()
     with pytest.raises(ValueError, match=r"bound of translate_y is 0\.1 here and 0\.4 there"):
         augmenter(ops={**OPS, "translate_y": 0.1}).load_state_dict(state)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+def test_a_model_that_no_process_has_as_a_whole_is_refused() -> None:
+    class FullyShardedDataParallel(nn.Sequential):
+        """As torch's, which needs an accelerator, is told by its name."""
+
+    parallel = nn.DataParallel(ToyNet())
+    parallel.device_ids = [0, 1]
+    for model in (FullyShardedDataParallel(ToyNet()), parallel):
+        with pytest.raises(
+            ValueError, match=r"no process runs its last layer as a whole: train it on one device, or in"
+        ):
+            augmenter(model)
+    with pytest.raises(ValueError, match="compiled by TorchScript"):
+        augmenter(torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(144, CLASSES))))
+
+
+@pytest.mark.usefixtures("process_group")
+def test_a_model_whose_weights_are_divided_is_refused() -> None:
+    mesh = init_device_mesh("cpu", (1,))
+    model = ToyNet()
+    for name, weight in list(model.head.named_parameters()):
+        setattr(model.head, name, nn.Parameter(distribute_tensor(weight, mesh)))
+    with pytest.raises(ValueError, match="divided among processes"):
+        augmenter(model)
