@@ -1,11 +1,13 @@
 """The `training_step` of a LightningModule, with the policy in front of it."""
 
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import update_wrapper
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_warn
-from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signature
 
 from lightning_modules.learner.agreement import WatchedStep, is_compiled
 from lightning_modules.learner.batch_form import images_and_labels, parts_of, row_numbers, with_images_and_labels
@@ -19,8 +21,9 @@ if TYPE_CHECKING:
 class AugmentedStep:
     """Hands augmented batches to the `training_step` of one module, whose attribute is replaced until `remove`.
 
-    The class of the module stays as it is. In the first `checked_steps` its images and loss are compared with those of
-    the learner. `capture` is the classifier that something is learned from, None where nothing is.
+    The class of the module stays as it is, and copies of the module, pickled or not, have their own step. In the first
+    `checked_steps` its images and loss are compared with those of the learner. `capture` is the classifier that
+    something is learned from, None where nothing is.
     """
 
     augmentation: "LearnedAugmentation"
@@ -34,13 +37,12 @@ class AugmentedStep:
         self.unchecked = 0 if is_compiled(self.module) else self.checked_steps
         self.original = self.module.training_step
         self.of_instance = vars(self.module).get("training_step")  # as torch.compile and spies set it
-        self.takes_index = is_param_in_hook_signature(self.original, "batch_idx", min_args=2)
-        self.module.training_step = self.run  # type: ignore[method-assign]
+        update_wrapper(self, self.original, updated=())
+        self.__wrapped__ = getattr(self.original, "__wrapped__", self.original)  # Lightning asks for its signature
+        self.module.training_step = self  # type: ignore[method-assign]
 
-    def run(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """Augment the batch and run the module's own step."""
-        if not self.takes_index:  # Lightning asks the signature of this method, which takes all
-            args, kwargs = (), {name: value for name, value in kwargs.items() if name != "batch_idx"}
         key, samples, given = self.augmentation.label_key, self.augmentation.samples, batch
         images, labels = images_and_labels(batch, key)
         if samples is not None:
@@ -76,8 +78,27 @@ class AugmentedStep:
 
     def remove(self) -> None:
         """Give the module its own step back."""
-        if vars(self.module).get("training_step") != self.run:
+        if vars(self.module).get("training_step") is not self:
             return
         del self.module.training_step
         if self.of_instance is not None:
-            self.module.training_step = self.of_instance  # type: ignore[method-assign]
+            self.module.training_step = self.of_instance
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """The own step of the copy of the module."""
+        if self.of_instance is not None:
+            return deepcopy(self.of_instance, memo)
+        return _own_step(deepcopy(self.module, memo))
+
+    def __reduce__(self) -> Any:
+        """Pickle as the own step of the module."""
+        return _same if self.of_instance is not None else _own_step, (self.of_instance or self.module,)
+
+
+def _own_step(module: pl.LightningModule) -> Any:
+    """The step of a module that its class defines."""
+    return MethodType(type(module).training_step, module)
+
+
+def _same(step: Any) -> Any:
+    return step

@@ -6,17 +6,18 @@ from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
+from weakref import ReferenceType, ref
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 from torch import Tensor, nn
 
 from augnet import AugNet, save_policy
 from influence.losses import LossLike, loss_from
 from lightning_modules.callbacks.augmented_step import AugmentedStep
 from lightning_modules.callbacks.policy_stage import learn_after_training
-from lightning_modules.callbacks.trainer_facts import influence_data, measures_batch_statistics, part_of
+from lightning_modules.callbacks.trainer_facts import check_loop, influence_data, measures_batch_statistics, part_of
 from lightning_modules.learner.augmenter import Augmenter
 from lightning_modules.learner.batch_form import images_and_labels, row_numbers
 from lightning_modules.learner.checks import check_choice, check_labels
@@ -139,6 +140,9 @@ class LearnedAugmentation(pl.Callback):
         self.last_update: PolicyUpdate | None = None
         self.staged_strengths: dict[int, dict[str, float]] = {}
         self._resumed: dict[str, Any] = {}
+        self._fitted: tuple[ReferenceType[pl.Trainer], ReferenceType[pl.LightningModule]] | None = None
+        self._goes_on = False  # with the policy of another training of the same module
+        self._start: dict[str, Tensor] = {}  # parameters of the policy before any training
         self._step: AugmentedStep | None = None
         self._latest_step, self.label_key, self.checked_steps = 0, label_key, checked_steps
         if not self.choice.needs_images or None not in (in_channels, num_classes):
@@ -182,6 +186,7 @@ class LearnedAugmentation(pl.Callback):
         """Build the policy, and check it together with what is in front of it and learned beside it."""
         augnet = self.choice.build(in_channels, num_classes, image_size)
         self.augmentation.augnet = augnet
+        self._start = {} if augnet is None else deepcopy(augnet.policy.state_dict())
         if self.staged is not None and augnet is not None:
             self.staged.check(augnet, self.augmentation.base is not None)
         if self.sample_settings.any and self.augmentation.mixes:
@@ -219,10 +224,27 @@ class LearnedAugmentation(pl.Callback):
         converted: tuple[Tensor, Tensor] = trainer.precision_plugin.convert_input(gathered(source, self.label_key))
         return converted
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Refuse what a policy cannot be learned in; in another training than the last, begin with the policy anew."""
+        if stage != "fit":
+            return
+        check_loop(trainer, pl_module, self.uses_influence)
+        last, self._fitted = self._fitted, (ref(trainer), ref(pl_module))
+        self._goes_on = False
+        if last is None or last[0]() is trainer:
+            return
+        self._goes_on = last[1]() is pl_module
+        self._resumed = {}
+        if not self._goes_on and self.augnet is not None:
+            self.augnet.policy.load_state_dict(self._start)
+            self.augmenter, self.samples, self.last_update = None, None, None
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Build the augmenter, and put it in front of `training_step`; see `check` for the errors."""
         if self.policy_path is not None and trainer.is_global_zero:
             require_writable((Path(trainer.default_root_dir) / self.policy_path).parent, "policy_path")
+        if self._goes_on and self.learner is not None and not self._resumed:
+            rank_zero_warn("the policy goes on from that of the last fit: begin anew with a new LearnedAugmentation.")
         network = part_of(pl_module, self.classifier) if self.uses_influence else pl_module
         if self.choice.learns and self.augnet is None:
             self.check(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
@@ -289,7 +311,7 @@ class LearnedAugmentation(pl.Callback):
         if data is None:
             return
         users: list[PolicyLearner | SampleWeights] = [] if self.samples is None else [self.samples]
-        if self.learner is not None and not self.learner.finished:
+        if self.learner is not None and not self.learner.stopped:
             users.append(self.learner)
         if not users:
             data.release()
@@ -304,8 +326,16 @@ class LearnedAugmentation(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Check the first batch before anything is trained on it."""
-        if batch_idx == 0 and trainer.current_epoch == 0 and self.augmenter is not None:
+        if batch_idx > 0 or trainer.current_epoch > 0 or self.augmenter is None:
+            return
+        try:
             self.augmenter.check(*images_and_labels(batch, self.label_key))
+        except ValueError as error:
+            if isinstance(trainer.train_dataloader, Mapping | list | tuple):
+                raise ValueError(
+                    f"the training has several loaders; the policy needs one of images: {error}"
+                ) from error
+            raise
 
     def augmented(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Images and labels of a training batch as the classifier gets them, see `TrainingAugmentation`."""

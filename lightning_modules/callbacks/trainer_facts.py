@@ -4,11 +4,15 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signature
 from torch import nn
 
 if TYPE_CHECKING:
     from lightning_modules.data.influence_data_module import InfluenceDataModule
 
+_SHARDED = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy")
+_TPU = ("XLAStrategy", "SingleDeviceXLAStrategy")
 _HOME = "lightning_modules.data.influence_data_module"
 
 
@@ -25,6 +29,29 @@ def influence_data(trainer: pl.Trainer) -> "InfluenceDataModule | None":
 def measures_batch_statistics(trainer: pl.Trainer) -> bool:
     """Return True if steps leave the classifier as it is: in the pass in which SWA measures its batch statistics."""
     return bool(getattr(trainer.fit_loop, "_skip_backward", False))
+
+
+def check_loop(trainer: pl.Trainer, module: pl.LightningModule, learns: bool) -> None:
+    """Raise ValueError if batches of a loop cannot be augmented, or nothing be learned in it; warn of lost results."""
+    if is_param_in_hook_signature(module.training_step, "dataloader_iter", explicit=True):
+        raise ValueError(
+            "training_step(self, dataloader_iter) reads its batches itself, where they cannot be augmented: write it "
+            "as training_step(self, batch, batch_idx)."
+        )
+    kinds, launchers = (
+        {kind.__name__ for kind in type(part).__mro__} for part in (trainer.strategy, trainer.strategy.launcher)
+    )
+    if learns and kinds.intersection(_SHARDED + _TPU):
+        reason = "shards the classifier, whose last layer" if kinds.intersection(_SHARDED) else "compiles steps that"
+        raise ValueError(
+            f"trainer.strategy {type(trainer.strategy).__name__} {reason} the policy cannot be learned from: take "
+            "auto, or ddp on several devices."
+        )
+    if learns and "_MultiProcessingLauncher" in launchers:
+        rank_zero_warn(
+            "this strategy trains in other processes, and the callback here keeps the policy that it has: read the "
+            "learned one from the file policy_path."
+        )
 
 
 def part_of(module: pl.LightningModule, name: str | None) -> nn.Module:
