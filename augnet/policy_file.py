@@ -63,10 +63,17 @@ def load_policy(path: str | Path) -> AugNet[Any, Any]:
         ValueError: If it is no policy file, of an unknown version, or its two files disagree.
     """
     path = _json_path(path)
+    for file in (path, path.with_suffix(".safetensors")):
+        if file.is_dir():
+            raise ValueError(f"{file}: expected a file of a policy, found a folder.")
+        if not file.exists():
+            raise FileNotFoundError(f"{file} does not exist: a policy is a .json file and its .safetensors beside it.")
     header = _read_header(path)
     try:
         tensors = load_file(path.with_suffix(".safetensors"))
-        dtype = next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())
+        dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), None)
+        if dtype is None:
+            raise ValueError("no parameters in the .safetensors file")
         augnet = _build(header).to(dtype)
         parts = augnet.space.parts
         written = {_name(part): {str(fact): value for fact, value in part.items()} for part in header[parts]}
@@ -75,7 +82,7 @@ def load_policy(path: str | Path) -> AugNet[Any, Any]:
         _compare(parts, written, augnet.describe(), "in the .safetensors file beside it")
     except _DisagreementError as error:
         raise ValueError(f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, StopIteration, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, SafetensorError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"{path}: not a complete policy file ({reason}); save it again with save_policy.") from error
     return augnet.requires_grad_(False)
@@ -100,7 +107,11 @@ def _build(header: dict[str, Any]) -> AugNet[Any, Any]:
         raise ValueError(f"unknown kind of policy {header['policy']!r}, known are {', '.join(POLICIES)}")
     policy = POLICIES[header["policy"]]
     space = policy.space_type.from_config(header)
-    return AugNet(space, policy.from_config(header["settings"], space))
+    built = policy.from_config(header["settings"], space)
+    unknown = sorted(set(header["settings"]) - set(built.config()))
+    if unknown:
+        raise ValueError(f"unknown settings {', '.join(unknown)}")
+    return AugNet(space, built)
 
 
 def _constant_facts(described: Description) -> Description:
@@ -142,7 +153,7 @@ def _json_path(path: str | Path) -> Path:
 def _read_header(path: Path) -> dict[str, Any]:
     try:
         header = json.loads(path.read_text())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: not a policy file, it is no JSON ({error}).") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError(f'{path}: not a policy file, expected "format": "{FORMAT}".')

@@ -254,6 +254,8 @@ def test_nothing_is_unpickled(path: Path, tmp_path: Path, suffix: str) -> None:
             "bound of scale is 0.7 here and 0.5 under bounds: .* edited",
         ),
         (lambda header: header["bounds"].update(scale=-1), "not a complete policy file .*must be > 0"),
+        (lambda header: header["bounds"].update(scale=10**400), "not a complete policy file .*too large"),
+        (lambda header: header["settings"].update(warp=1), "not a complete policy file .*unknown settings warp"),
         (lambda header: header["bounds"].update(twist=1), "not a complete policy file .*unknown op 'twist'"),
     ],
 )
@@ -297,6 +299,21 @@ def test_other_parameters(path: Path, names: list[str]) -> None:
 def test_missing_files(path: Path, suffix: str) -> None:
     path.with_suffix(suffix).unlink()
     with pytest.raises(FileNotFoundError, match=rf"policy\{suffix}"):
+        load_policy(path)
+
+
+def test_a_folder_in_place_of_a_file(path: Path) -> None:
+    for suffix in (".safetensors", ".json"):
+        file = path.with_suffix(suffix)
+        file.unlink()
+        file.mkdir()
+        with pytest.raises(ValueError, match=rf"policy{suffix}: expected a file of a policy, found a folder"):
+            load_policy(path)
+
+
+def test_parameters_that_are_none(path: Path) -> None:
+    save_file({"theta": torch.zeros(3, dtype=torch.int64)}, path.with_suffix(".safetensors"))
+    with pytest.raises(ValueError, match="no parameters in the"):
         load_policy(path)
 
 
