@@ -10,7 +10,7 @@ from weakref import ReferenceType, ref
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 from torch import Tensor, nn
 
 from augnet import AugNet, save_policy
@@ -33,7 +33,7 @@ from lightning_modules.learner.influence_set import (
 from lightning_modules.learner.normalization import Normalization
 from lightning_modules.learner.paths import expanded
 from lightning_modules.learner.policy_choice import Control, PolicyChoice, PolicyName, check_fit
-from lightning_modules.learner.policy_identity import check_identity, identity_of
+from lightning_modules.learner.policy_identity import check_state, identity_of
 from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
 from lightning_modules.learner.ranks import Ranks
 from lightning_modules.learner.sample_weights import SampleSettings, SampleWeights
@@ -244,7 +244,7 @@ class LearnedAugmentation(pl.Callback):
         if self.policy_path is not None and trainer.is_global_zero:
             require_writable((Path(trainer.default_root_dir) / self.policy_path).parent, "policy_path")
         if self._goes_on and self.learner is not None and not self._resumed:
-            rank_zero_warn("the policy goes on from that of the last fit: begin anew with a new LearnedAugmentation.")
+            rank_zero_info("The policy goes on from that of the last fit: begin anew with a new LearnedAugmentation.")
         network = part_of(pl_module, self.classifier) if self.uses_influence else pl_module
         if self.choice.learns and self.augnet is None:
             self.check(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
@@ -266,7 +266,8 @@ class LearnedAugmentation(pl.Callback):
             seed=torch.initial_seed() % 2**63,
         )
         self.augmentation, self.normalization = self.augmenter.augmentation, self.augmenter.normalization
-        self.augmenter.load_state_dict({"learner": self._resumed.pop("learner")} if "learner" in self._resumed else {})
+        if "learner" in self._resumed:
+            self.augmenter.load_learner(self._resumed.pop("learner"))
         if self.sample_settings.any:
             self._begin_samples(trainer, network, self.augmenter)
         capture = self.augmenter.capture if self.samples is None else self.samples.capture
@@ -397,7 +398,8 @@ class LearnedAugmentation(pl.Callback):
         """The policy and everything that a resumed run needs of its learning; tensors and numbers only."""
         parts = {"policy": self.augnet, "learner": self.learner, "samples": self.samples}
         states = {name: part.state_dict() for name, part in parts.items() if part is not None}
-        return states if self.augnet is None else {**states, "identity": identity_of(self.augnet)}
+        identity = None if self.augnet is None else identity_of(self.augnet)
+        return {"identity": identity, "control": self.choice.control, **states}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the policy, ValueError if it is another one; keep the other states until the learner is built."""
@@ -406,9 +408,6 @@ class LearnedAugmentation(pl.Callback):
             self._restore_policy(self.augnet)
 
     def _restore_policy(self, augnet: AugNet[Any, Any]) -> None:
-        if self.choice.learns and self._resumed and "policy" not in self._resumed:
-            raise ValueError("the checkpoint has no policy (control plain): begin a new run, or resume with plain.")
-        if "identity" in self._resumed:  # which version 0.1.0 did not write
-            check_identity(augnet, self._resumed["identity"])
-        if "policy" in self._resumed:
+        if self._resumed:
+            check_state(self._resumed, augnet, self.choice.control)
             augnet.load_state_dict(self._resumed["policy"])

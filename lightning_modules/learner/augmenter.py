@@ -22,7 +22,7 @@ from lightning_modules.learner.head import check_gradient
 from lightning_modules.learner.influence_set import Source, checked_pixels, classifier_of, gathered, moved_to
 from lightning_modules.learner.normalization import Normalization
 from lightning_modules.learner.policy_choice import Control, PolicyChoice, PolicyName, check_fit
-from lightning_modules.learner.policy_identity import check_identity, identity_of
+from lightning_modules.learner.policy_identity import check_head, check_state, identity_of
 from lightning_modules.learner.policy_learner import PolicyLearner, PolicyUpdate
 from lightning_modules.learner.ranks import Ranks
 from lightning_modules.learner.settings import InfluenceControl, LearnerSettings
@@ -329,17 +329,30 @@ class Augmenter:
         augnet = self.augmentation.augnet
         parts = {"policy": augnet, "learner": self.learner}
         states = {name: part.state_dict() for name, part in parts.items() if part is not None}
-        return {"steps": self.steps, "identity": None if augnet is None else identity_of(augnet), **states}
+        identity = None if augnet is None else identity_of(augnet)
+        return {"steps": self.steps, "identity": identity, "control": self.control, **states}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned; ValueError if it is of a policy of another kind, ops or bounds."""
+        """Restore what `state_dict` returned, or that of a `LearnedAugmentation`; the settings are those given here.
+
+        Raises:
+            ValueError: If it is broken, or of another kind of policy, ops, bounds, control or last layer.
+        """
+        augnet = self.augmentation.augnet
+        check_state(state, augnet, self.control)
+        if self.learner is not None and "learner" not in state:
+            raise ValueError("the saved state is of a policy that was not learned: begin anew with that policy.")
+        if self.learner is not None:
+            self.load_learner(state["learner"])
+        if augnet is not None:
+            augnet.load_state_dict(state["policy"])
         self.steps = state.get("steps", 0)
-        if self.augmentation.augnet is not None and state.get("identity") is not None:
-            check_identity(self.augmentation.augnet, state["identity"])
-        if self.augmentation.augnet is not None and "policy" in state:
-            self.augmentation.augnet.load_state_dict(state["policy"])
-        if self.learner is not None and "learner" in state:
-            self.learner.load_state_dict(state["learner"])
+
+    def load_learner(self, state: Mapping[str, Any]) -> None:
+        """Restore the state of the learner alone; ValueError if it is of another last layer."""
+        if self.learner is not None:
+            check_head(state, self.learner.capture.head)
+            self.learner.load_state_dict(dict(state))
 
 
 def _device(model: nn.Module) -> torch.device:

@@ -303,9 +303,12 @@ class PolicyLearner:
         return {**parts, "generator": self.generator.get_state(), **numbers}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the state that `state_dict` returned."""
+        """Restore the state that `state_dict` returned; the settings, the learning rate too, stay as they are."""
+        rates = [group["lr"] for group in self.optimizer.param_groups]
         for name in _PARTS:
             getattr(self, name).load_state_dict(state[name])
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
         self.generator.set_state(state["generator"].cpu())
         for name in _NUMBERS:
             setattr(self, name, state[name])

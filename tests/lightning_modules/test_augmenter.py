@@ -419,6 +419,98 @@ def test_an_iterator_is_refused_by_what_reads_it_twice() -> None:
         LearnedAugmentation(OPS, influence=iter([INFLUENCE]))
 
 
+def state_of(**arguments: Any) -> dict[str, Any]:
+    learned = augmenter(**arguments)
+    learned.step(IMAGES[:24], LABELS[:24])
+    return learned.state_dict()
+
+
+def other_head(classes: int, features: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(144, features), nn.ReLU(), nn.Linear(features, classes))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"model": other_head(CLASSES, 9)},
+            "last layer has 3 outputs and 9 features here, 3 and 24 in the saved state",
+        ),
+        (
+            {"model": other_head(5, 24), "influence": (INFLUENCE[0], torch.arange(60) % 5)},
+            "last layer has 5 outputs and 24 features here, 3 and 24 in the saved state",
+        ),
+        ({"control": "flipped"}, "control is flipped here and none in the saved state"),
+        ({"control": "plain"}, "control is plain here and none in the saved state"),
+    ],
+)
+def test_a_state_of_another_loop_is_refused(arguments: dict[str, Any], message: str) -> None:
+    other = augmenter(**arguments)
+    before = copy.deepcopy(other.state_dict())
+    with pytest.raises(ValueError, match=message):
+        other.load_state_dict(state_of())
+    assert other.steps == 0
+    if other.policy is not None:
+        assert torch.equal(other.state_dict()["policy"]["policy.theta"], before["policy"]["policy.theta"])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda state: {}, "expected the state_dict of an Augmenter or of LearnedAugmentation, found nothing"),
+        (lambda state: None, "found NoneType"),
+        (lambda state: ToyNet().state_dict(), "found scale, body"),
+        (lambda state: {name: part for name, part in state.items() if name != "learner"}, "that was not learned"),
+        (
+            lambda state: {name: part for name, part in state.items() if name != "policy"},
+            "the saved state has no policy",
+        ),
+        (
+            lambda state: {**state, "policy": {name: part * torch.nan for name, part in state["policy"].items()}},
+            "the policy of the saved state is NaN",
+        ),
+    ],
+)
+def test_a_state_that_is_none_is_refused(spoil: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        augmenter().load_state_dict(spoil(state_of()))
+
+
+def test_a_state_is_matched_by_the_names_of_ops_and_leaves_the_settings() -> None:
+    settings = LearnerSettings(interval=3, warmup=0, lr=0.5, hessian_rows=10)
+    resumed = augmenter(ops=dict(reversed(OPS.items())), learner=settings)
+    state = state_of()
+    resumed.load_state_dict(state)
+    original = augmenter()
+    original.load_state_dict(state)
+    assert resumed.policy is not None
+    assert original.policy is not None
+    assert resumed.policy.describe() == original.policy.describe()
+    assert [resumed.due(step) for step in (1, 2, 3)] == [False, False, True]
+    assert resumed.learner is not None
+    assert {group["lr"] for group in resumed.learner.optimizer.param_groups} == {0.5}
+    assert len(resumed.learner.influence.bank.rows()[0]) == 10
+
+
+def test_a_loop_goes_on_from_the_state_of_the_callback_and_the_reverse(tmp_path: Path) -> None:
+    callback = LearnedAugmentation(OPS, INFLUENCE, "network", learner=EVERY_STEP, policy_path=None)
+    toy_trainer(callbacks=[callback]).fit(
+        InLightning(ToyNet()), DataLoader(TensorDataset(IMAGES, LABELS), batch_size=24)
+    )
+    loop = augmenter()
+    loop.load_state_dict(callback.state_dict())
+    assert loop.policy is not None
+    assert callback.learned is not None
+    assert loop.policy.describe() == callback.learned.describe()
+    other = LearnedAugmentation(OPS, INFLUENCE, "network", learner=EVERY_STEP, policy_path=None)
+    other.load_state_dict(loop.state_dict())
+    assert other.learned is not None
+    assert other.learned.describe() == callback.learned.describe()
+    plain = LearnedAugmentation(OPS, INFLUENCE, control="plain").state_dict()
+    with pytest.raises(ValueError, match="control is none here and plain in the saved state"):
+        LearnedAugmentation(OPS, INFLUENCE).load_state_dict(plain)
+
+
 def test_a_state_of_another_policy_is_refused() -> None:
     state = augmenter().state_dict()
     with pytest.raises(ValueError, match=r"bound of translate_y is 0\.1 here and 0\.4 there"):

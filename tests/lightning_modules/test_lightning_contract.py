@@ -193,18 +193,20 @@ def test_each_training_begins_with_the_policy_anew() -> None:
     assert widths[0] == widths[1]
 
 
-def test_a_second_fit_of_one_module_says_that_the_policy_goes_on(tmp_path: Path) -> None:
+def test_a_second_fit_of_one_module_says_that_the_policy_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     module, callback = Theirs(), learned()
     trainer = toy_trainer(callbacks=[callback])
     trainer.fit(module, loader())
     trainer.save_checkpoint(tmp_path / "end.ckpt")
-    with pytest.warns(UserWarning, match="goes on from that of the last fit"):
+    with caplog.at_level("INFO"):
         fit(module, callback)
-    resumed = toy_trainer(callbacks=[callback], max_epochs=2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", "`isinstance|You're resuming|The dirpath has changed")
-        resumed.fit(module, loader(), ckpt_path=tmp_path / "end.ckpt")
+    assert "goes on from that of the last fit" in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        toy_trainer(callbacks=[callback], max_epochs=2).fit(module, loader(), ckpt_path=tmp_path / "end.ckpt")
+    assert "goes on from" not in caplog.text
 
 
 def test_labels_that_no_class_has_are_refused_before_training() -> None:
