@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
@@ -120,6 +121,8 @@ def _open(record: dict, where: str) -> Image.Image:
             f"image {record['path']} of {where} has mode {image.mode!r}, more than 8 bits a channel: "
             "convert the images to 8 bits, choosing the range of values yourself."
         )
+    if getattr(image, "n_frames", 1) > 1:
+        rank_zero_warn(f"images of {where} have several frames or pages: the first one of each is read.")
     mode = "L" if image.mode in _GRAY_MODES else "RGB"
     if image.mode in _ALPHA_MODES or "transparency" in image.info:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))

@@ -5,7 +5,8 @@
 
 import csv
 import os
-from collections import defaultdict
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -42,10 +43,7 @@ def load_csv(file: Path, field: str) -> datasets.Dataset:
     Raises:
         ValueError: If there is no such column, or some of its files are missing.
     """
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        header = lines.readline()
-        lines.seek(0)
-        rows = list(csv.DictReader(lines, delimiter=max(",;\t", key=header.count)))
+    rows = _read_rows(file, field)
     first = rows[0] if rows else {}
     table = datasets.Dataset.from_dict({name: [row[name] or None for row in rows] for name in first if name})
     column = next((name for name, value in first.items() if (file.parent / str(value or "")).is_file()), None)
@@ -58,7 +56,40 @@ def load_csv(file: Path, field: str) -> datasets.Dataset:
     missing = [path for path in paths if not Path(path).is_file()]
     if missing:
         raise ValueError(f"{field}: {len(missing)} of {len(paths)} images in {file} do not exist: {_some(missing)}.")
+    _warn_of_repeated(paths, file, field)
     return table.remove_columns(column).add_column(column, paths).cast_column(column, datasets.Image())
+
+
+def _read_rows(file: Path, field: str) -> list[dict[str, str | None]]:
+    """Return the rows of a CSV file by the names of its header."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{field}: {file} is not in UTF-8 ({error}): save it in that encoding.") from error
+    header = text.partition("\n")[0]
+    lines = csv.DictReader(text.splitlines(keepends=True), delimiter=max(",;\t", key=header.count))
+    names = [name.strip() for name in lines.fieldnames or []]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{field}: two columns of {file} have one name, found {', '.join(names)}: rename one.")
+    lines.fieldnames, rows = names, []
+    for row in lines:
+        if None in row:
+            raise ValueError(
+                f"{field}: line {lines.line_num} of {file} has more fields than the header: put a field that holds the "
+                'separator in quotes ("...").'
+            )
+        rows.append({str(name): value and value.strip() for name, value in row.items()})
+    return rows
+
+
+def _warn_of_repeated(paths: list[str], file: Path, field: str) -> None:
+    """Warn of images that are listed more than once: their copies may be in several splits, or in several classes."""
+    repeated = [path for path, count in Counter(map(os.path.realpath, paths)).items() if count > 1]
+    if repeated:
+        rank_zero_warn(
+            f"{field}: {file} lists {len(repeated)} images more than once ({_some(repeated, 3)}), so that one may "
+            "train and test, or have two labels: list each once."
+        )
 
 
 def load_image_folders(root: Path, field: str) -> Tables:
@@ -113,6 +144,7 @@ def _class_folders(folder: Path, field: str, skipped: list[str]) -> datasets.Dat
     skipped += [str(file) for file in sorted(folder.iterdir()) if file.is_file()]
     found = {one.name: _scan(one) for one in _folders(folder)}
     names = list(found)
+    _warn_of_similar(names, folder, field)
     _check_levels(folder, names, [images for images, _ in found.values()], field)
     for name, (images, others) in found.items():
         if not images:
@@ -128,6 +160,18 @@ def _class_folders(folder: Path, field: str, skipped: list[str]) -> datasets.Dat
     }
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
     return datasets.Dataset.from_dict(columns, features=features)
+
+
+def _warn_of_similar(names: list[str], folder: Path, field: str) -> None:
+    """Warn of class folders that people would write alike: they count as two classes."""
+    alike = defaultdict(list)
+    for name in names:
+        alike[unicodedata.normalize("NFKC", name).casefold().strip()].append(name)
+    for same in filter(lambda found: len(found) > 1, alike.values()):
+        listed = " and ".join(map(repr, same))
+        rank_zero_warn(
+            f"{field}: {listed} in {folder} are two classes with names that hardly differ: join them if they are one."
+        )
 
 
 def _check_levels(folder: Path, names: list[str], images: list[list[str]], field: str) -> None:
@@ -175,12 +219,23 @@ def _check_classes(tables: Tables, field: str, root: Path) -> None:
 
 
 def _scan(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the image files in a folder and its visible folders, and their other files, both in order."""
+    """Return the image files in a folder and its visible folders, and their other files, both in order.
+
+    Links are followed, but not to a folder that holds them.
+    """
     images: list[str] = []
     others: list[str] = []
     for parent, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        above = os.path.realpath(parent)
+        inside = (os.path.join(os.path.realpath(os.path.join(parent, name)), "") for name in sorted(folders))
+        folders[:] = [
+            name
+            for name, target in zip(sorted(folders), inside, strict=True)
+            if not name.startswith(".") and not os.path.join(above, "").startswith(target)
+        ]
         for name in sorted(files):
+            if name.encode(errors="replace").decode() != name:
+                raise ValueError(f"the name of a file in {parent} is no text in UTF-8, {name!a}: rename it.")
             readable = not name.startswith(".") and Path(name).suffix.lower() in ENDINGS
             (images if readable else others).append(os.path.join(parent, name))
     return images, others

@@ -28,6 +28,8 @@ def load_tables(path: str, field: str = "path") -> Tables:
         FileNotFoundError: If the path does not exist; the message names similar paths.
         ValueError: If it holds neither parquet files nor an image folder, or its folders are no classes or splits.
     """
+    if not path.strip():
+        raise ValueError(f"{field} is empty: give a folder, a file or a name of the hub.")
     local = Path(expanded(path))
     if local.exists():
         return _load_local(local, field)
@@ -59,8 +61,8 @@ def _load_local(local: Path, field: str) -> Tables:
     files = [local] if local.is_file() else sorted(local.rglob("*.parquet"))
     if files and all(file.suffix == ".parquet" for file in files):
         return _load_parquet(local, files)
-    if local.suffix == ".csv" and local.is_file():
-        return {"train": load_csv(local, field)}
+    if local.suffix.lower() in (".csv", ".tsv") and local.is_file():
+        return _by_split(load_csv(local, field))
     tables = {} if local.is_file() else load_image_folders(local, field)
     if not tables:
         found = local.suffix if local.is_file() else sorted(entry.name for entry in local.iterdir())[:8]
@@ -70,6 +72,17 @@ def _load_local(local: Path, field: str) -> Tables:
             f"test/CLASS/image.png, or a CSV file path,label; endings read as images: {' '.join(ENDINGS)}."
         )
     return tables
+
+
+def _by_split(table: datasets.Dataset) -> Tables:
+    """Divide a list of images by its column `split`, if it has one whose values all name splits; else all train."""
+    named = [SPLIT_OF.get(str(value).lower()) for value in table["split"]] if "split" in table.column_names else [None]
+    if None in named:
+        return {"train": table}
+    rows = {
+        split: [row for row, name in enumerate(named) if name == split] for split in dict.fromkeys(SPLIT_OF.values())
+    }
+    return {str(split): table.select(found).remove_columns("split") for split, found in rows.items() if found}
 
 
 def _load_parquet(local: Path, files: list[Path]) -> Tables:

@@ -1,5 +1,6 @@
 """Image folders as users have them: other endings and files, levels, splits without labels, CSV files, odd images."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ def test_colors_hidden_by_transparency_become_white(tmp_path: Path) -> None:
     assert (decoded(tmp_path / "palette.gif", tmp_path / "palette") == 255).all()
 
 
+@pytest.mark.filterwarnings("ignore:images of .* have several frames")
 def test_cmyk_and_the_first_frame_of_an_animation(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), (255, 0, 0)).convert("CMYK").save(tmp_path / "print.jpg", quality=100)
     found = decoded(tmp_path / "print.jpg", tmp_path / "cmyk").mean((1, 2))
@@ -199,6 +201,79 @@ def test_csv_files_that_do_not_fit(tmp_path: Path) -> None:
     fails("1 of 2 images in .*data.csv do not exist: .*images/9.png", file)
     file.write_text("name,label\nimages/0.png,cat\nimages/1.png,\n")
     fails("1 labels of the train split of .* are empty", file)
+
+
+def listed(folder: Path, text: str | bytes, name: str = "data.csv") -> Path:
+    """A CSV file beside 24 images."""
+    write_image_folder(folder, {"images": 24})
+    (folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
+    return folder / name
+
+
+LINES = [f"images/{number}.png,{'ab'[number % 2]}" for number in range(24)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,label\nimages/0.png,é\n".encode("latin-1"), "is not in UTF-8 .*save it in that encoding"),
+        ("path,label\nimages/0.png,cat, black\n", "line 2 of .* more fields than the header: put a field"),
+        ("path,label,label\nimages/0.png,a,b\n", "two columns of .* have one name, found path, label, label"),
+    ],
+)
+def test_csv_files_that_cannot_be_read_rightly(text: str | bytes, message: str, tmp_path: Path) -> None:
+    fails(message, listed(tmp_path, text))
+
+
+def test_csv_files_with_spaces_and_upper_case(tmp_path: Path) -> None:
+    file = listed(tmp_path, "\n".join(["path, label", *(line.replace(",", " , ") for line in LINES)]), "DATA.CSV")
+    assert ImageDataModule(str(file), **SMALL, test_size=4).class_names == ("a", "b")
+
+
+def test_a_column_of_splits_divides_the_list(tmp_path: Path) -> None:
+    splits = ["train" if number < 16 else "Test" for number in range(24)]
+    file = listed(tmp_path, "\n".join(["path,label,split", *map(",".join, zip(LINES, splits, strict=True))]))
+    module = ImageDataModule(str(file), **SMALL)
+    assert {int(Path(source).stem) for source in module.test_images.sources()} == set(range(16, 24))
+    assert len(module.splits.train) == 8
+
+
+def test_images_that_are_listed_twice_are_named(tmp_path: Path) -> None:
+    file = listed(tmp_path, "\n".join(["path,label", *LINES, "images/../images/3.png,a"]))
+    with pytest.warns(UserWarning, match="lists 1 images more than once .*3.png.* or have two labels"):
+        ImageDataModule(str(file), **SMALL, test_size=4).setup("fit")
+
+
+def test_a_link_to_a_folder_above_is_followed_no_further(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "data", COUNTS)
+    write_image_folder(tmp_path / "other", {"more": 3})
+    for name, target in (("loop", "data/cat"), ("up", "data"), ("more", "other/more")):
+        (tmp_path / "data" / "cat" / name).symlink_to(tmp_path / target, target_is_directory=True)
+    module = ImageDataModule(str(tmp_path / "data"), **SMALL, test_size=4)
+    splits = module.splits
+    assert sum(map(len, (splits.train, splits.influence, splits.validation, module.test_images))) == 27
+
+
+def test_class_folders_whose_names_hardly_differ_are_named(tmp_path: Path) -> None:
+    write_image_folder(tmp_path, {"cat": 12, "Cat ": 12})
+    with pytest.warns(UserWarning, match="'Cat ' and 'cat' in .* are two classes"):
+        ImageDataModule(str(tmp_path), **SMALL, test_size=4).setup("fit")
+
+
+def test_a_name_that_is_no_text_and_a_path_that_is_none(tmp_path: Path) -> None:
+    write_image_folder(tmp_path, COUNTS)
+    (tmp_path / "cat" / os.fsdecode(b"\xff.png")).write_bytes(b"")
+    fails(r"name of a file in .*cat is no text in UTF-8, '.udcff.png'", tmp_path)
+    with pytest.raises(ValueError, match="path is empty: give a folder"):
+        ImageDataModule(" ", **SMALL).setup("fit")
+
+
+def test_images_of_several_frames_are_named(tmp_path: Path) -> None:
+    write_image_folder(tmp_path, COUNTS)
+    frames = [random_image(np.random.default_rng(seed)) for seed in range(2)]
+    frames[0].save(tmp_path / "cat" / "0.tiff", save_all=True, append_images=frames[1:])
+    with pytest.warns(UserWarning, match="images of .* have several frames or pages: the first one of each"):
+        ImageDataModule(str(tmp_path), **SMALL, test_size=4).splits.train.everything()
 
 
 def test_home_and_variables_in_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
