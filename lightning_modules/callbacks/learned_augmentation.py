@@ -10,7 +10,7 @@ from weakref import ReferenceType, ref
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 from torch import Tensor, nn
 
 from augnet import AugNet, save_policy
@@ -22,6 +22,7 @@ from lightning_modules.learner.augmenter import Augmenter
 from lightning_modules.learner.batch_form import images_and_labels, row_numbers
 from lightning_modules.learner.checks import check_choice, check_labels
 from lightning_modules.learner.guard import GuardSettings
+from lightning_modules.learner.ignored_settings import ignored_settings
 from lightning_modules.learner.influence_set import (
     Source,
     check_rereadable,
@@ -127,6 +128,8 @@ class LearnedAugmentation(pl.Callback):
             file=policy_file and expanded(policy_file),
             control=control,
         )
+        if (ignored := ignored_settings(self.choice, schedule, learner, staged, samples)) is not None:
+            rank_zero_warn(ignored)
         self.influence, self.classifier, self.policy_path = influence, classifier, policy_path
         self.staged = staged if self.choice.learns and schedule == "staged" else None
         self.settings = learner if self.staged is None else replace(learner, refresh=0)

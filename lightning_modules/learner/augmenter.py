@@ -130,18 +130,19 @@ class Augmenter:
         if influence is not None:
             self.influence_set = self.prepared(influence)
             self.capture = classifier_of(model, self.normalization, self.influence_set, self.loss)
-            if num_classes not in (None, self.capture.head.out_features):
-                raise ValueError(
-                    f"num_classes={num_classes}, and the model has {self.capture.head.out_features} outputs."
-                )
+            _check_outputs(num_classes, self.capture)
             num_classes, size = self.capture.head.out_features, tuple(self.influence_set[0].shape[1:])
-        chosen: PolicyChoice | AugNet[Any, Any] | None
-        if isinstance(policy, str):
-            chosen = PolicyChoice(
+        if not isinstance(policy, str) and (ops or ops_per_image != 1):
+            raise ValueError(
+                "ops and ops_per_image are for a kind of policy by name, found a policy too: leave one out."
+            )
+        chosen = (
+            PolicyChoice(
                 name=policy, ops=ops, ops_per_image=ops_per_image, initial_range=initial_range, control=control
             )
-        else:
-            chosen = policy
+            if isinstance(policy, str)
+            else policy
+        )
         augnet = self._built(chosen, num_classes, size)
         base = base_policy_of(base_policy)
         self.augmentation = TrainingAugmentation(
@@ -357,3 +358,9 @@ class Augmenter:
 
 def _device(model: nn.Module) -> torch.device:
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+def _check_outputs(num_classes: int | None, capture: FeatureCapture) -> None:
+    """Raise ValueError if a number of classes was given and is not that of the outputs."""
+    if num_classes not in (None, capture.head.out_features):
+        raise ValueError(f"num_classes={num_classes}, and the model has {capture.head.out_features} outputs.")
