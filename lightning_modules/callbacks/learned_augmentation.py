@@ -20,7 +20,7 @@ from lightning_modules.callbacks.policy_stage import learn_after_training
 from lightning_modules.callbacks.trainer_facts import check_loop, influence_data, measures_batch_statistics, part_of
 from lightning_modules.learner.augmenter import Augmenter
 from lightning_modules.learner.batch_form import images_and_labels, row_numbers
-from lightning_modules.learner.checks import check_choice, check_labels
+from lightning_modules.learner.checks import check_choice, check_labels, check_numbers
 from lightning_modules.learner.guard import GuardSettings
 from lightning_modules.learner.ignored_settings import ignored_settings
 from lightning_modules.learner.influence_set import (
@@ -119,6 +119,7 @@ class LearnedAugmentation(pl.Callback):
         image_size: tuple[int, int] | None = None,
     ) -> None:
         check_choice("schedule", schedule, Schedule)
+        check_numbers("", "[0, 1)", label_smoothing=label_smoothing)
         check_rereadable(influence)
         self.choice = PolicyChoice(
             name=policy,

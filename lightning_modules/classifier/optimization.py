@@ -50,6 +50,12 @@ def check_optimizer(make: Callable[[Any], torch.optim.Optimizer], parameters: An
     for group in optimizer.param_groups:
         for name, interval in _RANGES.items():
             check_numbers("optimizer.", interval, **{name: group[name]} if name in group else {})
+        if group.get("maximize"):
+            raise ValueError("optimizer.maximize raises the loss that is to fall: leave it false.")
+        if group.get("differentiable"):
+            raise ValueError(
+                "optimizer.differentiable keeps the graph of every step, for nothing here: leave it false."
+            )
         for beta in group.get("betas", ()):
             check_numbers("optimizer.", "[0, 1)", betas=beta)
 

@@ -1,6 +1,7 @@
 """Settings of a run, and the loggers, callbacks and checkpoint plugin of its trainer; a warning of slow precisions."""
 
 import os
+import re
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +34,10 @@ _TRAINER_RANGES = {
     "gradient_clip_val": "[0, 1e9] or null",
     "limit_val_batches": "[0, 1000000000] or null",
     "log_every_n_steps": "[0, 1000000000] or null",
+    "min_epochs": "[0, 1000000000] or null",
+    "min_steps": "[0, 1000000000] or null",
+    "num_nodes": "[1, 100000]",
+    "reload_dataloaders_every_n_epochs": "[0, 1000000000]",
     "num_sanity_val_steps": "[-1, 1000000] or null",
     "overfit_batches": "[0, 1000000000] or null",
     "val_check_interval": "(0, 1000000000] or null",
@@ -85,6 +90,10 @@ def check_trainer(trainer: Any) -> None:
     for name in ("max_epochs", "max_steps"):
         if get(name) is not None and get(name) != -1:
             check_numbers("trainer.", "[1, 1000000000]", **{name: get(name)})
+    if re.fullmatch(r"[0:]+", str(get("max_time"))):
+        raise ValueError(
+            f"trainer.max_time leaves no time to train, found {get('max_time')}: give DD:HH:MM:SS, or null."
+        )
     if get("accelerator") == "tpu" and find_spec("torch_xla") is None:
         raise ValueError("trainer.accelerator tpu needs the package torch_xla: install it, or take auto.")
     devices, most = str(get("devices")), max(os.cpu_count() or 1, 4)
