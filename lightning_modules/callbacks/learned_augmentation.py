@@ -11,16 +11,23 @@ from weakref import ReferenceType, ref
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
-from torch import Tensor, nn
+from torch import Tensor
 
 from augnet import AugNet, save_policy
 from influence.losses import LossLike, loss_from
 from lightning_modules.callbacks.augmented_step import AugmentedStep
 from lightning_modules.callbacks.policy_stage import learn_after_training
-from lightning_modules.callbacks.trainer_facts import check_loop, influence_data, measures_batch_statistics, part_of
+from lightning_modules.callbacks.sample_training import samples_of
+from lightning_modules.callbacks.trainer_facts import (
+    check_loop,
+    influence_data,
+    measures_batch_statistics,
+    naming_loaders,
+    part_of,
+)
 from lightning_modules.learner.augmenter import Augmenter
 from lightning_modules.learner.batch_form import images_and_labels, row_numbers
-from lightning_modules.learner.checks import check_choice, check_labels, check_numbers
+from lightning_modules.learner.checks import check_choice, check_numbers
 from lightning_modules.learner.guard import GuardSettings
 from lightning_modules.learner.ignored_settings import ignored_settings
 from lightning_modules.learner.influence_set import (
@@ -129,7 +136,7 @@ class LearnedAugmentation(pl.Callback):
             file=policy_file and expanded(policy_file),
             control=control,
         )
-        if (ignored := ignored_settings(self.choice, schedule, learner, staged, samples)) is not None:
+        if ignored := ignored_settings(self.choice, schedule, learner, staged, samples):
             rank_zero_warn(ignored)
         self.influence, self.classifier, self.policy_path = influence, classifier, policy_path
         self.staged = staged if self.choice.learns and schedule == "staged" else None
@@ -234,12 +241,10 @@ class LearnedAugmentation(pl.Callback):
             return
         check_loop(trainer, pl_module, self.uses_influence)
         last, self._fitted = self._fitted, (ref(trainer), ref(pl_module))
-        self._goes_on = False
-        if last is None or last[0]() is trainer:
-            return
-        self._goes_on = last[1]() is pl_module
-        self._resumed = {}
-        if not self._goes_on and self.augnet is not None:
+        another = last is not None and last[0]() is not trainer
+        self._goes_on = another and last is not None and last[1]() is pl_module
+        self._resumed = {} if another else self._resumed
+        if another and not self._goes_on and self.augnet is not None:
             self.augnet.policy.load_state_dict(self._start)
             self.augmenter, self.samples, self.last_update = None, None, None
 
@@ -273,27 +278,13 @@ class LearnedAugmentation(pl.Callback):
         if "learner" in self._resumed:
             self.augmenter.load_learner(self._resumed.pop("learner"))
         if self.sample_settings.any:
-            self._begin_samples(trainer, network, self.augmenter)
+            influence_set = self.augmenter.prepared(self._influence_set(trainer))
+            settings = (self.sample_settings, self.settings)
+            self.samples = samples_of(trainer, network, self.augmenter, influence_set, *settings)
+            if (state := self._resumed.pop("samples", None)) is not None:
+                self.samples.load_state_dict(state)
         capture = self.augmenter.capture if self.samples is None else self.samples.capture
         self._step = AugmentedStep(self, trainer, pl_module, capture, self.checked_steps)
-
-    def _begin_samples(self, trainer: pl.Trainer, network: nn.Module, augmenter: Augmenter) -> None:
-        data = influence_data(trainer)
-        if data is None:
-            raise ValueError(
-                "samples: weights and soft labels need to know which image is which: expected a data module derived "
-                f"from InfluenceDataModule, found {type(trainer.datamodule).__name__}."  # type: ignore[attr-defined]
-            )
-        influence_set = augmenter.prepared(self._influence_set(trainer))
-        capture = augmenter.capture or classifier_of(network, self.normalization, influence_set, self.loss)
-        labels = data.training_images.labels
-        check_labels(labels, capture.head.out_features)
-        ranks, context = augmenter.augmentation.ranks, trainer.precision_plugin.forward_context
-        self.samples = SampleWeights(
-            self.sample_settings, labels, capture, influence_set, self.settings, ranks, context, self.loss
-        )
-        if (state := self._resumed.pop("samples", None)) is not None:
-            self.samples.load_state_dict(state)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count the steps from where a run goes on; ValueError if learning ends at a share of an unknown length."""
@@ -331,16 +322,9 @@ class LearnedAugmentation(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Check the first batch before anything is trained on it."""
-        if batch_idx > 0 or trainer.current_epoch > 0 or self.augmenter is None:
-            return
-        try:
-            self.augmenter.check(*images_and_labels(batch, self.label_key))
-        except ValueError as error:
-            if isinstance(trainer.train_dataloader, Mapping | list | tuple):
-                raise ValueError(
-                    f"the training has several loaders; the policy needs one of images: {error}"
-                ) from error
-            raise
+        if batch_idx == 0 and trainer.current_epoch == 0 and self.augmenter is not None:
+            with naming_loaders(trainer):
+                self.augmenter.check(*images_and_labels(batch, self.label_key))
 
     def augmented(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Images and labels of a training batch as the classifier gets them, see `TrainingAugmentation`."""
@@ -402,8 +386,7 @@ class LearnedAugmentation(pl.Callback):
         """The policy and everything that a resumed run needs of its learning; tensors and numbers only."""
         parts = {"policy": self.augnet, "learner": self.learner, "samples": self.samples}
         states = {name: part.state_dict() for name, part in parts.items() if part is not None}
-        identity = None if self.augnet is None else identity_of(self.augnet)
-        return {"identity": identity, "control": self.choice.control, **states}
+        return {"identity": self.augnet and identity_of(self.augnet), "control": self.choice.control, **states}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the policy, ValueError if it is another one; keep the other states until the learner is built."""

@@ -1,6 +1,8 @@
 """Facts about a trainer and its module that Lightning has no name for."""
 
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
@@ -52,6 +54,17 @@ def check_loop(trainer: pl.Trainer, module: pl.LightningModule, learns: bool) ->
             "this strategy trains in other processes, and the callback here keeps the policy that it has: read the "
             "learned one from the file policy_path."
         )
+
+
+@contextmanager
+def naming_loaders(trainer: pl.Trainer) -> Iterator[None]:
+    """Say in a ValueError about a batch that the training has several loaders, if it has."""
+    try:
+        yield
+    except ValueError as error:
+        if isinstance(trainer.train_dataloader, Mapping | list | tuple):
+            raise ValueError(f"the training has several loaders; the policy needs one of images: {error}") from error
+        raise
 
 
 def part_of(module: pl.LightningModule, name: str | None) -> nn.Module:

@@ -14,8 +14,11 @@ from lightning_modules.learner.staged import StagedSettings
 
 
 def ignored(schedule: str = "joint", **arguments: Any) -> str | None:
-    chosen = {name: arguments.pop(name) for name in ("name", "initial_range", "control") if name in arguments}
-    choice = PolicyChoice(**{"name": "ranges", "ops": OPS, **chosen})
+    chosen: dict[str, Any] = {
+        name: arguments.pop(name) for name in ("name", "initial_range", "control") if name in arguments
+    }
+    chosen = {"name": "ranges", "ops": OPS, **chosen}
+    choice = PolicyChoice(**chosen)
     given: dict[str, Any] = {"learner": LearnerSettings(), "staged": StagedSettings(), "samples": SampleSettings()}
     return ignored_settings(choice, schedule, **{**given, **arguments})
 
