@@ -63,12 +63,9 @@ def load_policy(path: str | Path) -> AugNet[Any, Any]:
         ValueError: If it is no policy file, of an unknown version, or its two files disagree.
     """
     path = _json_path(path)
-    for file in (path, path.with_suffix(".safetensors")):
-        if file.is_dir():
-            raise ValueError(f"{file}: expected a file of a policy, found a folder.")
-        if not file.exists():
-            raise FileNotFoundError(f"{file} does not exist: a policy is a .json file and its .safetensors beside it.")
+    _require_file(path)
     header = _read_header(path)
+    _require_file(path.with_suffix(".safetensors"))
     try:
         tensors = load_file(path.with_suffix(".safetensors"))
         dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), None)
@@ -148,6 +145,13 @@ def _json_path(path: str | Path) -> Path:
     if path.suffix != ".json":
         raise ValueError(f"expected a policy file ending in .json, found {str(path)!r}")
     return path
+
+
+def _require_file(path: Path) -> None:
+    if path.is_dir():
+        raise ValueError(f"{path}: expected a file of a policy, found a folder.")
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: a policy is a .json file and its .safetensors beside it.")
 
 
 def _read_header(path: Path) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def test_each_event_of_an_offline_run_is_one_alert(tmp_path: Path, offline: Wand
         for item in history
         if "policy/gave_up" in item
     ]
-    assert seen == [(1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 2, 1), *[(0, 2, 1)] * 4]
+    assert seen == [(1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 2, 1)]  # and no further update
     assert "policy/gave_up" in logged_keys(tmp_path)
 
 

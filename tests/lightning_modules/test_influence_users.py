@@ -261,6 +261,7 @@ class LeaveTables(pl.Callback):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*sync_dist")  # the logs of rank 0 are of its own images
+@pytest.mark.filterwarnings("ignore:this strategy trains in other processes")
 def test_two_ranks_draw_the_same_images(tmp_path: Path) -> None:
     """Though each rank has batch statistics, and with them a gradient on the influence set, of its own."""
     settings = SampleSettings(weights=True, soft_labels=True, warmup=1, refresh=1, lr=0.3)

@@ -10,6 +10,7 @@ import pytest
 from image_files import write_image_folder
 from offline_runs import logged_keys, records_of, summary_of
 from tiny_runs import tiny
+from two_digits import two_digits, write_csv
 
 from lightning_modules.commands.cli import main
 from lightning_modules.commands.dashboard import views
@@ -54,6 +55,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             wandb = "offline" if policy in SHOWN else "disabled"
             own = [f"--run.wandb={wandb}", f"--run.name={policy}", f"--model.policy={policy}"]
             main([*tiny(folder, epochs=1), *own, *short, *more.get(policy, [])])
+        labels = write_csv(folder / "digits" / "metadata.csv", two_digits(64, 0, 0))
+        of_digits = [*of_photos, f"--data.path={labels.parent}", "--data.label_separator=|"]
+        main([*tiny(folder, epochs=1), "--run.wandb=disabled", "--run.name=several_labels", *of_digits, *short])
     return folder
 
 
@@ -66,7 +70,7 @@ def logged(runs: Path) -> dict[str, set[str]]:
 @pytest.fixture(scope="module")
 def everything(runs: Path, logged: dict[str, set[str]]) -> set[str]:
     """The keys that W&B has, or would have: that it misses none of metrics.csv is tested below."""
-    others = [columns(runs, policy) - {"step"} for policy in POLICIES if policy not in SHOWN]
+    others = [columns(runs, name) - {"step"} for name in (*POLICIES, "several_labels") if name not in SHOWN]
     return set().union(*logged.values(), *others)
 
 
@@ -188,7 +192,9 @@ def test_a_panel_of_a_key_that_nobody_logs_is_found(everything: set[str]) -> Non
 def test_a_ranges_run_fills_every_panel_but_those_of_other_policies(logged: dict[str, set[str]]) -> None:
     empty = unseen(views("someone", "augfluence")[0], logged["ranges"])
     others = ["Centers of ranges (conditional)", "Lowest magnitudes (intervals)", "Highest magnitudes (intervals)"]
-    assert empty == [*others, "Probabilities (mixture)", "Strengths (mixture)", "Field"]
+    of_labels = ["Mean average precision (several labels)", "Test"]  # the latter shows keys of both kinds
+    policies = [*others, "Probabilities (mixture)", "Strengths (mixture)", "Field"]
+    assert empty == [*of_labels, *policies, "Average precision of each class"]
 
 
 def test_the_runs_say_by_what_they_are_compared(runs: Path) -> None:
