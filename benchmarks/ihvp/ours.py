@@ -57,5 +57,15 @@ def _row(method: Method, case: Case, gradient: Tensor, damping: float) -> Answer
     return solution.value, solution.iterations, f"chose {solution.method}" if method == "auto" else ""
 
 
-_METHODS: tuple[Method, ...] = ("auto", "cg", "kronecker_cg", "cholesky", "woodbury", "neumann", "kfac", "ekfac")
+_METHODS: tuple[Method, ...] = (
+    "auto",
+    "cg",
+    "kronecker_cg",
+    "dominant_cg",
+    "cholesky",
+    "woodbury",
+    "neumann",
+    "kfac",
+    "ekfac",
+)
 ROWS: dict[str, Row] = {f"augfluence {method}": partial(_row, method) for method in _METHODS}

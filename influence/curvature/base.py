@@ -39,6 +39,10 @@ class Curvature(ABC):
         """Return `sum_i w_i C_i (x) a_i a_i^T`, `[K(D+1), K(D+1)]`, class-major, for rows `a` `[N, D+1]`."""
 
     @abstractmethod
+    def take(self, rows: Tensor) -> "Curvature":
+        """Return the curvature of some rows, by their numbers."""
+
+    @abstractmethod
     def roots(self) -> Tensor:
         """Return `R_i` `[N, K, K]` with `R_i^T R_i = w_i C_i`, in float64; the positive part if it is not definite."""
 

@@ -54,6 +54,10 @@ class BlockCurvature(Curvature):
                 blocks[k, :, m] = (self.blocks[:, k, m, None] * rows).T @ rows
         return blocks.view(classes * columns, classes * columns)
 
+    def take(self, rows: Tensor) -> "BlockCurvature":
+        """See `Curvature.take`."""
+        return BlockCurvature(self.blocks[rows])
+
     def roots(self) -> Tensor:
         """See `Curvature.roots`."""
         values, vectors = torch.linalg.eigh(self.blocks.double())

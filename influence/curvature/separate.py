@@ -37,6 +37,10 @@ class SeparateCurvature(Curvature):
         matrix: Tensor = torch.block_diag(*((column[:, None] * rows).T @ rows for column in self._class_spread))
         return matrix
 
+    def take(self, rows: Tensor) -> "SeparateCurvature":
+        """See `Curvature.take`."""
+        return SeparateCurvature(self.spread[rows])
+
     def roots(self) -> Tensor:
         """See `Curvature.roots`."""
         return torch.diag_embed(self.spread.double().sqrt())

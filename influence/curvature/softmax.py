@@ -14,13 +14,12 @@ from influence.curvature.base import Curvature
 
 
 class SoftmaxCurvature(Curvature):
-    """`w_i (diag p_i - p_i p_i^T)` for the probabilities `p` of logits `[N, K]` and weights `w` `[N]`, >= 0."""
+    """`w_i (diag p_i - p_i p_i^T)` for probabilities `p` `[N, K]` and weights `w` `[N]`, >= 0."""
 
     shift_invariant = True
 
-    def __init__(self, logits: Tensor, weights: Tensor) -> None:
-        self.weights = weights
-        self.probs = logits.softmax(dim=1)  # [N, K]
+    def __init__(self, probs: Tensor, weights: Tensor) -> None:
+        self.probs, self.weights = probs, weights
         self.top = self.probs.argmax(dim=1, keepdim=True)  # [N, 1]
         self.weighted_probs = self.probs * weights[:, None]
         self._class_probs, self._class_weights = self.probs.T.contiguous(), self.weighted_probs.T.contiguous()
@@ -53,6 +52,10 @@ class SoftmaxCurvature(Curvature):
         for k in range(classes):
             blocks[k, :, k] = (self.spread[:, k : k + 1] * rows).T @ rows
         return blocks.view(classes * columns, classes * columns)
+
+    def take(self, rows: Tensor) -> "SoftmaxCurvature":
+        """See `Curvature.take`."""
+        return SoftmaxCurvature(self.probs[rows], self.weights[rows])
 
     def roots(self) -> Tensor:
         """Return `sqrt(w_i) diag(sqrt p_i) (I - 1 p_i^T)`."""

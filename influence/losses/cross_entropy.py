@@ -90,7 +90,7 @@ class CrossEntropy(Loss):
             raise ValueError("the curvature depends on the targets where classes have weights: give them")
         if targets is not None and not self._plain:
             weights = weights * self._weighted(self.expand(targets, logits)).sum(dim=1)
-        return SoftmaxCurvature(logits, weights)
+        return SoftmaxCurvature(logits.softmax(dim=1), weights)
 
     def right(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return for each sample that is not ignored whether its most probable class is the target's, `[B']`."""

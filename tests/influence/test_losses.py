@@ -23,7 +23,7 @@ SOFT = torch.rand(ROWS, CLASSES, generator=GENERATOR, dtype=torch.float64).softm
 SEVERAL = (torch.rand(ROWS, CLASSES, generator=GENERATOR) < 0.4).double()
 ONE = SEVERAL[:, 0]
 
-METHODS: tuple[Method, ...] = ("cholesky", "cg", "kronecker_cg", "woodbury", "neumann")
+METHODS: tuple[Method, ...] = ("cholesky", "cg", "kronecker_cg", "dominant_cg", "woodbury", "neumann")
 
 
 class Case(NamedTuple):

@@ -12,7 +12,7 @@ from influence.solvers import Method, conjugate_gradient
 CONTROLS: list[Method] = ["identity", "kfac", "ekfac"]
 
 
-@pytest.mark.parametrize("method", ["cg", "kronecker_cg", "neumann"])
+@pytest.mark.parametrize("method", ["cg", "kronecker_cg", "dominant_cg", "neumann"])
 def test_too_few_iterations_are_flagged_and_warned_of_once(method: Method) -> None:
     hessian, gradient = ill_conditioned()
     with pytest.warns(ConvergenceWarning, match=rf"{method} stopped after 2 .*tol=1.0e-06") as caught:
@@ -78,7 +78,7 @@ def test_refinement_ends_when_it_no_longer_helps() -> None:
     assert solution.relative_residual < 1e-14
 
 
-@pytest.mark.parametrize("method", ["cg", "kronecker_cg", "cholesky"])
+@pytest.mark.parametrize("method", ["cg", "kronecker_cg", "dominant_cg", "cholesky"])
 def test_an_indefinite_operator_breaks_down_to_a_finite_flagged_value(method: Method) -> None:
     hessian, gradient = problem(case())
     inverse_needs = hessian.diagonal.clone()
