@@ -28,7 +28,7 @@ class AutogradLoss(Loss):
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor], name: str) -> None:
         self.function, self.name = function, name
-        self._scale: float | None = None  # samples of a mean, 1 of a sum: found at the first call
+        self._mean: bool | None = None  # False for a sum: found at the first call
 
     def expand(self, targets: Tensor, logits: Tensor) -> Tensor:
         """Return the targets as they are."""
@@ -115,7 +115,7 @@ class AutogradLoss(Loss):
 
     def _is_mean(self, logits: Tensor, targets: Tensor) -> bool:
         """Return True for a mean, which stays the same if every row is there twice, False for a sum, which doubles."""
-        if self._scale is None:
+        if self._mean is None:
             with torch.no_grad():
                 logits = logits.detach()
                 once, twice = (float(self._call(logits.repeat(n, 1), torch.cat([targets] * n))) for n in (1, 2))
@@ -125,8 +125,8 @@ class AutogradLoss(Loss):
                     f"{self.name} is neither a mean nor a sum over the samples: it is {once:g} for a batch and "
                     f"{twice:g} where each sample is there twice."
                 )
-            self._scale = 1.0 if near[1] else math.inf
-        return self._scale == math.inf
+            self._mean = near[0]
+        return self._mean
 
     def _second_derivatives(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return `[N, K, K]`, one row of all matrices at a time."""

@@ -61,13 +61,8 @@ def woodbury(hessian: LastLayerHessian, gradient: Tensor, tol: float, max_iterat
     samples = shape[0] * shape[1]
     _check_size(samples, "woodbury")
     halves = hessian.curvature.roots()  # [N, K, K], B_i
-    kernel = (rows / diagonal) @ rows.T  # [N, N]
-    flat = halves.flatten(0, 1)
-    inner = (flat @ flat.T).view(*shape, *shape) * kernel[:, None, :, None]
-    inner = inner.view(samples, samples)
-    inner.diagonal().add_(1)
-    factor, failed = torch.linalg.cholesky_ex(inner)
-    if bool(failed):
+    factor = inner_factor(rows, halves, diagonal)
+    if factor is None:
         return Iterate(torch.full_like(gradient, float("nan")), 1)
 
     def inverse(matrix: Tensor) -> Tensor:
@@ -79,6 +74,22 @@ def woodbury(hessian: LastLayerHessian, gradient: Tensor, tol: float, max_iterat
         return (scaled - correction).to(matrix)
 
     return refined(inverse, hessian, gradient, tol, min(max_iterations, _REFINEMENTS))
+
+
+def inner_factor(rows: Tensor, roots: Tensor, diagonal: Tensor) -> Tensor | None:
+    """Return the Cholesky factor `[N K, N K]` of `I + R L^-1 R^T`; None if it is not numerically positive definite.
+
+    Args:
+        rows: `a`, `[N, D+1]`.
+        roots: `B`, `[N, K, K]`.
+        diagonal: Of `L`, `[D+1]`, positive.
+    """
+    samples, flat = roots.shape[:2], roots.flatten(0, 1)
+    kernel = (rows / diagonal) @ rows.T  # [N, N]
+    inner = ((flat @ flat.T).view(*samples, *samples) * kernel[:, None, :, None]).view(len(flat), len(flat))
+    inner.diagonal().add_(1)
+    factor, failed = torch.linalg.cholesky_ex(inner)
+    return None if bool(failed) else factor
 
 
 def _check_size(size: int, method: str) -> None:

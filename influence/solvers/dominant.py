@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from influence.last_layer import LastLayerHessian
+from influence.solvers.direct import inner_factor
 from influence.solvers.kronecker import Inverse
 from influence.solvers.solution import check_damped
 
@@ -44,19 +45,15 @@ def dominant_preconditioner(hessian: LastLayerHessian) -> Inverse | None:
     chosen, _ = dominant_rows(hessian)
     rows, diagonal = hessian.rows[chosen].double(), hessian.diagonal.double()  # [n, D+1], [D+1]
     roots = hessian.curvature.take(chosen).roots()  # [n, K, K]
-    shape = roots.shape[:2]
-    flat, gram = roots.flatten(0, 1), (rows / diagonal) @ rows.T
-    inner = ((flat @ flat.T).view(*shape, *shape) * gram[:, None, :, None]).view(len(flat), len(flat))
-    inner.diagonal().add_(1)
-    factor, failed = torch.linalg.cholesky_ex(inner)
-    if bool(failed):
+    factor = inner_factor(rows, roots, diagonal)
+    if factor is None:
         return None
     middle = torch.cholesky_inverse(factor)  # one product with it is faster than two triangular solves
 
     def inverse(matrix: Tensor) -> Tensor:
         scaled = matrix.double() / diagonal
         scores = (roots @ (rows @ scaled.T)[:, :, None]).view(-1)  # R L^-1 v
-        inside = (middle @ scores).view(*shape, 1)
+        inside = (middle @ scores).view(*roots.shape[:2], 1)
         return scaled.sub_(((roots.mT @ inside)[:, :, 0].T @ rows).div_(diagonal)).to(matrix)
 
     return inverse

@@ -25,8 +25,8 @@ from influence.solvers.half import HalfHessian
 from influence.solvers.solution import check_damped
 
 Inverse = Callable[[Tensor], Tensor]  # [K, D+1] -> [K, D+1]
-_NOTHING = 1e-6  # share of the largest eigenvalue, that of rounding
 Response = Callable[[Tensor, Tensor], Tensor]  # [B, K], [B, D+1] -> [B, K]
+_NOTHING = 1e-6  # share of the largest eigenvalue, that of rounding
 
 
 def kronecker_preconditioner(hessian: LastLayerHessian, half: HalfHessian | None = None) -> Inverse:

@@ -10,9 +10,7 @@ from influence.losses import CrossEntropy, Loss
 from lightning_modules.learner.checks import check_labels
 
 _ROW_SUM = 2e-2  # tolerance of a row of probabilities, in half precision
-
-
-_TRIED = 32  # samples
+_TRIED = 32  # samples of the influence set that the loss is tried on
 
 
 def check_influence_labels(labels: Tensor, loss: Loss, num_outputs: int) -> None:

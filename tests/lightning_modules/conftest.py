@@ -1,4 +1,4 @@
-"""Trained runs that several files compare with."""
+"""What several files share: a bare command line, and a trained run to compare with."""
 
 import sys
 from typing import Any
@@ -7,6 +7,12 @@ import pytest
 from tiny_runs import end_of, tiny
 
 from lightning_modules.commands.cli import main
+
+
+@pytest.fixture
+def bare_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The arguments of the process are not those of pytest, which Lightning would read."""
+    monkeypatch.setattr(sys, "argv", ["train.py"])
 
 
 @pytest.fixture(scope="session")

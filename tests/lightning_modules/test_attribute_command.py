@@ -19,7 +19,7 @@ from lightning_modules.commands.trainer import AugfluenceTrainer
 from lightning_modules.data import DigitsDataModule, ImageDataModule
 from studies.label_noise import FlippedImages, ranking_quality
 
-pytestmark = pytest.mark.slow  # whole runs and commands
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bare_command_line")]  # whole runs and commands
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["index", "source", "label", "label_name", "predicted", "suggested"]
@@ -27,11 +27,6 @@ SCORES = ["loss", "margin", "influence", "self_influence", "mislabel"]
 RANKS = ["harmful_rank", "helpful_rank", "mislabelled_rank"]
 PICTURES = ("harmful.png", "helpful.png", "mislabelled.png")
 QUIET = ["--trainer.enable_progress_bar=false", "--run.compare=[]", "--run.wandb=disabled", "--run.test=false"]
-
-
-@pytest.fixture(autouse=True)
-def bare_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["train.py"])
 
 
 @pytest.fixture(scope="module")

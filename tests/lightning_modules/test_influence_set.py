@@ -1,6 +1,5 @@
 """Where the influence set comes from: held out, folds in turn, or nowhere because it trains."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -228,10 +227,8 @@ def test_a_policy_is_learned_from_the_first_fold() -> None:
     assert torch.equal(model.learner.influence.influence_set[0], data.influence_set()[0])
 
 
-def test_on_the_command_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["train.py"])
+@pytest.mark.usefixtures("bare_command_line")
+def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [
         *("fit", f"--config={ROOT / 'configs' / 'digits.yaml'}", f"--run.folder={tmp_path}", "--run.compare=[]"),
         *("--run.wandb=disabled", "--run.test=false", "--trainer.fast_dev_run=true", "--data.image_size=8"),

@@ -363,8 +363,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "digits"
 
 
-def test_a_run_retrains_on_everything_behind_its_policy(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["train.py"])
+@pytest.mark.usefixtures("bare_command_line")
+def test_a_run_retrains_on_everything_behind_its_policy(run: Path) -> None:
     assert (run / "samples.csv").is_file()
     config = run / "config.yaml"
     text = config.read_text().replace("compare: []", "compare: [plain, shuffled]").replace("test: false", "test: true")
@@ -379,6 +379,7 @@ def test_a_run_retrains_on_everything_behind_its_policy(run: Path, monkeypatch: 
     assert "policy_file" not in yaml.safe_load((run / "retrained" / "config.yaml").read_text())  # `test` reads it too
 
 
+@pytest.mark.usefixtures("bare_command_line")
 @pytest.mark.parametrize(
     ("replaced", "message"),
     [
@@ -387,10 +388,8 @@ def test_a_run_retrains_on_everything_behind_its_policy(run: Path, monkeypatch: 
     ],
 )
 def test_runs_that_cannot_retrain(
-    run: Path, tmp_path: Path, replaced: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr(sys, "argv", ["train.py"])
+    run: Path, tmp_path: Path, replaced: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = (run / "config.yaml").read_text()
     if replaced[0] in text:
         config = run / "other.yaml"

@@ -15,7 +15,7 @@ from analysis.__main__ import main as analyze
 from lightning_modules.commands.cli import AugfluenceCLI, main
 from lightning_modules.monitoring.metric_keys import METRICS
 
-pytestmark = pytest.mark.slow  # whole runs and commands
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("bare_command_line")]  # whole runs and commands
 
 
 def arguments(folder: Path, data: Path, **settings: Any) -> list[str]:
@@ -35,11 +35,6 @@ def arguments(folder: Path, data: Path, **settings: Any) -> list[str]:
         "run.threads": 1,
     }
     return ["fit", *(f"--{key}={value}" for key, value in {**options, **settings}.items())]
-
-
-@pytest.fixture(autouse=True)
-def _program(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["train.py"])
 
 
 @pytest.fixture(scope="module")
