@@ -28,7 +28,7 @@ NOT_A_SWITCH = ("maybe", "3", "null", "[]", "''")
 
 NUMBERS = {  # and what else means nothing for each; a setting that may be null is in NULLABLE
     "model.initial_range": "0 -0.1 1.5",
-    "model.policy_probability": "-0.1 1.1",
+    "model.policy_probability": "-0.1 0 1.1",
     "model.label_smoothing": "-0.1 1",
     "model.lr_factor": "0 1 -1",
     "model.distinctive_weight": "-1",

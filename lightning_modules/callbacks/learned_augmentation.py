@@ -77,7 +77,7 @@ class LearnedAugmentation(pl.Callback):
         ops_per_image: Ops that a mixture does to each image, 1 or 2.
         base_policy: A fixed policy in front of the learned one, see `AugmentedClassifier`.
         policy_file: A saved policy to train with, frozen, instead of learning one; its ops replace `ops`.
-        policy_probability: Share of the training images that pass the learned policy, in [0, 1].
+        policy_probability: Share of the training images that pass the learned policy, in (0, 1].
         schedule: `joint`, or `staged`: train behind the base policy alone, and learn the policy at the end.
         staged: The policy stage of `staged`.
         samples: Weights and soft labels of the training images; they need an `InfluenceDataModule`.

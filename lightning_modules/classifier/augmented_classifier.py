@@ -50,7 +50,7 @@ class AugmentedClassifier(Classifier):
             joined by `+`, for instance `flip_crop+trivial_augment`; the last two can only be the last.
             `rand_augment:5` has a magnitude of 5 (0 to 30) instead of 9.
         policy_file: A saved policy to train with, frozen, instead of learning one; its ops replace `ops`.
-        policy_probability: Share of the training images that pass the learned policy, in [0, 1]; the others pass the
+        policy_probability: Share of the training images that pass the learned policy, in (0, 1]; the others pass the
             base policy alone.
         schedule: `joint` learns policy and classifier together. `staged` is the paper's: the classifier trains behind
             the base policy alone, the policy is then learned against it with a single solve for S; `train.py fit` goes

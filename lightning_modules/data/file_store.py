@@ -1,4 +1,4 @@
-"""Store of image files that are decoded on the fly, and the check that splits share no image."""
+"""Store of image files that are decoded on the fly."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -39,9 +39,9 @@ class FileStore(ImageStore):
         images = [decode(record, self.image_format, self.where) for record in records]
         return torch.stack(images).float().div_(255)
 
-    def content_hashes(self) -> set[bytes]:
+    def content_hashes(self) -> list[bytes]:
         """Return hashes of the encoded files, which need no decoding."""
-        return {digest(record["bytes"] or Path(record["path"]).read_bytes()) for record in self._records()}
+        return [digest(record["bytes"] or Path(record["path"]).read_bytes()) for record in self._records()]
 
     def decoded(self) -> MemoryStore:
         """Return the same images decoded into memory."""
@@ -58,22 +58,3 @@ class FileStore(ImageStore):
     def _records(self) -> Iterator[dict]:
         for chunk in self.rows.iter(batch_size=_CHUNK):
             yield from chunk["image"]
-
-
-def check_no_overlap(influence: FileStore, splits: dict[str, ImageStore]) -> None:
-    """Raise when the influence set shares an image with another split, of those that are given by name.
-
-    Images are compared by content hash; no label is read, so that the test split may be among the splits.
-
-    Raises:
-        ValueError: Naming the first split that shares images, and how many.
-    """
-    pixels, files = influence.decoded().content_hashes(), influence.content_hashes()
-    for name, store in splits.items():
-        shared = len((pixels if store.in_memory else files) & store.content_hashes())
-        if shared:
-            raise ValueError(
-                f"influence_path ({influence.where}) shares {shared} of its {len(influence)} images with the "
-                f"{name} split: remove them there, or leave influence_path out to cut the influence set off "
-                "the training data."
-            )

@@ -3,15 +3,17 @@
 from functools import partial
 
 import torch
+from pytorch_lightning.utilities import rank_zero_info
 
 from lightning_modules.data.columns import Columns
 from lightning_modules.data.decoding import ImageFormat, probe_format
-from lightning_modules.data.file_store import FileStore, check_no_overlap
+from lightning_modules.data.file_store import FileStore
 from lightning_modules.data.image_table import ImageTable, open_single, open_tables
 from lightning_modules.data.images import ImageSource
 from lightning_modules.data.influence_data_module import InfluenceDataModule
 from lightning_modules.data.labelled_images import LabelledImages, Splits
 from lightning_modules.data.partition import Labels, partition
+from lightning_modules.data.repeated_images import check_no_overlap, warn_of_shared_images, warn_of_two_labels
 from lightning_modules.data.store import ImageStore
 
 
@@ -31,8 +33,12 @@ def load_image_splits(source: ImageSource) -> Splits:
         check_no_overlap(influence, stores | {"test": _stored(tables["test"], image_format, limit)})
     stores["influence"] = influence.decoded()
 
-    load_test = partial(_load_test, tables["test"], image_format, names, source.test_size, source.seed, limit)
     loaded = {split: _labelled(tables[split], store, names) for split, store in stores.items()}
+    used = {"training": loaded["train"], "validation": loaded["validation"]}
+    warn_of_two_labels(loaded["train"], names)
+    for split in ("validation", "influence"):
+        warn_of_shared_images(split, loaded[split], {"training": loaded["train"]})
+    load_test = partial(_load_test, tables["test"], image_format, names, source.test_size, source.seed, limit, used)
     deployment = source.influence_path is not None
     labelled = tables["test"].labelled
     return Splits(**loaded, load_test=load_test, class_names=names, deployment=deployment, test_labelled=labelled)
@@ -75,21 +81,33 @@ def cut_tables(
         ("influence", "influence_size", source.influence_size),
         ("validation", "val_size", source.val_size),
     ):
+        if split in opened and len(tables[split]) > size:
+            rank_zero_info(
+                f"{field}={size}: of the {len(tables[split])} images of {tables[split].where} as many are used."
+            )
         tables[split] = tables[split].at_most(size, field, names, source.seed)
     return tables
 
 
 def _load_test(
-    table: ImageTable, image_format: ImageFormat, names: tuple[str, ...], size: int | None, seed: int, memory_limit: int
+    table: ImageTable,
+    image_format: ImageFormat,
+    names: tuple[str, ...],
+    size: int | None,
+    seed: int,
+    memory_limit: int,
+    used: dict[str, LabelledImages],
 ) -> LabelledImages:
-    """Load the test split, or `size` images of it.
+    """Load the test split, or `size` images of it; warn if it shares images with the splits that were used before.
 
     A function and no method: a reference to the data module would close a cycle, and worker processes of a loader that
     is freed by the garbage collector take five seconds to end.
     """
     if size is not None:
         table = table.at_most(size, "test_size", names, seed)
-    return _labelled(table, _stored(table, image_format, memory_limit), names)
+    images = _labelled(table, _stored(table, image_format, memory_limit), names)
+    warn_of_shared_images("test", images, used)
+    return images
 
 
 def _stored(table: ImageTable, image_format: ImageFormat, memory_limit: int) -> ImageStore:

@@ -21,8 +21,8 @@ class ImageStore(ABC):
         """Return the images at the indices, float32 `[B, C, H, W]` in [0, 1]."""
 
     @abstractmethod
-    def content_hashes(self) -> set[bytes]:
-        """Return a hash of each image; equal images have equal hashes within one kind of store."""
+    def content_hashes(self) -> list[bytes]:
+        """Return a hash of each image, in their order; equal images have equal hashes within one kind of store."""
 
 
 class MemoryStore(ImageStore):
@@ -44,9 +44,9 @@ class MemoryStore(ImageStore):
         """Return the images at the indices, float32 `[B, C, H, W]` in [0, 1]."""
         return self.images[torch.as_tensor(indices)].float().div_(255)
 
-    def content_hashes(self) -> set[bytes]:
+    def content_hashes(self) -> list[bytes]:
         """Return hashes of the decoded pixels, which do not depend on the file format."""
-        return {digest(image.tobytes()) for image in self.images.numpy()}
+        return [digest(image.tobytes()) for image in self.images.numpy()]
 
 
 class JoinedStore(ImageStore):
@@ -77,9 +77,9 @@ class JoinedStore(ImageStore):
                 places.append(own)
         return torch.cat(parts)[torch.cat(places).argsort()]
 
-    def content_hashes(self) -> set[bytes]:
+    def content_hashes(self) -> list[bytes]:
         """Return the hashes of the images of all stores."""
-        return set().union(*(store.content_hashes() for store in self.stores))
+        return [one for store in self.stores for one in store.content_hashes()]
 
 
 def as_bytes(images: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class Augmenter:
         initial_range: Ranges at the start, as a fraction of the bounds, in (0, 1].
         ops_per_image: Ops that a mixture does to each image, 1 or 2.
         base_policy: A fixed policy in front of the learned one, by name; see `AugmentedClassifier`.
-        policy_probability: Share of the images that pass the learned policy, in [0, 1].
+        policy_probability: Share of the images that pass the learned policy, in (0, 1].
         control: See `AugmentedClassifier`.
         loss: The loop's loss, called as `loss(logits, labels)`: a module of torch, or any function that is a mean or a
             sum over the images and can be differentiated twice; see docs/own_module.md. By default cross-entropy.

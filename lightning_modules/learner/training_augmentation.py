@@ -30,7 +30,7 @@ class TrainingAugmentation:
     Attributes:
         base: A fixed policy in front; None for none.
         augnet: The policy; None for none.
-        probability: Share of the images, in [0, 1], that pass the policy; the others pass the base policy alone.
+        probability: Share of the images, in (0, 1], that pass the policy; the others pass the base policy alone.
         num_classes: K, for images that are mixed; None if no op and no base policy mixes.
         ranks: Among which the batches are divided; the policy is drawn for the global batch.
         normalization: Of the images by the data loader; none by default.
@@ -44,8 +44,10 @@ class TrainingAugmentation:
     normalization: Normalization = field(default_factory=lambda: Normalization(0.0, 1.0))
 
     def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
-            raise ValueError(f"policy_probability must lie in [0, 1], found {self.probability}.")
+        if not 0 < self.probability <= 1:
+            raise ValueError(
+                f"policy_probability must lie in (0, 1], found {self.probability}: control plain has no policy."
+            )
 
     @property
     def mixes(self) -> bool:
@@ -73,7 +75,7 @@ class TrainingAugmentation:
         if self.base is not None:
             generator = self.ranks.own_generator()
             images, targets = apply_base(self.base, images, targets, self.num_classes or 0, generator)
-        if self.augnet is None or self.probability == 0:
+        if self.augnet is None:
             return images, targets
         if self.augnet.space.mixes:
             targets = as_probabilities(targets, self.num_classes or 0)

@@ -307,7 +307,7 @@ class TwoOutputs(ToyNet):
         ({"model": TwoOutputs()}, r"must return logits \[B, K\], got a tuple"),
         ({"ops": ["rotatoin"]}, "unknown op 'rotatoin'; did you mean rotation"),
         ({"policy": "field", "influence": None}, "policy field depends on the images: give an influence set"),
-        ({"policy_probability": 1.5}, r"policy_probability must lie in \[0, 1\], found 1.5"),
+        ({"policy_probability": 1.5}, r"policy_probability must lie in \(0, 1\], found 1.5"),
         ({"learner": LearnerSettings(until=0.5)}, "learner.until=0.5 is a share of the loop: give total_steps"),
         ({"policy": AugNet.from_ops(["hue"]), "ops": ()}, r"hue need images with 3 channels"),
         ({"policy": AugNet.from_ops(["rotation"])}, "ops and ops_per_image are for a kind of policy by name"),

@@ -35,7 +35,8 @@ def decoded(file: Path, root: Path) -> np.ndarray:
     for number in range(12):
         shutil.copy(file, root / "this" / f"{number}{file.suffix}")
     module = ImageDataModule(str(root), **SMALL)
-    images, labels = module.influence_set()
+    with pytest.warns(UserWarning, match="are also in the training split"):
+        images, labels = module.influence_set()
     pixels: np.ndarray = (images[labels == 1][0] * 255).round().numpy()
     return pixels
 
@@ -240,13 +241,14 @@ def test_a_column_of_splits_divides_the_list(tmp_path: Path) -> None:
 
 def test_images_that_are_listed_twice_are_named(tmp_path: Path) -> None:
     file = listed(tmp_path, "\n".join(["path,label", *LINES, "images/../images/3.png,a"]))
-    with pytest.warns(UserWarning, match="lists 1 images more than once .*3.png.* or have two labels"):
+    listed_twice = pytest.warns(UserWarning, match="lists 1 images more than once .*3.png.* or have two labels")
+    with listed_twice, pytest.warns(UserWarning, match="1 of the 4 images of the influence split are also in"):
         ImageDataModule(str(file), **SMALL, test_size=4).setup("fit")
 
 
 def test_a_link_to_a_folder_above_is_followed_no_further(tmp_path: Path) -> None:
     write_image_folder(tmp_path / "data", COUNTS)
-    write_image_folder(tmp_path / "other", {"more": 3})
+    write_image_folder(tmp_path / "other", {"more": 3}, seed=1)
     for name, target in (("loop", "data/cat"), ("up", "data"), ("more", "other/more")):
         (tmp_path / "data" / "cat" / name).symlink_to(tmp_path / target, target_is_directory=True)
     module = ImageDataModule(str(tmp_path / "data"), **SMALL, test_size=4)
