@@ -255,6 +255,7 @@ CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the influence set of .* of which influence_size=8 are used")
 @pytest.mark.parametrize("page", WITH_CODE)
 def test_every_block_of_the_page(page: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = NEEDS.get(page, dict)()

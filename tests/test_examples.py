@@ -44,7 +44,7 @@ def check_rotation_opened(printed: str, bounds: dict[str, float], initial: float
 
 @pytest.mark.slow
 def test_a_plain_loop_learns_to_rotate(example: Example, tmp_path: Path) -> None:
-    (plain, learned, policy), names, printed = example("plain_loop", epochs=12)
+    (plain, learned, policy), names, printed = example("plain_loop", epochs=10)
     assert learned > plain + 0.2
     check_rotation_opened(printed, names["OPS"])
     assert policy.describe()["rotation"]["half_width"] > 20
@@ -58,15 +58,16 @@ def test_a_plain_loop_learns_to_rotate(example: Example, tmp_path: Path) -> None
         ("fabric_loop", {}),
         ("fabric_loop", {"precision": "bf16-mixed"}),
         ("accelerate_loop", {}),
-        ("huggingface_trainer", {}),
+        ("huggingface_trainer", {"epochs": 8}),
         ("timm_script", {}),
     ],
 )
 def test_other_peoples_loops_learn_to_rotate(name: str, arguments: dict[str, Any], example: Example) -> None:
-    _, names, printed = example(name, epochs=8, **arguments)
+    _, names, printed = example(name, **{"epochs": 5} | arguments)
     check_rotation_opened(printed, names["OPS"])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_processes_of_fabric_share_a_policy(tmp_path: Path) -> None:
     command = [
@@ -74,7 +75,7 @@ def test_two_processes_of_fabric_share_a_policy(tmp_path: Path) -> None:
         "-W",
         "error::UserWarning",
         str(EXAMPLES / "fabric_loop.py"),
-        "--epochs=8",
+        "--epochs=5",
         "--devices=2",
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -85,7 +86,7 @@ def test_two_processes_of_fabric_share_a_policy(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_policy_is_a_transform_of_torchvision_and_timm(example: Example) -> None:
-    (plain, augmented), names, printed = example("policy_as_transform", epochs=12)
+    (plain, augmented), names, printed = example("policy_as_transform", epochs=6)
     assert augmented > plain + 0.2
     assert "_PolicyTransform" in printed
     transform = names["in_timm"](load_policy("policy.json"))

@@ -95,10 +95,16 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
+def _of_a_large_network(config: Path) -> Any:
+    """Return a parameter that takes long where the network does."""
+    large = any(name in config.stem for name in (*LARGE, "resnet200"))
+    return pytest.param(config, marks=[pytest.mark.long] if large else [], id=config.stem)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the influence set has no image of:UserWarning")  # it has four images
 @pytest.mark.filterwarnings("ignore:cg stopped after", "ignore:The policy was left as it is")  # which are certain
-@pytest.mark.parametrize("config", TRAINED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", [_of_a_large_network(config) for config in TRAINED])
 def test_every_network_runs(
     config: Path, stand_ins: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -189,6 +189,7 @@ reveal_type(LearnedAugmentation(["rotation"]))
 """
 
 
+@pytest.mark.long
 def test_types_of_a_users_file(binaries: Path, tmp_path: Path) -> None:
     (tmp_path / "user.py").write_text(USER)
     options = ["--strict", f"--python-executable={binaries}/python", f"--cache-dir={tmp_path}"]

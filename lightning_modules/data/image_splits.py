@@ -3,7 +3,7 @@
 from functools import partial
 
 import torch
-from pytorch_lightning.utilities import rank_zero_info
+from pytorch_lightning.utilities import rank_zero_warn
 
 from lightning_modules.data.columns import Columns
 from lightning_modules.data.decoding import ImageFormat, probe_format
@@ -81,11 +81,12 @@ def cut_tables(
         ("influence", "influence_size", source.influence_size),
         ("validation", "val_size", source.val_size),
     ):
-        if split in opened and len(tables[split]) > size:
-            rank_zero_info(
-                f"{field}={size}: of the {len(tables[split])} images of {tables[split].where} as many are used."
-            )
         tables[split] = tables[split].at_most(size, field, names, source.seed)
+        if split == "influence" and split in opened and len(opened[split]) > size:
+            rank_zero_warn(
+                f"{opened[split].where} has {len(opened[split])} images, of which influence_size={size} are used: set "
+                "it to their number to use all."
+            )
     return tables
 
 

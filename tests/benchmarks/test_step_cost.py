@@ -41,6 +41,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return loaded
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_ratios_follow_from_the_blocks(results: dict[str, Any]) -> None:
     learned, plain = results["rows"]
@@ -192,6 +193,7 @@ def test_a_process_does_not_outlive_its_parent(monkeypatch: pytest.MonkeyPatch) 
         blocks.on_train_batch_start(trainer, module, None, 0)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_process_that_ends_early_says_why() -> None:
     with Worker(tiny("nothing")) as worker:

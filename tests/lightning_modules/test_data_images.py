@@ -150,7 +150,8 @@ def test_influence_path_is_numbered_by_class_name(folder: Path, tmp_path: Path) 
     assert module.influence_set()[1].tolist() == [1] * 4 + [2] * 3
     assert len(module.splits.train) == 84
     fewer = ImageDataModule(str(folder), val_size=6, influence_path=str(tmp_path), influence_size=4)
-    assert torch.bincount(fewer.influence_set()[1], minlength=3).tolist() == [0, 2, 2]
+    with pytest.warns(UserWarning, match="has 7 images, of which influence_size=4 are used"):
+        assert torch.bincount(fewer.influence_set()[1], minlength=3).tolist() == [0, 2, 2]
 
 
 def test_test_images_are_loaded_only_when_asked_for(folder: Path, tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def check_killed(message: str, folder: Path, other: int) -> None:
     assert steps_of(last(folder / "digits")) == STEPS
 
 
+@pytest.mark.long
 def test_a_process_that_is_killed_or_asked_to_stop_ends_the_run(tmp_path: Path) -> None:
     """All at a time, two processes each: they wait for one another most of the time."""
     folders = [tmp_path / name for name in ("second", "first", "torchrun", "signal")]

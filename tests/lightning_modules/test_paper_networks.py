@@ -38,7 +38,8 @@ def images_for(name: str, count: int, dtype: torch.dtype = torch.float32) -> Ten
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in MILLIONS]
+    "name",
+    [name if name in FAST else pytest.param(name, marks=[pytest.mark.slow, pytest.mark.long]) for name in MILLIONS],
 )
 def test_network_of_the_paper(name: str) -> None:
     """All that is asked of a network, on one that is built once: the largest takes seconds to build."""

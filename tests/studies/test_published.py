@@ -18,7 +18,9 @@ FILES = sorted((ROOT / "studies").glob("*.yaml"))
 
 def _bootstrapped(file: Path) -> Any:
     """Return a parameter that is slow where the page draws thousands of resamples."""
-    return pytest.param(file, marks=[pytest.mark.slow] if file.stem in ("exchange_rate", "frozen_views") else [])
+    return pytest.param(
+        file, marks=[pytest.mark.slow, pytest.mark.long] if file.stem in ("exchange_rate", "frozen_views") else []
+    )
 
 
 def whole(file: Path) -> Study:
