@@ -78,7 +78,13 @@ def change_pixels(images: Tensor, ops: Sequence[Op], columns: Columns, noise: No
 
 
 def _clamped(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    return lambda *arguments: function(*arguments).clamp(0, 1)
+    return lambda *arguments: to_unit(function(*arguments))
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """Return images clamped to [0, 1], in place unless they carry gradient."""
+    in_place = not (images.requires_grad or torch.compiler.is_compiling())
+    return images.clamp_(0, 1) if in_place else images.clamp(0, 1)
 
 
 def on_active(function: Callable[..., Tensor], images: Tensor, magnitudes: Tensor, *others: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ def help_of(command: str, capsys: pytest.CaptureFixture[str], *arguments: str) -
     return set(re.findall(OPTION, capsys.readouterr().out))
 
 
+@pytest.mark.slow
 def test_every_option_exists(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py"])
     commands = ("fit", "retrain", "attribute", "adapt", "predict")

@@ -52,6 +52,7 @@ def loaded(statement: str, before: str = "") -> set[str]:
     return set(python("-c", COUNT.format(before=before, statement=statement)).split())
 
 
+@pytest.mark.slow
 def test_what_an_import_loads() -> None:
     tops = {name.partition(".")[0] for name in loaded("import augfluence")}
     assert tops - sys.stdlib_module_names == {"augfluence"}

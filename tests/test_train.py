@@ -79,6 +79,7 @@ def fails(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
 # Every configuration
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_runs(config: Path, images: Path, workplace: Path) -> None:
     data = of_images(images) if config.stem == "cifar10" else []
@@ -217,6 +218,7 @@ def test_predict_reads_the_checkpoint(run: Path, workplace: Path) -> None:
     torch.testing.assert_close(written, probabilities, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_saved_configuration_repeats_the_run(run: Path, workplace: Path) -> None:
     cli = main(
         [

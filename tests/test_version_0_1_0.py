@@ -26,6 +26,7 @@ CHECKPOINT = RUN / "checkpoints" / "last.ckpt"
 OLD_NAMES = "ignore:.*(is called|is 'posterize'|were removed|is lightning_modules.):DeprecationWarning"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(OLD_NAMES)
 def test_a_run_goes_on_as_in_version_0_1_0(tmp_path: Path) -> None:
     where = [f"--run.folder={tmp_path}", "--run.name=resumed", "--trainer.max_epochs=3"]

@@ -28,8 +28,27 @@ class FlipCrop(Baseline):
 
     def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Augment `[B, C, H, W]`; pixels are moved, never interpolated, and carry gradient."""
-        count, _, height, width = images.shape
-        draws = uniform((3, count), images, generator)
+        draws = uniform((3, len(images)), images, generator)
+        if images.device.type == "cpu" and not (images.requires_grad or torch.compiler.is_compiling()):
+            return self._sliced(images, draws)
+        return self._gathered(images, draws)
+
+    def _sliced(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Copy the part of each image that stays: twice as fast at 224 pixels on a CPU, where a call costs little."""
+        height, width = images.shape[2:]
+        down, right = self._shift(height, draws[0]).tolist(), self._shift(width, draws[1]).tolist()
+        moved = torch.zeros_like(images)
+        for new, old, y, x, flipped in zip(moved, images, down, right, (draws[2] < self.flip).tolist(), strict=True):
+            kept = old[:, max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)]
+            target = new[:, max(-y, 0) : height - max(y, 0), max(-x, 0) : width - max(x, 0)]
+            target.copy_(kept)
+            if flipped:
+                new.copy_(new.flip(2))
+        return moved
+
+    def _gathered(self, images: Tensor, draws: Tensor) -> Tensor:
+        """The same in few calls for the whole batch, with gradient."""
+        height, width = images.shape[2:]
         rows, row_inside = self._source(height, draws[0])
         columns, column_inside = self._source(width, draws[1])
         mirrored = (draws[2] < self.flip)[:, None]
@@ -39,11 +58,14 @@ class FlipCrop(Baseline):
         moved = moved.gather(3, columns[:, None, None, :].expand(images.shape))
         return moved * (row_inside[:, None, :, None] & column_inside[:, None, None, :])
 
+    def _shift(self, side: int, draws: Tensor) -> Tensor:
+        """Return the shift of each image in pixels, int64 `[B]`."""
+        reach = round(self.padding * side)
+        return (draws * (2 * reach + 1)).long().clamp(max=2 * reach) - reach
+
     def _source(self, side: int, draws: Tensor) -> tuple[Tensor, Tensor]:
         """Return the input position of each output position `[B, side]`, and a mask of those inside the image."""
-        reach = round(self.padding * side)
-        shift = (draws * (2 * reach + 1)).long().clamp(max=2 * reach) - reach
-        position = torch.arange(side, device=draws.device) + shift[:, None]
+        position = torch.arange(side, device=draws.device) + self._shift(side, draws)[:, None]
         return position.clamp(0, side - 1), (position >= 0) & (position < side)
 
 

@@ -29,7 +29,7 @@ def cutout(images: Tensor, side: Tensor, place: Tensor) -> Tensor:
     DeVries and Taylor (2017) cover by the mean of the data set; the image's own needs no data set.
     """
     covered = coverage(side, place, *images.shape[-2:])[:, None]
-    return images + covered * (images.mean(dim=(2, 3), keepdim=True) - images)
+    return torch.lerp(images, images.mean(dim=(2, 3), keepdim=True), covered)
 
 
 OCCLUSION_OPS = (

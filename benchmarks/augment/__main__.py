@@ -12,6 +12,7 @@ import torch
 from jsonargparse import auto_cli
 
 from augnet.atomic_file import write_atomically
+from augnet.memory import keep_memory
 from benchmarks.augment.cases import CASES, QUICK, Case
 from benchmarks.augment.ours import LEARNABLE, STEP, training_step
 from benchmarks.augment.ours import ROWS as OURS
@@ -88,7 +89,8 @@ def augment(
         output: JSON file; the tables go beside it, as .md.
     """
     torch.set_num_threads(threads)
-    setting, rows = environment(PACKAGES, threads=threads), []
+    kept = keep_memory()  # as the commands do, for all rows alike
+    setting, rows = environment(PACKAGES, threads=threads) | {"freed memory kept": kept}, []
     for case in QUICK if quick else CASES[:cases]:
         rows += measure(case, 2 if quick else rounds, limit)
     text = markdown(setting, rows)

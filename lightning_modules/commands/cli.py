@@ -12,6 +12,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from rich.console import Console
 from torch import Tensor
 
+from augnet.memory import keep_memory
 from lightning_modules.callbacks.interruption import Interrupted, interruptible
 from lightning_modules.classifier.augmented_classifier import AugmentedClassifier
 from lightning_modules.commands.checkpoint_settings import check_given, settings_in
@@ -236,6 +237,7 @@ def main(args: ArgsType = None) -> AugfluenceCLI:
         The command line interface with its trainer, model and data, for callers from Python.
     """
     quieten()
+    keep_memory()
     try:
         with interruptible(), mistakes_in_one_line():
             return build_cli(args)

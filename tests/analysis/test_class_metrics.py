@@ -146,6 +146,7 @@ def test_what_cannot_be_measured_is_refused() -> None:
         class_accuracy(Truth.single(LABELS, 3), PREDICTED[:-1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not VOTES_FILE.is_file(), reason=f"needs CIFAR-10 and its human counts, {VOTES_FILE}")
 def test_the_votes_of_cifar10h_are_those_of_the_test_images_in_their_order() -> None:
     labels = ImageDataModule(str(VOTES_FILE.parent), train_size=100).splits.load_test().labels.numpy()

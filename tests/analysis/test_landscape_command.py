@@ -94,6 +94,7 @@ def test_a_surface_draws_its_images_without_repeating_any() -> None:
     assert len(LossSurface.of(model, train, 100, seed=0).labels) == 50
 
 
+@pytest.mark.slow
 def test_the_command_measures_a_run(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["landscape", str(finished), "--images=300", "--directions=3", "--batch_size=30", "--progress=false"]
     main([*arguments, "--threshold=3.0"])

@@ -79,6 +79,7 @@ def test_the_numbers_of_a_flip_are_those_of_its_two_views(finished: Path) -> Non
     assert row["samples_mean_loss"] == pytest.approx(found.samples["loss"] / 2, abs=1)  # two independent images
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers(finished: Path) -> None:
     results = []
     for seed in (0, 0, 1):

@@ -89,6 +89,7 @@ def test_a_mixture_of_one_op_is_enumerated_by_its_probabilities() -> None:
     assert_same_distribution(views, drawn)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("net", "rule"),
     [

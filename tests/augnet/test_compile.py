@@ -1,5 +1,6 @@
 from collections.abc import Callable
 
+import pytest
 import torch
 from augnet_images import noise
 
@@ -8,6 +9,7 @@ from augnet import AugNet
 NAMES = ("horizontal_flip", "crop", "rotation", "perspective_x", "brightness", "hue", "gamma", "cutout", "noise")
 
 
+@pytest.mark.slow
 def test_the_whole_module_is_one_graph_with_the_same_draws() -> None:
     net, images = AugNet.from_ops(NAMES, initial=0.5), noise(4, 3, 9, 8, dtype=torch.float32)
     compiled = torch.compile(net, fullgraph=True, backend="eager")  # what is captured, without building kernels

@@ -126,6 +126,7 @@ def test_the_file_says_what_it_is(color: Case) -> None:
     assert str(Path(__file__).parents[2]).encode() not in color.path.read_bytes()
 
 
+@pytest.mark.slow
 def test_exporting_leaves_the_policy_as_it_was_and_replaces_the_file(tmp_path: Path) -> None:
     path = tmp_path / "policy.onnx"
     path.write_bytes(b"old")

@@ -102,3 +102,14 @@ def test_type_and_shape_are_kept(dtype: torch.dtype) -> None:
 def test_arguments_out_of_range(arguments: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"expected padding in \[0, 1\) and flip in \[0, 1\], found"):
         FlipCrop(**arguments)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("padding", [0.0, 0.125, 0.9])
+def test_the_forward_pass_is_that_with_gradient(padding: float, dtype: torch.dtype) -> None:
+    for shape in ((9, 3, 16, 16), (5, 1, 14, 10)):
+        images, policy = torch.rand(shape, dtype=dtype), FlipCrop(padding)
+        fast = policy(images, torch.Generator().manual_seed(1))
+        attached = policy(images.clone().requires_grad_(True), torch.Generator().manual_seed(1))
+        assert attached.requires_grad
+        assert torch.equal(fast, attached)

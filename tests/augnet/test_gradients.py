@@ -48,6 +48,7 @@ def test_eight_bit_ops_pass_the_gradient_of_the_image_on_as_it_is(name: str, sha
     torch.testing.assert_close(gradient[inside], weights[inside], rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_gradient_of_all_exact_ops_together_by_finite_differences() -> None:
     space = TransformSpace([name for name in EXACT if name not in EIGHT_BIT])
     images = middle(2, 3, 3, 4).requires_grad_()

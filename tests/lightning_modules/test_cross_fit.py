@@ -116,6 +116,7 @@ class SaveEverywhere(Checkpoint):
         trainer.save_checkpoint(self.folder / f"epoch-{trainer.global_step}.ckpt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("deployed", "workers"), [(False, 0), (True, 0), (True, 2)])
 def test_no_batch_holds_an_image_of_the_fold_and_every_image_trains(
     deployed: bool, workers: int, tmp_path: Path

@@ -45,6 +45,7 @@ def test_cifar10_images_keep_their_labels(cifar10: ImageDataModule) -> None:
     assert all(expected == label for expected, label in found)
 
 
+@pytest.mark.slow
 @needs_cifar10
 def test_influence_images_exported_to_png_are_found_in_the_training_split(
     cifar10: ImageDataModule, tmp_path: Path

@@ -77,6 +77,7 @@ def enlarged(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return nn.functional.interpolate(images, scale_factor=4), labels
 
 
+@pytest.mark.slow
 def test_policy_gradient_of_a_large_batch_in_float16_is_that_of_float32() -> None:
     gradients = []
     for context in (float16, torch.enable_grad):

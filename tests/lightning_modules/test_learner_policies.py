@@ -107,6 +107,7 @@ def probabilities(corruption: InfluenceControl, seed: int) -> dict[str, float]:
     return net.policy.shares(space)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_planted_shift_is_kept_by_a_mixture_and_the_other_dropped(seed: int) -> None:
     """Blobs move up and down at deployment; moving them sideways changes their class."""
@@ -200,6 +201,7 @@ def test_every_range_pays_for_its_share_of_its_bound(policy: PolicyName, corrupt
     torch.testing.assert_close(found[1] - found[0], 0.5 * share * (1 - share) / count)
 
 
+@pytest.mark.slow
 def test_a_range_that_brings_nothing_shrinks_and_the_planted_one_stays() -> None:
     """Deployment moves the blobs up and down; how bright they are makes no difference to either."""
     ends = {}

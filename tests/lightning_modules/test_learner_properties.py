@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -106,6 +107,7 @@ def state_of(model: nn.Module) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(cases())
 def test_an_update(case: dict[str, Any]) -> None:
@@ -139,6 +141,7 @@ def has_gradient(learner: PolicyLearner) -> bool:
     return any(bool(p.grad.any()) for p in learner.augnet.parameters() if p.grad is not None)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(cases(), st.integers(1, 3))
 def test_the_state_of_a_learner_goes_through_a_file(case: dict[str, Any], updates: int) -> None:

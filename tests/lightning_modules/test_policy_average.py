@@ -53,6 +53,7 @@ def test_movement_is_infinite_until_the_window_is_full() -> None:
     assert average.movement() == 0
 
 
+@pytest.mark.slow
 def test_a_policy_that_has_settled_is_frozen_at_its_average() -> None:
     moving, settled = make(freeze=1e-9), make(freeze=1.0, lr=1e-4)
     events = [[learner.update(*BATCH).event for _ in range(WINDOW + 1)] for learner in (moving, settled)]

@@ -232,6 +232,7 @@ def test_table_of_a_mixture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert cells[1:] == [["identity", "75.0 %", "0", "-", "none"], ["rotation", "25.0 %", "30", "50 %", "degrees"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("policy", "shown", "column"),
     [

@@ -25,6 +25,7 @@ def source(args: Any) -> str:
     return found
 
 
+@pytest.mark.slow
 def test_old_names_are_read_wherever_a_setting_can_be_given(tmp_path: Path) -> None:
     fields = yaml.safe_load(DIGITS.read_text())
     fields["data"]["init_args"]["influence_set"] = "cross_fit"

@@ -45,6 +45,7 @@ def test_a_name_or_folder_of_nothing_is_refused(
     assert f"run.{setting} must be a name" in refusal(capsys, *tiny(tmp_path)[:2], f"--config={config}")
 
 
+@pytest.mark.slow
 def test_home_and_variables_in_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,6 +85,7 @@ def test_folders_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFi
             require_writable(tmp_path / "runs", "folder")
 
 
+@pytest.mark.slow
 def test_images_without_labels_are_predicted_by_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_image_folder(tmp_path / "data" / "train", {"cat": 20, "dog": 20})
     write_image_folder(tmp_path / "data", {"test": 5}, seed=1)

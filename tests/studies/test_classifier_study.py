@@ -238,6 +238,7 @@ def measured(name: str) -> tuple[Study, Results]:
     return study, read_results(study, RESULTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHOWN)
 def test_the_accuracies_of_the_evidence_are_those_that_were_measured(name: str) -> None:
     study, results = measured(name)
@@ -274,6 +275,7 @@ def against_best_fixed(name: str, arm: str, without: str | None = None) -> list[
     return [row.against for table in tables for row in table.rows if row.arm == arm and row.against]
 
 
+@pytest.mark.slow
 def test_the_summary_of_the_evidence_is_that_of_the_studies() -> None:
     summary = (ROOT / "docs" / "evidence.md").read_text().split("## How it is measured")[0]
 

@@ -96,6 +96,7 @@ def small(images: Path) -> PolicyRun:
     )
 
 
+@pytest.mark.slow
 def test_runs_are_trained_and_measured(small: PolicyRun, tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     for policy, views in (("none", 0), ("mixup", 0), ("cutout", 2)):

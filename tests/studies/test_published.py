@@ -29,6 +29,7 @@ def whole(file: Path) -> Study:
     return replace(study, seeds=max(study.seeds, published_seeds(study, RESULTS)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_arm_can_be_built(file: Path) -> None:
     for cell, setting in read_study(file).settings().items():
@@ -36,6 +37,7 @@ def test_every_arm_can_be_built(file: Path) -> None:
             setting.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", [_bootstrapped(file) for file in FILES], ids=[file.stem for file in FILES])
 def test_the_page_is_made_from_the_runs_and_every_run_is_found(file: Path) -> None:
     study = whole(file)
