@@ -96,6 +96,7 @@ def test_it_says_what_the_folder_holds(
         "Fewer than five of d8 (3)",
         "Its images are RGB and become gray",
         "smaller, 12 pixels",
+        "The test images are then like the training images",
     ):
         assert text in shown
         assert text in " ".join((tmp_path / "c.yaml").read_text().replace("\n#", " ").split())
@@ -121,6 +122,7 @@ def test_the_folders_are_those_that_the_data_module_reads(
     shown = capsys.readouterr().out
     assert "The test split: 10 images of its folder" in shown  # the only one beside `train` is the test split
     assert "The validation split: cut off" in shown
+    assert "like the training images" not in shown
     assert "It does not fit as a whole: it has no image of dog" in shown
     assert config["data"]["init_args"]["influence_path"] == str(root / "Deployment")
     assert config["data"]["init_args"]["image_size"] is None  # all are 60 x 44

@@ -29,6 +29,11 @@ def describe(facts: FolderFacts) -> list[str]:
         found = facts.splits.get(split)
         unlabelled = "" if facts.test_labelled or split != "test" else ", without labels"
         lines.append(f"The {split} split: " + (f"{found:,} images of its folder{unlabelled}." if found else "cut off."))
+    if facts.influence and "test" not in facts.splits:
+        lines.append(
+            "The test images are then like the training images: for the accuracy in deployment, sort the folder into "
+            "train and test, with labeled images from deployment in test that are not in the influence set."
+        )
     return [*lines, *_describe_influence(facts)]
 
 
