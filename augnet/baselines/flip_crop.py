@@ -6,6 +6,8 @@ from torch import Tensor
 from augnet.baselines.base import Baseline
 from augnet.draws import uniform
 
+_LARGE = 3 * 64 * 64  # numbers of an image from which calls for each image cost less than gathers for all
+
 
 class FlipCrop(Baseline):
     """Horizontal flips and shifts by whole pixels, the usual augmentation of CIFAR.
@@ -29,12 +31,13 @@ class FlipCrop(Baseline):
     def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Augment `[B, C, H, W]`; pixels are moved, never interpolated, and carry gradient."""
         draws = uniform((3, len(images)), images, generator)
-        if images.device.type == "cpu" and not (images.requires_grad or torch.compiler.is_compiling()):
+        large = images.device.type == "cpu" and images.shape[1:].numel() >= _LARGE
+        if large and not (images.requires_grad or torch.compiler.is_compiling()):
             return self._sliced(images, draws)
         return self._gathered(images, draws)
 
     def _sliced(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Copy the part of each image that stays: twice as fast at 224 pixels on a CPU, where a call costs little."""
+        """Copy the part of each image that stays: three times as fast at 224 pixels on a CPU."""
         height, width = images.shape[2:]
         down, right = self._shift(height, draws[0]).tolist(), self._shift(width, draws[1]).tolist()
         moved = torch.zeros_like(images)

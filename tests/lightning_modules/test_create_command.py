@@ -96,10 +96,18 @@ def test_it_says_what_the_folder_holds(
         "Fewer than five of d8 (3)",
         "Its images are RGB and become gray",
         "smaller, 12 pixels",
-        "The test images are then like the training images",
     ):
         assert text in shown
         assert text in " ".join((tmp_path / "c.yaml").read_text().replace("\n#", " ").split())
+
+
+def test_a_test_split_that_does_not_show_deployment_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_digits(tmp_path / "photos", {"d3": 30, "d5": 30})
+    write_digits(tmp_path / "there", {"d3": 6, "d5": 6}, 120)
+    created(monkeypatch, tmp_path / "c.yaml", tmp_path / "photos", "--influence", tmp_path / "there")
+    assert "The test images are then like the training images" in capsys.readouterr().out
 
 
 def test_mean_and_deviation_are_those_of_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
