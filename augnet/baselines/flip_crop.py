@@ -5,8 +5,7 @@ from torch import Tensor
 
 from augnet.baselines.base import Baseline
 from augnet.draws import uniform
-
-_LARGE = 3 * 64 * 64  # numbers of an image from which calls for each image cost less than gathers for all
+from augnet.fused import LARGE
 
 
 class FlipCrop(Baseline):
@@ -31,7 +30,7 @@ class FlipCrop(Baseline):
     def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Augment `[B, C, H, W]`; pixels are moved, never interpolated, and carry gradient."""
         draws = uniform((3, len(images)), images, generator)
-        large = images.device.type == "cpu" and images.shape[1:].numel() >= _LARGE
+        large = images.device.type == "cpu" and images.shape[1:].numel() >= LARGE
         if large and not (images.requires_grad or torch.compiler.is_compiling()):
             return self._sliced(images, draws)
         return self._gathered(images, draws)

@@ -25,7 +25,7 @@ def smoothed(images: Tensor) -> Tensor:
 
 def sharpness(images: Tensor, amount: Tensor) -> Tensor:
     """Add `amount` `[B]` times the difference from a smoothed copy; negative amounts smooth."""
-    return images + amount[:, None, None, None] * (images - smoothed(images))
+    return torch.lerp(smoothed(images), images, 1 + amount[:, None, None, None])
 
 
 def blur(images: Tensor, sigma: Tensor) -> Tensor:

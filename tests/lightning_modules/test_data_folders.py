@@ -270,13 +270,19 @@ def test_a_name_that_is_no_text_and_a_path_that_is_none(tmp_path: Path) -> None:
         ImageDataModule(" ", **SMALL).setup("fit")
 
 
+def every_split(module: ImageDataModule) -> None:
+    """Decode all images of the folder, in whatever split they are."""
+    module.setup("fit")
+    module.test_dataloader()
+
+
 def test_images_of_several_frames_are_named(tmp_path: Path) -> None:
     write_image_folder(tmp_path, COUNTS)
     frames = [random_image(np.random.default_rng(seed)) for seed in range(2)]
     frames[0].save(tmp_path / "cat" / "0.tiff", save_all=True, append_images=frames[1:])
     module = ImageDataModule(str(tmp_path), **SMALL, test_size=4)
     with pytest.warns(UserWarning, match="images of .* have several frames or pages: the first one of each"):
-        module.test_dataloader(), module.setup("fit")  # it may be in any of the splits
+        every_split(module)
 
 
 def test_home_and_variables_in_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
