@@ -13,7 +13,7 @@ _MOST_FREE = 2**30  # bytes kept at the top of the heap
 def keep_memory() -> bool:
     """Ask the C library to reuse freed memory instead of handing it back, for the life of the process.
 
-    Images of 224 pixels are augmented up to three times as fast on a CPU, at the price of up to a GiB that stays with
+    Images of 224 pixels are augmented up to twice as fast on a CPU, at the price of up to a GiB that stays with
     the process. Call it once, before the first batch; the commands do. Memory of a GPU has an allocator of its own.
 
     Returns:
