@@ -37,6 +37,7 @@ from lightning_modules.learner.influence_set import (
     classifier_of,
     gathered,
     moved_to,
+    source_of,
 )
 from lightning_modules.learner.normalization import Normalization
 from lightning_modules.learner.paths import expanded
@@ -208,7 +209,7 @@ class LearnedAugmentation(pl.Callback):
     def check(self, module: pl.LightningModule, data: Any) -> None:
         """Raise ValueError unless a policy can be learned for a module, from the influence set given or of its data."""
         network = part_of(module, self.classifier)
-        images, labels = gathered(self._source(data), self.label_key)
+        images, labels = gathered(source_of(self.influence, data), self.label_key)
         pixels = checked_pixels(images, self.normalization)
         capture = classifier_of(network, self.normalization, moved_to(network, (pixels, labels)), self.loss)
         channels, num_classes = images.shape[1], capture.head.out_features
@@ -217,21 +218,9 @@ class LearnedAugmentation(pl.Callback):
         if self.augnet is not None:
             check_fit(self.augnet, channels, num_classes)
 
-    def _source(self, data: Any) -> Source:
-        """The influence set as it is given, or that of the data module."""
-        if self.influence is not None:
-            return self.influence
-        if data is None or not hasattr(data, "influence_set"):
-            raise ValueError(
-                "learning a policy needs an influence set: expected a data module with influence_set() -> "
-                f"(images, labels), found {type(data).__name__}."
-            )
-        images_and_labels: tuple[Tensor, Tensor] = data.influence_set()
-        return images_and_labels
-
     def _influence_set(self, trainer: pl.Trainer) -> Source:
         """The influence set in the precision of the training."""
-        source = self._source(trainer.datamodule)  # type: ignore[attr-defined]
+        source = source_of(self.influence, trainer.datamodule)  # type: ignore[attr-defined]
         converted: tuple[Tensor, Tensor] = trainer.precision_plugin.convert_input(gathered(source, self.label_key))
         return converted
 
@@ -241,10 +230,11 @@ class LearnedAugmentation(pl.Callback):
             return
         check_loop(trainer, pl_module, self.uses_influence)
         last, self._fitted = self._fitted, (ref(trainer), ref(pl_module))
-        another = last is not None and last[0]() is not trainer
-        self._goes_on = another and last is not None and last[1]() is pl_module
-        self._resumed = {} if another else self._resumed
-        if another and not self._goes_on and self.augnet is not None:
+        if last is None or last[0]() is trainer:
+            self._goes_on = False
+            return
+        self._goes_on, self._resumed = last[1]() is pl_module, {}
+        if not self._goes_on and self.augnet is not None:
             self.augnet.policy.load_state_dict(self._start)
             self.augmenter, self.samples, self.last_update = None, None, None
 

@@ -19,6 +19,19 @@ Source = DataLoader[Any] | Dataset[Any] | tuple[Tensor, Tensor] | Iterable[Any]
 _BATCH = 256  # images of a data set at a time
 
 
+def source_of(given: Source | None, data: Any) -> Source:
+    """Return the influence set as it is given, or that of a data module; ValueError if there is neither."""
+    if given is not None:
+        return given
+    if data is None or not hasattr(data, "influence_set"):
+        raise ValueError(
+            "learning a policy needs an influence set: expected a data module with influence_set() -> "
+            f"(images, labels), found {type(data).__name__}."
+        )
+    images_and_labels: tuple[Tensor, Tensor] = data.influence_set()
+    return images_and_labels
+
+
 def gathered(source: Source, label_key: int | str | None = None) -> tuple[Tensor, Tensor]:
     """All images and labels of a source, as they are; ValueError if it has none, or is none. See `images_and_labels`.
 
