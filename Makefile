@@ -10,7 +10,7 @@ test test-all test-fast test-lowest: export OMP_NUM_THREADS = 1
 train: .venv/installed  ## the main job: digits, about two minutes
 	$(BIN)/python train.py fit --config configs/digits.yaml
 
-test-fast: .venv/installed  ## units and properties: all tests not marked slow, under 90 seconds on two cores
+test-fast: .venv/installed  ## units and properties: all tests not marked slow, about 100 seconds on two cores
 	$(BIN)/python $(PYTEST) -m "not slow"
 
 test: .venv/installed  ## all tests not marked long, under 7 minutes on two cores

@@ -15,6 +15,7 @@ from lightning_modules.commands.cli import main
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", TRAINING)
 def test_every_option_of_a_command_is_known(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

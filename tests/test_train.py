@@ -235,6 +235,7 @@ def test_saved_configuration_repeats_the_run(run: Path, workplace: Path) -> None
     assert [arm.name for arm in cli.arms] == ["learned"]
 
 
+@pytest.mark.slow
 def test_training_anew_with_the_policy_file(run: Path) -> None:
     """The comparison is with training without it."""
     policy = run / "policy.json"
@@ -244,6 +245,7 @@ def test_training_anew_with_the_policy_file(run: Path) -> None:
     assert cli.arms[1].ranges == {}
 
 
+@pytest.mark.slow
 def test_a_comparison_is_the_run_it_stands_for(run: Path) -> None:
     """The accuracy is the same; a run is not compared with itself."""
     cli = main(["fit", *digits("--model.control=plain", "--run.compare=[plain]", epochs=2)])
@@ -252,6 +254,7 @@ def test_a_comparison_is_the_run_it_stands_for(run: Path) -> None:
     assert cli.arms[0].test_accuracy == pytest.approx(compared, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_interrupted_run_is_taken_up(run: Path, workplace: Path) -> None:
     checkpoint = run / "checkpoints" / "last.ckpt"
     before = learned(torch.load(checkpoint, weights_only=True))["updates"]
@@ -267,6 +270,7 @@ def test_interrupted_run_is_taken_up(run: Path, workplace: Path) -> None:
 # Mistakes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "message"),
     [

@@ -54,6 +54,7 @@ def test_what_the_sweep_is() -> None:
     assert "--run.test=false" in SWEEP["command"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(SWEEP["parameters"]))
 def test_every_parameter_is_a_field_whose_values_are_taken(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -67,6 +67,7 @@ def test_a_class_may_get_the_strength_at_which_it_absorbs_least() -> None:
     assert find_recipe(CONFUSION, STRENGTHS, 2, "fewest").absorbing == {2: 0.1, 1: 0.5}
 
 
+@pytest.mark.slow
 def test_train_takes_the_file_as_it_is(tmp_path: Path) -> None:
     strengths = [0.2 if k == 3 else 1.0 for k in range(10)]
     save_policy(conditional_policy({"rotation": 45.0}, strengths), tmp_path / "policy.json")

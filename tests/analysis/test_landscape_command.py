@@ -122,6 +122,7 @@ def test_the_command_measures_a_run(finished: Path, capsys: pytest.CaptureFixtur
     assert (short["result"]["flatness"]["distance"], short["result"]["flatness"]["reached"]) == (None, 0)
 
 
+@pytest.mark.slow
 def test_landscape_mistakes_are_one_line(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, words in (
         (["--images=10"], "two batches of 64 do not fit into 10 images"),

@@ -53,6 +53,7 @@ def test_the_command_end_to_end(finished: Path, capsys: pytest.CaptureFixture[st
     assert "moments.json" in printed
 
 
+@pytest.mark.slow
 def test_a_run_that_says_nothing_of_its_trainer(finished: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(finished, tmp_path / "run"))
     config = yaml.safe_load((run / "config.yaml").read_text())
@@ -111,6 +112,7 @@ def test_strength_scales_the_bounds() -> None:
     assert traces[0] / traces[1] == pytest.approx(4, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_former_names_of_augmentations_are_read(finished: Path) -> None:
     arguments = ["--images=2", "--views=16", "--influence_images=0", "--device=cpu"]
     with pytest.warns(DeprecationWarning, match="crop_and_colour is crop_and_color now"):
@@ -121,6 +123,7 @@ def test_former_names_of_augmentations_are_read(finished: Path) -> None:
     assert rows == ["horizontal_flip", "crop_and_color"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -97,6 +97,7 @@ def opened(browser: Any, page: str) -> Any:
     return browser
 
 
+@pytest.mark.slow
 def test_every_section_is_shown_with_something_in_it(opened: Any) -> None:
     shown = opened.execute_script(
         "return [...document.querySelectorAll('main section, nav')].map(one => "

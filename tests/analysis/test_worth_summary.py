@@ -38,6 +38,7 @@ def summary(**names: LearningCurve) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_a_worth_beyond_all_bounds_can_be_written_and_drawn() -> None:
     facts = summary()
     rates = facts["in_domain"]["rates"]

@@ -97,6 +97,7 @@ def test_trivial_augment_draws_op_strength_and_sign_as_often_as_torchvision(side
     assert abs(unlike(drawn, expected)) < 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("magnitude", [0, 9, 30])
 def test_rand_augment_draws_as_torchvision(magnitude: int) -> None:
     single: dict[tuple[float, ...], float] = {}

@@ -22,6 +22,7 @@ def middle(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return noise(*shape, low=0.25, high=0.75, dtype=dtype)
 
 
+@pytest.mark.slow
 @sweep("name", EXACT, by=kind_of)
 def test_gradient_in_the_magnitude_by_finite_differences(name: str) -> None:
     images, space = middle(2, 3, 4, 5), TransformSpace([name])
@@ -31,6 +32,7 @@ def test_gradient_in_the_magnitude_by_finite_differences(name: str) -> None:
     assert torch.autograd.gradcheck(lambda rows: space.apply(images, rows, draws), (magnitudes.requires_grad_(),))
 
 
+@pytest.mark.slow
 @sweep("name", [name for name in NAMES if name not in EIGHT_BIT], by=kind_of)
 def test_gradient_in_the_image_by_finite_differences(name: str) -> None:
     images, magnitudes = middle(2, 3, 3, 4).requires_grad_(), OPS[name].bound * torch.tensor([0.37, 0.61]).double()

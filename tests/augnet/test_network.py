@@ -75,6 +75,7 @@ def test_describe() -> None:
     }
 
 
+@pytest.mark.slow
 def test_gradient_to_the_policy_by_finite_differences() -> None:
     net, images = AugNet.from_ops(EXACT, initial=0.3).double(), noise(2, 3, 3, 4, low=0.25, high=0.75)
 

@@ -99,6 +99,7 @@ class Seen(pl.Callback):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arm", ["trivial_augment", "kornia", "kornia_per_sample", "torchvision_0", "learned", "callback"]
 )

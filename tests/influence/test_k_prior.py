@@ -176,6 +176,7 @@ def test_distillation_into_other_features_is_a_fit_to_the_soft_labels() -> None:
 # The error of a network's K-prior (docs/method.md, "K-priors")
 
 
+@pytest.mark.slow
 def test_error_of_the_gradient_is_what_was_left_out_and_the_residuals_times_the_change_of_the_jacobian() -> None:
     generator = torch.Generator().manual_seed(0)
     inputs, labels = torch.randn(9, 4, generator=generator).double(), torch.arange(9) % 3

@@ -83,6 +83,7 @@ def test_nothing_is_written_without_a_policy(tmp_path: Path) -> None:
 # Pictures
 
 
+@pytest.mark.slow
 def test_pictures_and_history_go_on_in_a_resumed_run(tmp_path: Path) -> None:
     checkpoint = ModelCheckpoint(dirpath=tmp_path, save_last=True, save_top_k=0)
     first = PolicyPictures()

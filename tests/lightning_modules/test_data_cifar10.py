@@ -19,6 +19,7 @@ def cifar10() -> ImageDataModule:
     return ImageDataModule(str(CIFAR10), train_size=1000, val_size=100, influence_size=100, test_size=200)
 
 
+@pytest.mark.slow
 @needs_cifar10
 def test_cifar10_splits(cifar10: ImageDataModule) -> None:
     splits = cifar10.splits
@@ -31,6 +32,7 @@ def test_cifar10_splits(cifar10: ImageDataModule) -> None:
     assert torch.bincount(splits.train.labels).tolist() == [100] * 10
 
 
+@pytest.mark.slow
 @needs_cifar10
 def test_cifar10_images_keep_their_labels(cifar10: ImageDataModule) -> None:
     table = datasets.load_dataset("parquet", data_files=str(CIFAR10 / "test.parquet"), split="train")

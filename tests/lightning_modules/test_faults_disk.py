@@ -224,6 +224,7 @@ def test_the_process_ends_although_nothing_can_be_logged(tmp_path: Path) -> None
             os.killpg(process.pid, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 @pytest.mark.parametrize("name", WAYS)
 def test_other_peoples_trainers(name: str, tmp_path: Path, disk: Path) -> None:

@@ -196,6 +196,7 @@ def test_a_signal_that_was_ignored_before_stays_ignored(tmp_path: Path) -> None:
 # For trainers of other people
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WAYS)
 def test_the_callback_in_somebody_elses_script(name: str, tmp_path: Path) -> None:
     def fit(*callbacks: Any, ckpt_path: Path | None = None) -> Any:

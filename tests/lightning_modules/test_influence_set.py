@@ -83,6 +83,7 @@ def test_without_a_deployment_set_all_labelled_digits_are_the_pool() -> None:
     assert len(digits(influence_source="cross_fit").influence_set()[1]) == 200 // 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rotation", [0.0, 45.0])
 def test_all_rows_but_those_of_the_fold_train(rotation: float) -> None:
     data = digits(influence_source="cross_fit", deployment_rotation=rotation, folds=3)
@@ -227,6 +228,7 @@ def test_a_policy_is_learned_from_the_first_fold() -> None:
     assert torch.equal(model.learner.influence.influence_set[0], data.influence_set()[0])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("bare_command_line")
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [

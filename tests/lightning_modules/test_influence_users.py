@@ -44,6 +44,7 @@ def digit_classifier(**arguments: Any) -> AugmentedClassifier:
 # Cross-fitting
 
 
+@pytest.mark.slow
 def test_no_image_steers_its_own_augmentation_and_every_image_trains() -> None:
     """Watched in a real training: what the learner is updated on, and from what it has its S at that moment."""
     data, module = digits(influence_source="cross_fit", folds=4), digit_classifier()
@@ -165,6 +166,7 @@ def rows_of_epochs(module: AugmentedClassifier, data: DigitsDataModule, **option
     return [seen[epoch] for epoch in sorted(seen)]
 
 
+@pytest.mark.slow
 def test_a_rare_class_is_drawn_as_often_as_the_others() -> None:
     """The influence set has as many images of every class: so has the training, from the first epoch on."""
     data = digits_of([20, *[90] * 9])
@@ -193,6 +195,7 @@ def test_images_are_drawn_by_the_weights_of_the_last_epoch() -> None:
     assert sum(row < 50 for row in after) / len(after) == pytest.approx(weight, abs=0.03)
 
 
+@pytest.mark.slow
 def test_weights_that_have_not_moved_draw_every_image_once() -> None:
     states = []
     for settings in (SampleSettings(), SampleSettings(weights=True, warmup=10**6)):
@@ -363,6 +366,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "digits"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("bare_command_line")
 def test_a_run_retrains_on_everything_behind_its_policy(run: Path) -> None:
     assert (run / "samples.csv").is_file()

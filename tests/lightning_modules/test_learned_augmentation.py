@@ -96,6 +96,7 @@ def test_batches_are_augmented_and_the_policy_is_learned(kind: Callable[[], Plai
     assert "training_step" not in vars(module)
 
 
+@pytest.mark.slow
 def test_the_planted_shift_is_found(tmp_path: Path) -> None:
     pl.seed_everything(0, verbose=False)
     callback = learned(initial_range=0.2)

@@ -219,6 +219,7 @@ def train(corruption: InfluenceControl, seed: int, steps: int = 70) -> dict[str,
     return {name: float(facts["half_width"]) for name, facts in augnet.describe().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_planted_shift_grows_its_range_and_shrinks_under_the_flipped_sign(seed: int) -> None:
     """Deployment moves the blobs up and down; moving them sideways changes their class. Both start at 0.08."""

@@ -264,6 +264,7 @@ def test_the_probe_is_for_the_learner_alone(policy: PolicyName) -> None:
     torch.testing.assert_close(learner.augnet(*BATCH, draws=draws)[0], BATCH[0], rtol=0, atol=0.01)
 
 
+@pytest.mark.slow
 def test_probed_images_do_not_raise_the_guard() -> None:
     """Images that the probe shifts out of sight are not recognised; none of them is trained on."""
     augnet = AugNet.from_ops({"translate_x": 1.0, "translate_y": 1.0}, 0.01).requires_grad_(False)

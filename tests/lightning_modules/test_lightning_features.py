@@ -151,6 +151,7 @@ def test_ranges_at_their_bounds_can_be_averaged(name: str, averaging: Any, tmp_p
     assert all(bool(value.isfinite().all()) for value in way.state().values())
 
 
+@pytest.mark.slow
 def test_averaging_twice_with_the_same_module(name: str, tmp_path: Path) -> None:
     """The second time, the module that is copied has a learner."""
     way = WAYS[name]()
@@ -163,6 +164,7 @@ def test_averaging_twice_with_the_same_module(name: str, tmp_path: Path) -> None
 # Checkpoints, early stopping, loggers
 
 
+@pytest.mark.slow
 def test_resuming_from_the_best_checkpoint(name: str, tmp_path: Path) -> None:
     """Whichever epoch was the best, from its file on the run is the same bit for bit."""
 
@@ -191,6 +193,7 @@ def test_early_stopping(name: str, tmp_path: Path) -> None:
     way.check_learned(start)
 
 
+@pytest.mark.slow
 def test_three_loggers_at_once(name: str, tmp_path: Path) -> None:
     way = WAYS[name]()
     start = way.theta

@@ -113,6 +113,7 @@ def test_conditional_looks_at_images_of_these_channels() -> None:
     assert model.augnet.policy.shares(model.augnet.space)["translate_x"] == pytest.approx(0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", NAMES[1:])
 def test_files_and_pictures_of_every_policy(policy: PolicyName, tmp_path: Path) -> None:
     model = classifier(policy)

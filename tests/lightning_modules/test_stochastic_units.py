@@ -57,6 +57,7 @@ def test_shake_drop_keeps_the_type(dtype: torch.dtype) -> None:
     assert (shaken.dtype, gradient.dtype) == (dtype, dtype)
 
 
+@pytest.mark.slow
 def test_keep_falls_linearly_over_the_units() -> None:
     """110 layers are 54 units of two; the first keeps nearly all, the last the final probability."""
     network = pyramidnet_shakedrop(10, base="pyramidnet110_a48_cifar10", final_keep=0.4)

@@ -252,6 +252,7 @@ def test_the_accuracies_of_the_evidence_are_those_that_were_measured(name: str) 
         assert f"| {' | '.join(cells)} | {difference_text(last.against)} |" in EVIDENCE
 
 
+@pytest.mark.slow
 def test_the_ranges_of_the_evidence_are_those_that_were_found() -> None:
     study, results = measured("planted")
     for task in study.tasks:
