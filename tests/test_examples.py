@@ -69,7 +69,8 @@ def test_other_peoples_loops_learn_to_rotate(name: str, arguments: dict[str, Any
 
 @pytest.mark.long
 @pytest.mark.slow
-def test_two_processes_of_fabric_share_a_policy(tmp_path: Path) -> None:
+def test_two_processes_of_fabric_share_a_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
     command = [
         sys.executable,
         "-W",
