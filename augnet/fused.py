@@ -13,8 +13,7 @@ from augnet.ops import ColorOp, MirrorOp, Op, PixelOp, SpatialOp
 from augnet.ops.color import compose, recolor
 from augnet.ops.spatial import Interpolation, mirror, mirror_matrix, warp
 
-LARGE = 3 * 64 * 64
-"""Numbers of an image from which a CPU does better with calls for each image than with few for the whole batch."""
+LARGE = 3 * 64 * 64  # numbers of an image
 Columns = Mapping[str, Tensor]
 Noise = Mapping[str, Tensor]
 
@@ -83,6 +82,12 @@ def _clamped(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return lambda *arguments: to_unit(function(*arguments))
 
 
+def one_by_one(images: Tensor) -> bool:
+    """Return True if calls for each image are faster than few for the batch: large ones on a CPU, without gradient."""
+    attached = images.requires_grad or torch.compiler.is_compiling()
+    return images.device.type == "cpu" and not attached and images.shape[1:].numel() >= LARGE
+
+
 def to_unit(images: Tensor) -> Tensor:
     """Return images clamped to [0, 1], in place unless they carry gradient."""
     in_place = not (images.requires_grad or torch.compiler.is_compiling())
@@ -102,7 +107,7 @@ def on_active(function: Callable[..., Tensor], images: Tensor, magnitudes: Tenso
         return function(images, magnitudes, *others)
     if len(rows) == 0:
         return images
-    if images.device.type == "cpu" and images.shape[1:].numel() >= LARGE and not images.requires_grad:
+    if one_by_one(images):
         for row in rows.tolist():  # one stays in the cache from step to step
             own = slice(row, row + 1)
             images[own].copy_(function(images[own], magnitudes[own], *(other[own] for other in others)))

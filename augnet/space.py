@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from augnet.batch import Batch
-from augnet.fused import Noise, change_pixels, geometry, mix_channels, move
+from augnet.fused import Noise, change_pixels, geometry, mix_channels, move, to_unit
 from augnet.ops import OPS, MixingOp, find_op
 from augnet.ops.mixing import partners_of
 from augnet.ops.registry import current_names
@@ -122,7 +122,7 @@ class TransformSpace(Space):
             result = images.to(precise, copy=_writes_in_place(images, magnitudes))
             result = move(result, self.ops, columns, noise, self.interpolation)
             result = mix_channels(result, self.ops, columns, noise)
-            result = result.clamp(0, 1) if result is images or result.requires_grad else result.clamp_(0, 1)
+            result = result.clamp(0, 1) if result is images else to_unit(result)
             result = change_pixels(result, self.ops, columns, noise)
             batch = replace(batch, images=result)
             for op in self.ops:

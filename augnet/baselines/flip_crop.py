@@ -5,7 +5,7 @@ from torch import Tensor
 
 from augnet.baselines.base import Baseline
 from augnet.draws import uniform
-from augnet.fused import LARGE
+from augnet.fused import one_by_one
 
 
 class FlipCrop(Baseline):
@@ -30,10 +30,7 @@ class FlipCrop(Baseline):
     def augment(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Augment `[B, C, H, W]`; pixels are moved, never interpolated, and carry gradient."""
         draws = uniform((3, len(images)), images, generator)
-        large = images.device.type == "cpu" and images.shape[1:].numel() >= LARGE
-        if large and not (images.requires_grad or torch.compiler.is_compiling()):
-            return self._sliced(images, draws)
-        return self._gathered(images, draws)
+        return self._sliced(images, draws) if one_by_one(images) else self._gathered(images, draws)
 
     def _sliced(self, images: Tensor, draws: Tensor) -> Tensor:
         """Copy the part of each image that stays: three times as fast at 224 pixels on a CPU."""

@@ -36,7 +36,7 @@ def load_image_splits(source: ImageSource) -> Splits:
     loaded = {split: _labelled(tables[split], store, names) for split, store in stores.items()}
     used = {"training": loaded["train"], "validation": loaded["validation"]}
     warn_of_two_labels(loaded["train"], names)
-    for split in ("validation", "influence"):
+    for split in ("validation",) if source.influence_path else ("validation", "influence"):
         warn_of_shared_images(split, loaded[split], {"training": loaded["train"]})
     load_test = partial(_load_test, tables["test"], image_format, names, source.test_size, source.seed, limit, used)
     deployment = source.influence_path is not None
@@ -82,11 +82,12 @@ def cut_tables(
         ("validation", "val_size", source.val_size),
     ):
         tables[split] = tables[split].at_most(size, field, names, source.seed)
-        if split == "influence" and split in opened and len(opened[split]) > size:
-            rank_zero_warn(
-                f"{opened[split].where} has {len(opened[split])} images, of which influence_size={size} are used: set "
-                "it to their number to use all."
-            )
+    own = opened.get("influence")
+    if own is not None and len(own) > source.influence_size:
+        rank_zero_warn(
+            f"{own.where} has {len(own)} images, of which influence_size={source.influence_size} are used: set it to "
+            "their number to use all."
+        )
     return tables
 
 

@@ -62,7 +62,7 @@ def warn_of_two_labels(images: LabelledImages, class_names: Sequence[str]) -> No
         return
     first: dict[bytes, int] = {}
     pairs = ((first.setdefault(one, row), row) for row, one in enumerate(images.store.content_hashes()))
-    different = [(old, new) for old, new in pairs if not bool((images.labels[old] == images.labels[new]).all())]
+    different = [(old, new) for old, new in pairs if old != new and not images.labels[old].equal(images.labels[new])]
     if different:
         sources = images.sources()
         shown = " and ".join(f"{sources[row]} ({_named(images, row, class_names)})" for row in different[0])

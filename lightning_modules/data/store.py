@@ -3,6 +3,7 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -45,7 +46,11 @@ class MemoryStore(ImageStore):
         return self.images[torch.as_tensor(indices)].float().div_(255)
 
     def content_hashes(self) -> list[bytes]:
-        """Return hashes of the decoded pixels, which do not depend on the file format."""
+        """Return hashes of the decoded pixels, which do not depend on the file format; computed once."""
+        return self._hashes
+
+    @cached_property
+    def _hashes(self) -> list[bytes]:
         return [digest(image.tobytes()) for image in self.images.numpy()]
 
 

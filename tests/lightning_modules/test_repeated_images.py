@@ -2,14 +2,11 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from image_files import write_image_folder
 
 from lightning_modules.data import ImageDataModule
-
-SMALL: dict[str, Any] = {"influence_size": 4, "val_size": 4}
 
 
 def splits(root: Path) -> Path:
@@ -23,7 +20,7 @@ def test_the_validation_split_shares_training_images(tmp_path: Path) -> None:
     root = splits(tmp_path)
     shutil.copy(root / "train" / "cat" / "3.png", root / "validation" / "cat" / "3.png")
     with pytest.warns(UserWarning, match=r"1 of the 20 images of the validation split .* training split.*cat/3\.png"):
-        ImageDataModule(str(root), influence_size=2, val_size=20, influence_path=None, seed=1).setup("fit")
+        ImageDataModule(str(root), influence_size=2, val_size=20).setup("fit")
 
 
 def test_the_test_split_is_compared_when_it_is_loaded(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
